@@ -25,14 +25,14 @@ struct state_writer;
 struct state_reader;
 
 enum state_kind {
-	STATE_END,	/* closes a list of fields */
-	STATE_UINT,	/* unsigned number of 1, 2, 4 or 8 bytes */
-	STATE_INT,	/* signed number of 1, 2, 4 or 8 bytes */
-	STATE_BOOL,	/* bool, one byte, 0 or 1 */
-	STATE_BYTES,	/* uint8_t array, as it is; wire type "buffer" */
-	STATE_STRUCT,	/* nested struct with a table of its own */
-	STATE_PAD,	/* bytes on the wire that mean nothing: written as 0, skipped when read */
-	STATE_CODEC,	/* by functions, where the wire form is older than any table (virtio) */
+	STATE_END,      /* closes a list of fields */
+	STATE_UINT,     /* unsigned number of 1, 2, 4 or 8 bytes */
+	STATE_INT,      /* signed number of 1, 2, 4 or 8 bytes */
+	STATE_BOOL,     /* bool, one byte, 0 or 1 */
+	STATE_BYTES,    /* uint8_t array, as it is; wire type "buffer" */
+	STATE_STRUCT,   /* nested struct with a table of its own */
+	STATE_PAD,      /* bytes on the wire that mean nothing: written as 0, skipped when read */
+	STATE_CODEC,    /* by functions, where the wire form is older than any table (virtio) */
 	STATE_NOT_SENT, /* a member that is never on the wire, with the reason in its row */
 };
 
@@ -104,7 +104,7 @@ struct state_table {
 
 /* Rows. FIELD takes the wire kind from the member's type. Numbers in arrays become arrays on the wire. */
 
-#define STATE_KIND_OF(x)                                                                           \
+#define STATE_KIND_OF(x) \
 	_Generic((x),                                                                              \
 		bool: STATE_BOOL,                                                                  \
 		uint8_t: STATE_UINT,                                                               \
@@ -126,67 +126,82 @@ struct state_table {
 #define STATE_MEMBER(type, m) (((type *)0)->m)
 
 /* Size of one element: of the number in an array of numbers, of the whole array for uint8_t[]. */
-#define STATE_ELEMENT_SIZE(type, m)                                                                \
-	_Generic(STATE_MEMBER(type, m),                                                            \
-		uint16_t *: 2,                                                                     \
-		uint32_t *: 4,                                                                     \
-		uint64_t *: 8,                                                                     \
-		int32_t *: 4,                                                                      \
-		int64_t *: 8,                                                                      \
-		bool *: 1,                                                                         \
-		default: SIZEOF_MEMBER(type, m))
+#define STATE_ELEMENT_SIZE(type, m)                                                     \
+	_Generic(STATE_MEMBER(type, m), uint16_t * : 2, uint32_t * : 4, uint64_t * : 8, \
+		 int32_t * : 4, int64_t * : 8, bool * : 1, default                      \
+		 : SIZEOF_MEMBER(type, m))
 
-#define STATE_ROW(wire, type, m, ...)                                                              \
-	{.name = (wire),                                                                           \
-	 .offset = offsetof(type, m),                                                              \
-	 .size = STATE_ELEMENT_SIZE(type, m),                                                      \
-	 .count = SIZEOF_MEMBER(type, m) / STATE_ELEMENT_SIZE(type, m),                            \
-	 .stride = STATE_ELEMENT_SIZE(type, m),                                                    \
-	 .count_offset = -1,                                                                       \
-	 .kind = STATE_KIND_OF(STATE_MEMBER(type, m)),                                             \
-	 __VA_ARGS__}
+#define STATE_ROW(wire, type, m, ...)                                                             \
+	{                                                                                         \
+		.name = (wire), .offset = offsetof(type, m), .size = STATE_ELEMENT_SIZE(type, m), \
+		.count = SIZEOF_MEMBER(type, m) / STATE_ELEMENT_SIZE(type, m),                    \
+		.stride = STATE_ELEMENT_SIZE(type, m), .count_offset = -1,                        \
+		.kind = STATE_KIND_OF(STATE_MEMBER(type, m)), __VA_ARGS__                         \
+	}
 
 /* A plain member, an array of numbers, or a byte buffer. */
-#define FIELD(wire, type, m)		 STATE_ROW(wire, type, m, .since = 0)
+#define FIELD(wire, type, m)          STATE_ROW(wire, type, m, .since = 0)
 /* The same, on the wire since version @v of the table. */
-#define FIELD_V(wire, type, m, v)	 STATE_ROW(wire, type, m, .since = (v))
+#define FIELD_V(wire, type, m, v)     STATE_ROW(wire, type, m, .since = (v))
 /* The same, sent when @test says so. */
-#define FIELD_IF(wire, type, m, test)	 STATE_ROW(wire, type, m, .present = (test))
+#define FIELD_IF(wire, type, m, test) STATE_ROW(wire, type, m, .present = (test))
 /* The first @n elements, @n being the member that counts them (any unsigned or int32_t). */
-#define FIELD_N(wire, type, m, n)                                                                  \
-	STATE_ROW(wire, type, m, .count_offset = (ptrdiff_t)offsetof(type, n), .count_size = SIZEOF_MEMBER(type, n))
+#define FIELD_N(wire, type, m, n)                                              \
+	STATE_ROW(wire, type, m, .count_offset = (ptrdiff_t)offsetof(type, n), \
+		  .count_size = SIZEOF_MEMBER(type, n))
 /* A uint8_t buffer sent as an array of 1-byte numbers (same bytes, another word in the description). */
-#define FIELD_U8S(wire, type, m)                                                                   \
-	{.name = (wire), .kind = STATE_UINT, .offset = offsetof(type, m), .size = 1,               \
-	 .count = SIZEOF_MEMBER(type, m), .stride = 1, .count_offset = -1}
+#define FIELD_U8S(wire, type, m)                                                            \
+	{                                                                                   \
+		.name = (wire), .kind = STATE_UINT, .offset = offsetof(type, m), .size = 1, \
+		.count = SIZEOF_MEMBER(type, m), .stride = 1, .count_offset = -1            \
+	}
 /* A nested struct. */
-#define FIELD_STRUCT(wire, type, m, tbl)                                                           \
-	{.name = (wire), .kind = STATE_STRUCT, .offset = offsetof(type, m),                        \
-	 .size = SIZEOF_MEMBER(type, m), .count = 1, .stride = SIZEOF_MEMBER(type, m),             \
-	 .count_offset = -1, .table = (tbl)}
+#define FIELD_STRUCT(wire, type, m, tbl)                                                      \
+	{                                                                                     \
+		.name = (wire), .kind = STATE_STRUCT, .offset = offsetof(type, m),            \
+		.size = SIZEOF_MEMBER(type, m), .count = 1, .stride = SIZEOF_MEMBER(type, m), \
+		.count_offset = -1, .table = (tbl)                                            \
+	}
 /* An array of nested structs. */
-#define FIELD_STRUCTS(wire, type, m, tbl)                                                          \
-	{.name = (wire), .kind = STATE_STRUCT, .offset = offsetof(type, m),                        \
-	 .size = sizeof(STATE_MEMBER(type, m)[0]), .count = ARRAY_SIZE(STATE_MEMBER(type, m)),     \
-	 .stride = sizeof(STATE_MEMBER(type, m)[0]), .count_offset = -1, .table = (tbl)}
+#define FIELD_STRUCTS(wire, type, m, tbl)                                                      \
+	{                                                                                      \
+		.name = (wire), .kind = STATE_STRUCT, .offset = offsetof(type, m),             \
+		.size = sizeof(STATE_MEMBER(type, m)[0]),                                      \
+		.count = ARRAY_SIZE(STATE_MEMBER(type, m)),                                    \
+		.stride = sizeof(STATE_MEMBER(type, m)[0]), .count_offset = -1, .table = (tbl) \
+	}
 /* The first @n of an array of nested structs. */
-#define FIELD_STRUCTS_N(wire, type, m, n, tbl)                                                     \
-	{.name = (wire), .kind = STATE_STRUCT, .offset = offsetof(type, m),                        \
-	 .size = sizeof(STATE_MEMBER(type, m)[0]), .count = ARRAY_SIZE(STATE_MEMBER(type, m)),     \
-	 .stride = sizeof(STATE_MEMBER(type, m)[0]), .count_offset = (ptrdiff_t)offsetof(type, n), \
-	 .count_size = SIZEOF_MEMBER(type, n), .table = (tbl)}
+#define FIELD_STRUCTS_N(wire, type, m, n, tbl)                                     \
+	{                                                                          \
+		.name = (wire), .kind = STATE_STRUCT, .offset = offsetof(type, m), \
+		.size = sizeof(STATE_MEMBER(type, m)[0]),                          \
+		.count = ARRAY_SIZE(STATE_MEMBER(type, m)),                        \
+		.stride = sizeof(STATE_MEMBER(type, m)[0]),                        \
+		.count_offset = (ptrdiff_t)offsetof(type, n),                      \
+		.count_size = SIZEOF_MEMBER(type, n), .table = (tbl)               \
+	}
 /* A member in a form of its own. */
-#define FIELD_CODEC(wire, type, m, cdc)                                                            \
-	{.name = (wire), .kind = STATE_CODEC, .offset = offsetof(type, m),                         \
-	 .size = SIZEOF_MEMBER(type, m), .count = 1, .stride = SIZEOF_MEMBER(type, m),             \
-	 .count_offset = -1, .codec = (cdc)}
+#define FIELD_CODEC(wire, type, m, cdc)                                                       \
+	{                                                                                     \
+		.name = (wire), .kind = STATE_CODEC, .offset = offsetof(type, m),             \
+		.size = SIZEOF_MEMBER(type, m), .count = 1, .stride = SIZEOF_MEMBER(type, m), \
+		.count_offset = -1, .codec = (cdc)                                            \
+	}
 /* @n bytes on the wire that mean nothing. */
-#define PAD(n)			      {.name = "unused", .kind = STATE_PAD, .size = (n), .count = 1, .count_offset = -1}
+#define PAD(n)                                                                                   \
+	{                                                                                        \
+		.name = "unused", .kind = STATE_PAD, .size = (n), .count = 1, .count_offset = -1 \
+	}
 /* A member that stays here, and why. */
-#define NOT_SENT(type, m, why)                                                                     \
-	{.name = #m, .kind = STATE_NOT_SENT, .offset = offsetof(type, m),                          \
-	 .size = SIZEOF_MEMBER(type, m), .count = 1, .count_offset = -1, .reason = (why)}
-#define FIELDS_END		      {.kind = STATE_END}
+#define NOT_SENT(type, m, why)                                                                  \
+	{                                                                                       \
+		.name = #m, .kind = STATE_NOT_SENT, .offset = offsetof(type, m),                \
+		.size = SIZEOF_MEMBER(type, m), .count = 1, .count_offset = -1, .reason = (why) \
+	}
+#define FIELDS_END                \
+	{                         \
+		.kind = STATE_END \
+	}
 
 /**
  * struct state_writer - A growing buffer of wire bytes

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef BLOCK_BLOCK_H
+#define BLOCK_BLOCK_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "base/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+/*
+ * Theory of operation: a disk is a stack of nodes (throttle over raw over file), each a driver with one small interface and
+ * a name. A user (a virtqueue's I/O thread) opens a queue on the top node: requests are submitted and completed on that
+ * queue's loop, on one thread, without locks. Offsets and lengths are bytes; what a driver can't align it
+ * refuses with EINVAL, and block_queue_limits() says what it wants.
+ */
+
+enum block_op { BLOCK_READ = 1, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
+
+#define BLOCK_FUA   1u /* on stable storage before completion */
+#define BLOCK_UNMAP 2u /* BLOCK_WRITE_ZEROES may deallocate */
+
+/**
+ * struct block_request - One request; memory owned by the submitter until @complete was called
+ * @op:		What to do
+ * @offset:	Bytes from the start of the disk
+ * @bytes:	Length; for reads and writes the sum of @iov
+ * @iov:	Buffers, stay valid until completion
+ * @flags:	BLOCK_FUA, BLOCK_UNMAP
+ * @complete:	Called once, on the queue's thread, never from within block_submit(). @ret: 0 or a negative errno
+ * @driver:	Room for the drivers of the stack
+ */
+struct block_request {
+	enum block_op op;
+	uint64_t offset, bytes;
+	const struct iovec *iov;
+	int iov_len;
+	unsigned int flags;
+	void (*complete)(struct block_request *r, int ret);
+	struct list link;
+	uint64_t driver[6];
+};
+
+/**
+ * struct block_limits - What requests should look like
+ * @request_alignment: Of offset and length, bytes (512 or 4096)
+ * @memory_alignment: Of each buffer, bytes
+ * @max_transfer: Bytes, 0: no limit
+ * @discard, @write_zeroes: Supported
+ */
+struct block_limits {
+	uint32_t request_alignment, memory_alignment;
+	uint64_t max_transfer;
+	bool discard, write_zeroes;
+};
+
+struct block_node;
+struct block_queue;
+
+/* Nodes: made by -blockdev, -drive or blockdev-add; found by node name. Main thread. */
+struct block_options; /* parsed options of one node, see block/options.h */
+struct block_node *block_find(const char *name);
+struct block_node *block_ref(struct block_node *n);
+void block_unref(struct block_node *n);
+const char *block_name(const struct block_node *n);
+uint64_t block_size(const struct block_node *n); /* bytes, now */
+bool block_read_only(const struct block_node *n);
+/* Exclusive use by a device, with image locks as QEMU's. EBUSY says who has it. */
+MUST_CHECK int block_attach(struct block_node *n, const char *user, bool writable, struct err *e);
+void block_detach(struct block_node *n);
+/* The size changed (block_resize): called on the main thread. */
+void block_on_resize(struct block_node *n, void (*fn)(void *opaque), void *opaque);
+
+/* Queues: one per thread that submits. */
+MUST_CHECK int block_queue_open(struct block_node *n, struct loop *loop, struct block_queue **ret,
+				struct err *e);
+void block_queue_close(struct block_queue *q); /* no request in flight */
+void block_queue_limits(const struct block_queue *q, struct block_limits *ret);
+void block_submit(struct block_queue *q, struct block_request *r);
+/* Requests may be held back until this call, to go to the kernel together. */
+void block_kick(struct block_queue *q);
+unsigned int block_in_flight(const struct block_queue *q);
+/* Runs the queue's completions until none is in flight (on its thread; guest stopped). */
+void block_drain(struct block_queue *q);
+
+/* Synchronous helper for the main thread at start-up and for tools (small requests). */
+MUST_CHECK int block_pread(struct block_node *n, uint64_t offset, void *buf, uint64_t bytes,
+			   struct err *e);
+
+#endif

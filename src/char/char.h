@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CHAR_CHAR_H
+#define CHAR_CHAR_H
+
+#include "base/err.h"
+#include "base/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * Theory of operation: a character back end (stdio, pty, socket, file, ring buffer) carries bytes between the outside and
+ * one front end (a serial port, a virtio port, a QMP monitor). Everything happens on the main loop. Input is
+ * pushed to the front end as far as it says it can take it; output is taken at once into a bounded buffer or, when that is full,
+ * refused (the front end is told when there is room again): a slow reader outside never blocks a vCPU.
+ */
+
+struct char_backend;
+
+enum char_event { CHAR_OPENED = 1, CHAR_CLOSED, CHAR_BREAK };
+
+/**
+ * struct char_front - What a front end answers to; called on the main loop
+ * @can_receive: How many bytes it takes now
+ * @receive:	Takes @len bytes, at most that many
+ * @event:	Somebody connected or went; may be NULL
+ * @writable:	After char_write() took less than all: there is room again; may be NULL
+ * @fds:	Descriptors came with the next bytes (SCM_RIGHTS); the front end owns them; may be NULL (they are closed)
+ */
+struct char_front {
+	size_t (*can_receive)(void *opaque);
+	void (*receive)(void *opaque, const uint8_t *buf, size_t len);
+	void (*event)(void *opaque, enum char_event event);
+	void (*writable)(void *opaque);
+	void (*fds)(void *opaque, const int *fds, size_t len);
+	void *opaque;
+};
+
+struct char_backend *char_find(const char *id);
+const char *char_id(const struct char_backend *c);
+/* "pty:/dev/pts/3", "unix:/run/x,server=on": how query-chardev names it. Valid until the back end changes. */
+const char *char_filename(const struct char_backend *c);
+/* One front end per back end (a mux has several). EBUSY says who has it. */
+MUST_CHECK int char_attach(struct char_backend *c, const char *user, const struct char_front *front,
+			   struct err *e);
+void char_detach(struct char_backend *c);
+bool char_connected(const struct char_backend *c);
+/* From any thread. Bytes taken, 0 when full; a back end that nobody is connected to takes and drops everything. */
+size_t char_write(struct char_backend *c, const uint8_t *buf, size_t len);
+/* The front end can take input again after can_receive() returned 0. From any thread. */
+void char_accept_input(struct char_backend *c);
+
+#endif

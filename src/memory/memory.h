@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MEMORY_MEMORY_H
+#define MEMORY_MEMORY_H
+
+#include "base/bitmap.h"
+#include "base/err.h"
+#include "base/list.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Theory of operation: guest memory is a set of named RAM blocks (each one shared mapping of a file that can be handed
+ * to another process: memfd, hugetlb, a path, DAX) and a set of mappings that place windows of blocks at guest
+ * physical addresses (RAM below and above 4 GiB, ROMs, the shadowed BIOS area, option-ROM BARs). The set of mappings
+ * is turned into KVM memory slots by whoever listens (struct memory_listener; the kvm room's slots do).
+ *
+ * There is one gate from a guest physical address to a pointer: memory_ptr(). It checks bounds once, and
+ * a pointer for writing marks the pages dirty while somebody tracks (migration, snapshot), since KVM sees only what vCPUs
+ * write. The mappings change rarely and under a lock; readers take a consistent view without one.
+ *
+ * gpa: guest physical address. hva: address in this process. They never share a name or a type.
+ */
+
+typedef uint64_t gpa_t;
+
+enum ram_kind { RAM_MEMFD = 1, RAM_HUGETLB, RAM_FILE };
+
+/**
+ * struct ram_options - How a block is backed
+ * @kind:	Backing
+ * @path:	RAM_FILE: file or DAX device or hugetlbfs folder; else NULL
+ * @hugepage_bytes: RAM_HUGETLB: page size, 0 for the host's default
+ * @prealloc:	Allocate every page at creation
+ * @share:	Map shared (always true but for ROMs nobody hands over)
+ * @lock:	mlock(2)
+ */
+struct ram_options {
+	enum ram_kind kind;
+	const char *path;
+	uint64_t hugepage_bytes;
+	bool prealloc, share, lock;
+};
+
+/**
+ * struct ram_block - Named guest RAM or ROM contents
+ * @link:	In struct memory
+ * @name:	As in the migration stream ("pc.ram", "/rom@etc/acpi/tables")
+ * @size:	Bytes, a multiple of the host page size
+ * @fd:		The file behind it; owned
+ * @fd_offset:	Where it begins in the file
+ * @hva:	Mapping of the whole block
+ * @page_bytes:	Size of the pages behind it (4 KiB, or huge)
+ * @readonly:	The guest can't write it (ROM)
+ * @resizable_max: Largest size (ACPI tables may grow between versions); @size if fixed
+ * @dirty:	One bit a page of 4 KiB written by this process while tracking; merged with KVM's by the tracker
+ * @owner:	The device that made it, or NULL (opaque here)
+ */
+struct ram_block {
+	struct list link;
+	char name[256];
+	uint64_t size;
+	int fd;
+	uint64_t fd_offset;
+	uint8_t *hva;
+	uint64_t page_bytes;
+	bool readonly;
+	uint64_t resizable_max;
+	struct bitmap dirty;
+	void *owner;
+};
+
+/**
+ * struct memory_map - A window of a block at a guest physical address
+ * @link:	In struct memory
+ * @gpa:	First address, page aligned
+ * @size:	Bytes
+ * @block:	What is seen there
+ * @offset:	Where in the block the window begins
+ * @readonly:	Guest writes exit instead
+ * @enabled:	Seen by the guest now
+ * @priority:	Where windows overlap, the highest is seen (RAM 0, ROM and shadow 1, BARs 2)
+ */
+struct memory_map {
+	struct list link;
+	gpa_t gpa;
+	uint64_t size;
+	struct ram_block *block;
+	uint64_t offset;
+	bool readonly, enabled;
+	int priority;
+};
+
+/**
+ * struct memory_range - One piece of the flattened view: no overlaps, ordered by address
+ */
+struct memory_range {
+	gpa_t gpa;
+	uint64_t size;
+	struct ram_block *block;
+	uint64_t offset;
+	bool readonly;
+};
+
+/**
+ * struct memory_view - An immutable flattened view; kept until nobody can be reading it
+ */
+struct memory_view {
+	struct memory_view *older;
+	size_t len;
+	struct memory_range ranges[];
+};
+
+/**
+ * struct memory_listener - Told of each change of the flattened view (the kvm room makes slots of it)
+ * @changed:	@view is complete; called with the memory lock held. Errors are fatal for the change
+ */
+struct memory_listener {
+	struct list link;
+	int (*changed)(struct memory_listener *l, const struct memory_view *view, struct err *e);
+};
+
+/**
+ * struct memory - The guest's memory. Changed by the main thread and by vCPUs under @lock; read by all
+ */
+struct memory {
+	pthread_mutex_t lock;
+	struct list blocks, maps, listeners;
+	struct memory_view *view; /* atomic */
+	bool tracking;            /* atomic: pointers for writing mark pages dirty */
+};
+
+enum memory_access { MEMORY_READ, MEMORY_WRITE };
+
+void memory_init(struct memory *m);
+void memory_destroy(struct memory *m);
+
+MUST_CHECK int ram_create(struct memory *m, const char *name, uint64_t size,
+			  const struct ram_options *options, struct ram_block **ret, struct err *e);
+/* Takes over an existing file (live upgrade): the content stays. @fd is owned by the block on success. */
+MUST_CHECK int ram_adopt(struct memory *m, const char *name, uint64_t size, int fd,
+			 uint64_t fd_offset, struct ram_block **ret, struct err *e);
+struct ram_block *ram_find(struct memory *m, const char *name);
+/* Changes the used size of a resizable block (content kept up to the smaller size); maps of it follow. */
+MUST_CHECK int ram_resize(struct memory *m, struct ram_block *b, uint64_t size, struct err *e);
+void ram_destroy(struct memory *m, struct ram_block *b);
+
+MUST_CHECK int memory_map_add(struct memory *m, const struct memory_map *map,
+			      struct memory_map **ret, struct err *e);
+MUST_CHECK int memory_map_set(struct memory *m, struct memory_map *map, gpa_t gpa, bool enabled,
+			      bool readonly, struct err *e);
+void memory_map_del(struct memory *m, struct memory_map *map);
+/* Several changes that the guest must see as one: between begin and commit listeners aren't called. */
+void memory_begin(struct memory *m);
+MUST_CHECK int memory_commit(struct memory *m, struct err *e);
+void memory_listen(struct memory *m, struct memory_listener *l);
+
+/**
+ * memory_ptr() - The one gate: guest physical range to pointer
+ * @m:		Guest memory
+ * @gpa:	First address
+ * @len:	Bytes, > 0; the range may not cross from one block to another
+ * @access:	MEMORY_WRITE marks the pages dirty while tracking, and refuses read-only ranges
+ *
+ * What the guest wrote can change at any time: copy in once, then look at the copy.
+ *
+ * Return: pointer valid while the guest has this mapping, or NULL if any byte isn't RAM
+ */
+void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access access);
+/* Copies across blocks; false (and nothing promised about the buffer) if any byte isn't RAM. */
+MUST_CHECK bool memory_read(struct memory *m, gpa_t gpa, void *buf, uint64_t len);
+MUST_CHECK bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len);
+/* Marks what was written through a kept pointer (io_uring reads into guest memory, virtqueue used rings). */
+void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len);
+/* Block and offset of a pointer that memory_ptr() gave, for bulk writers; NULL if it is none. */
+struct ram_block *memory_block_of(struct memory *m, const void *hva, uint64_t *ret_offset);
+MUST_CHECK int memory_track(struct memory *m, bool on, struct err *e);
+
+#endif
