@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The levels of tests and how each is run.
+
+Theory of operation: a level is a folder below tests/ and a meson suite of the same name. Its
+C tests run by `meson test` in the level's build folder, its Python tests by pytest, which
+drives the programs of the plain build. Tests in the suite "threads" run once more under TSan.
+Each level has a time limit of its own; what is not done by then counts as failed.
+"""
+import glob
+import os
+import time
+from dataclasses import dataclass, field
+
+from testrun import builds, cases, checks
+from testrun.cases import FAILED, Case
+from testrun.process import run
+
+
+@dataclass
+class Level:
+    """A level: where its C tests are built, and its limit in minutes."""
+
+    name: str
+    build: str = "build"
+    minutes: float = 5
+    threads: bool = False
+
+
+@dataclass
+class Result:
+    """What a level gave."""
+
+    level: Level
+    cases: list = field(default_factory=list)
+    seconds: float = 0.0
+
+    def count(self, outcome):
+        """How many cases ended so."""
+        return sum(case.outcome == outcome for case in self.cases)
+
+
+LEVELS = {level.name: level for level in (
+    Level("checks", minutes=6),
+    Level("unit", build="build-asan", minutes=5, threads=True),
+    Level("wire", build="build-asan", minutes=4),
+    Level("native", minutes=8),
+    Level("interop", minutes=10),
+    Level("lab", minutes=20),
+    Level("fault", minutes=15),
+)}
+
+
+class Runner:
+    """Runs levels in a tree; `deadline` is the monotonic time when all must be done."""
+
+    def __init__(self, root, jobs, deadline, keyword=""):
+        self.root = root
+        self.jobs = jobs
+        self.deadline = deadline
+        self.keyword = keyword
+        self.logs = os.path.join(root, "build-tests")
+        self.built = {}
+        os.makedirs(self.logs, exist_ok=True)
+
+    def run(self, level):
+        """All cases of a level."""
+        start = time.monotonic()
+        end = min(start + level.minutes * 60, self.deadline)
+        result = Result(level)
+        if level.name == "checks":
+            result.cases += self.checks(end)
+        else:
+            result.cases += self.meson(level, level.build, level.name, end)
+            if level.threads:
+                result.cases += self.meson(level, "build-tsan", "threads", end)
+        result.cases += self.pytest(level, end)
+        result.seconds = time.monotonic() - start
+        return result
+
+    def build(self, name):
+        """Build a folder once in this run; returns the cases to report (none when it is well)."""
+        if name not in self.built:
+            self.built[name] = builds.build(self.root, name, self.jobs, self.logs)
+        return [Case(f"build of {name}", FAILED, self.built[name])] if self.built[name] else []
+
+    def checks(self, end):
+        """The checks of the source."""
+        found = []
+        for check in checks.CHECKS:
+            found.append(checks.run_check(self.root, check, self.jobs, self.logs, end))
+        return found
+
+    def meson(self, level, folder, suite, end):
+        """The C tests of a suite, in a build folder."""
+        failed = self.build(folder)
+        path = os.path.join(self.root, folder)
+        if failed or not any(suite in names for names in builds.suites(path)):
+            return failed
+        log = os.path.join(path, "meson-logs", "testlog.json")
+        if os.path.exists(log):
+            os.unlink(log)
+        env = {**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP",
+               "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1",
+               "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
+               "TSAN_OPTIONS": "halt_on_error=1"}
+        done = run(["meson", "test", "-C", path, "--no-rebuild", "--suite", suite,
+                    "--num-processes", str(self.jobs)],
+                   end - time.monotonic(), os.path.join(self.logs, f"{folder}-{suite}.log"),
+                   self.root, env)
+        found = cases.read_meson_log(log) if os.path.exists(log) else []
+        for case in found:
+            case.name = f"{folder}: {case.name}" if folder == "build-tsan" else case.name
+        return found + self.verdict(f"meson test --suite {suite}", level, done, found)
+
+    def pytest(self, level, end):
+        """The Python tests of a level."""
+        folder = os.path.join("tests", level.name)
+        if not glob.glob(os.path.join(self.root, folder, "test_*.py")):
+            return []
+        failed = self.build("build") if level.name != "checks" else []
+        if failed:
+            return failed
+        report = os.path.join(self.logs, f"{level.name}.xml")
+        if os.path.exists(report):
+            os.unlink(report)
+        argv = ["/usr/bin/python3", "-B", "-m", "pytest", folder, "-v", f"--junitxml={report}"]
+        done = run(argv + (["-k", self.keyword] if self.keyword else []), end - time.monotonic(),
+                   os.path.join(self.logs, f"{level.name}.log"), self.root)
+        found = cases.read_junit(report) if os.path.exists(report) else []
+        return found + self.verdict(f"pytest {folder}", level, done, found, good=(0, 5))
+
+    def verdict(self, what, level, done, found, good=(0,)):
+        """A failed case for what no test tells: the limit, a crash of the runner, processes left."""
+        told = any(case.outcome == FAILED for case in found)
+        if done.timed_out:
+            return [Case(what, FAILED, f"not done within {level.minutes:g} minutes for the level, "
+                         f"or the limit of the run; last:\n{builds.tail(done.output)}")]
+        if done.status not in good and not told:
+            return [Case(what, FAILED, f"exit {done.status}\n{builds.tail(done.output)}")]
+        if done.left:
+            return [Case(what, FAILED, "processes left behind:\n" + "\n".join(done.left))]
+        return []

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a command within a time limit and leave nothing of it behind.
+
+Theory of operation: this process makes itself the subreaper, so whatever a command leaves
+(a VMM that a killed test had started, in a session of its own or not) becomes its child and
+can be found, named and ended. Only descendants of this process are ever signalled.
+"""
+import ctypes
+import os
+import signal
+import subprocess
+import time
+from dataclasses import dataclass
+
+PR_SET_CHILD_SUBREAPER = 36
+GRACE_SECONDS = 20
+
+
+@dataclass
+class Outcome:
+    """How a command ended: exit status, the tail of its output, and whether its time was up."""
+
+    status: int
+    output: str
+    timed_out: bool
+    left: list
+
+
+def become_subreaper():
+    """Orphans among our descendants come to us, not to init."""
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def descendants(pid):
+    """Process ids of all living descendants, children before grandchildren."""
+    found, queue = [], [pid]
+    while queue:
+        try:
+            with open(f"/proc/{queue[0]}/task/{queue[0]}/children", encoding="ascii") as file:
+                children = [int(word) for word in file.read().split()]
+        except OSError:
+            children = []
+        queue = queue[1:] + children
+        found += children
+    return found
+
+
+def command_line(pid):
+    """What a process was started as, for messages."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()[:160]
+    except OSError:
+        return ""
+
+
+def end_descendants():
+    """Kill all that is left below us; returns the command lines of what was still running."""
+    named = {}
+    for _ in range(20):
+        alive = [pid for pid in descendants(os.getpid()) if command_line(pid)]
+        for pid in alive:
+            named[pid] = command_line(pid)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        reap()
+        if not alive:
+            break
+        time.sleep(0.05)
+    return list(named.values())
+
+
+def reap():
+    """Collect the exit status of orphans that came to us."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def run(argv, seconds, log, cwd=None, env=None):
+    """Run argv with its output in file `log`, for at most `seconds`.
+
+    At the limit it is asked by SIGINT to write its report, then killed.
+    """
+    timed_out = False
+    with open(log, "wb") as file:
+        child = subprocess.Popen(argv, stdout=file, stderr=subprocess.STDOUT,
+                                 stdin=subprocess.DEVNULL, cwd=cwd, env=env,
+                                 start_new_session=True)
+        try:
+            child.wait(max(seconds, 1))
+        except subprocess.TimeoutExpired:
+            timed_out = True
+            stop(child)
+        except BaseException:
+            stop(child)
+            end_descendants()
+            raise
+    left = end_descendants()
+    with open(log, encoding="utf-8", errors="replace") as file:
+        output = file.read()
+    return Outcome(child.returncode, output, timed_out, left)
+
+
+def stop(child):
+    """Interrupt the child's process group, then kill it when it does not end."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        try:
+            os.killpg(child.pid, number)
+        except ProcessLookupError:
+            pass
+        try:
+            child.wait(GRACE_SECONDS)
+            return
+        except subprocess.TimeoutExpired:
+            continue
