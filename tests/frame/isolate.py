@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A pytest run lives in network and mount namespaces of its own.
+
+Theory of operation: before the first test the process leaves the host's network and mount
+namespaces. It then has an empty network with a loopback, an empty /run/netns and an empty
+/dev/shm. So ports, interface and namespace names can't collide with anything else on the
+machine, whatever appears there was made by a test (the leak guard needs that), and when
+pytest is killed the kernel takes everything back. This needs root; without it the tests run
+in the host's namespaces and those that make networks are skipped by name.
+"""
+import ctypes
+import os
+import subprocess
+
+from frame.wait import until
+
+CLONE_NEWNS = 0x00020000
+CLONE_NEWNET = 0x40000000
+MS_REC_PRIVATE = 0x4000 | 0x40000
+PR_SET_CHILD_SUBREAPER = 36
+
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def check(result, what):
+    """Turn a failed libc call into OSError."""
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def mount(kind, target, flags=0):
+    """mount(2) of a file system without a source."""
+    kind = kind and kind.encode()
+    check(libc.mount(b"none", target.encode(), kind, ctypes.c_ulong(flags), None),
+          f"mount {target}")
+
+
+def enter():
+    """Enter namespaces of our own; returns whether that was possible. Once, single-threaded."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    if os.geteuid() != 0 or os.environ.get("OUTLIVE_TEST_NAMESPACES") == "host":
+        return False
+    try:
+        check(libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
+    except PermissionError:
+        return False
+    mount(None, "/", MS_REC_PRIVATE)
+    os.makedirs("/run/netns", exist_ok=True)
+    mount("tmpfs", "/run/netns")
+    mount("tmpfs", "/dev/shm")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    until(loopback_is_up, 5, "loopback is up")
+    return True
+
+
+def loopback_is_up():
+    """Whether an address is on lo yet."""
+    shown = subprocess.run(["ip", "-br", "addr", "show", "dev", "lo"], check=True,
+                           capture_output=True, text=True).stdout
+    return "127.0.0.1" in shown
