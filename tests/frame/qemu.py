@@ -10,6 +10,9 @@ from frame.vmm import Program
 
 SYSTEM = "/usr/bin/qemu-system-x86_64"
 
+# Some KVM hosts list MSR 0x10a (IA32_ARCH_CAPABILITIES) but refuse to set it; QEMU then aborts.
+HOST_CPU = "host,-arch-capabilities"
+
 
 class Missing(Exception):
     """A program is not on this machine; the text says how to get it."""
