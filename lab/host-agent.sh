@@ -21,6 +21,10 @@ mount_rest()
 	[ -e /dev/kvm ] && $busybox chmod 666 /dev/kvm
 	[ -c /dev/net/tun ] && $busybox chmod 666 /dev/net/tun
 	echo /run/lab/bin/modprobe >/proc/sys/kernel/modprobe
+	if [ "$LAB_OVERLAY" = y ]; then
+		$busybox mkdir -p /lib/modules
+		$busybox ln -s "$LAB_MODULES_ROOT/lib/modules/$(uname -r)" /lib/modules/
+	fi
 }
 
 # Give the interface with a MAC its name and address.
@@ -76,6 +80,9 @@ serve()
 }
 
 $busybox hostname "$LAB_HOSTNAME"
+# What this machine lacks (often ping) comes from busybox, last on PATH.
+$busybox mkdir /run/lab/applets
+$busybox --install -s /run/lab/applets
 mount_rest
 network
 control=$(port lab.control)

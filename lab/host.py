@@ -29,20 +29,20 @@ from .paths import PROJECT, LabError, sub_dir
 from .qmp import Qmp
 
 BOOT_LIMIT_S = 240
-JOB_PATH = "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+JOB_PATH = "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/lab/applets"
 
 
 class Lab:
     """One emulated KVM host. Use from one thread at a time, or through the lock it takes."""
 
     def __init__(self, kernel="6.1", memory=2048, cpus=2, devices=(), nets=(), shares=(), modules=(), env=None,
-                 append="", cpu="max", qemu_args=(), overlay=False, name="lab", keep=False, shell=False, fds=(),
+                 append="", cpu="max", qemu_args=(), overlay=True, name="lab", keep=False, shell=False, fds=(),
                  boot_limit_s=BOOT_LIMIT_S, stall_s=STALL_S):
         """
         @kernel: "6.1" or "6.12". @memory: MiB. @devices: -device texts. @nets: see network.py.
         @shares: "PATH" (writable) or "PATH:ro", at the same path inside. @modules: kernel modules
         to load at boot. @env: environment of all commands. @append: for the kernel command line.
-        @qemu_args: further QEMU arguments. @overlay: the root is writable, in memory. @name: host
+        @qemu_args: further QEMU arguments. @overlay: the root is writable, in memory (else read-only). @name: host
         name. @keep: leave the run's folder. @shell: with a terminal for shell(). @fds: file
         descriptors that @nets refer to. @boot_limit_s, @stall_s: seconds.
         """
@@ -109,7 +109,8 @@ class Lab:
         links, raw = network.split(self.nets)
         modules = ["virtio_net"] * bool(links) + self.modules
         archive = initramfs.host_archive(kernel, modules)
-        self.dir = Path(tempfile.mkdtemp(prefix=f"{self.name}.", dir=sub_dir("run")))
+        sweep()
+        self.dir = Path(tempfile.mkdtemp(prefix=f"{self.name}.{os.getpid()}.", dir=sub_dir("run")))
         try:
             self._launch(kernel, archive, links, raw)
         except BaseException:
@@ -120,7 +121,7 @@ class Lab:
     def _launch(self, kernel, archive, links, raw):
         for name in ("work", "jobs"):
             (self.dir / name).mkdir()
-        shares = self._shares()
+        shares = self._shares(kernel)
         initrd = initramfs.with_files(archive, {"lab/conf": (self._conf(kernel, links, shares), 0o644)}, self.dir)
         ports = qemu.Ports()
         self._control, control = ports.make()
@@ -140,9 +141,11 @@ class Lab:
         ports.close()
         self.qmp = Qmp(qmp)
 
-    def _shares(self):
+    def _shares(self, kernel):
         """Return [(tag, path, read-only)], folders above before those below."""
         wanted = {str(PROJECT): True, str(self.dir): False}
+        if hidden(kernel.root):
+            wanted[str(kernel.root)] = True
         for text in self.shares:
             path, _, mode = str(text).partition(":")
             if mode not in ("", "ro", "rw") or not os.path.isdir(path):
@@ -184,7 +187,9 @@ class Lab:
         for end in (self._control, self.terminal, self.qmp):
             if end:
                 end.close()
-        if self.dir and not self.keep:
+        if self.dir and self.keep:
+            (self.dir / "keep").touch()
+        elif self.dir:
             shutil.rmtree(self.dir, ignore_errors=True)
         self._process = None
         if not self.keep:
@@ -289,5 +294,18 @@ class Lab:
         return source.read_bytes()
 
 
-def _tail(text, lines=20):
+def hidden(path):
+    """Say whether the host sees a folder of its own in place of this machine's @path."""
+    return any(Path(path).is_relative_to(top) for top in ("/tmp", "/run", "/dev", "/proc", "/sys"))
+
+
+def sweep():
+    """Remove what hosts left behind whose program was killed."""
+    for path in sub_dir("run").iterdir():
+        owner = path.name.split(".")[-2] if path.name.count(".") >= 2 else ""
+        if owner.isdigit() and not os.path.exists(f"/proc/{owner}") and not (path / "keep").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _tail(text, lines=30):
     return "".join(f"  {line}\n" for line in text.rstrip().splitlines()[-lines:])

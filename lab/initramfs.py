@@ -19,7 +19,7 @@ from .paths import PROJECT, locked, new_dir, sub_dir, write_file
 
 HERE = PROJECT / "lab"
 # What is needed before the root is there, and what every host has.
-ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p")
+ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 HOST_MODULES = ("virtio_console", "kvm-amd", "tun")
 
 

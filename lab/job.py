@@ -102,22 +102,57 @@ class Job:
         @timeout: seconds. @sink: gets new output (bytes) as it comes.
         Raises LabTimeout (the command is killed), LabStall, LabDied.
         """
-        limit = time.monotonic() + timeout
-        progress = Progress(self._lab.console_log, self._lab.stall_s)
-        while self.code is None:
-            self._lab.pump(0.05)
-            if self._stream(sink):
-                progress.note()
-            self._check(progress, limit, timeout)
-        self._stream(sink)
-        return self.code
+        return wait_all([self], timeout, [sink])[0]
 
-    def _check(self, progress, limit, timeout):
-        late = self.code is None and time.monotonic() >= limit
-        sign = progress.stalled(at_limit=late) if self.code is None else None
-        if not sign and not late:
-            return
-        self.kill()
-        what = f"the host hangs ({sign})" if sign else f"no end within {timeout:g} s"
-        kind = LabStall if sign else LabTimeout
-        raise kind(f"{what}\n{self._lab.last_seen(self)}")
+    def _begin(self):
+        self._progress = Progress(self._lab.console_log, self._lab.stall_s)
+
+    def _step(self, sink, late):
+        """Take in what happened; @late: the limit is reached."""
+        self._lab.pump(0.05)
+        ended = self.code is not None
+        if self._stream(sink):
+            self._progress.note()
+        if not ended:
+            sign = self._progress.stalled(at_limit=late)
+            if sign:
+                raise LabStall(f"the host hangs ({sign})\n{self._lab.last_seen(self)}")
+
+    def _blocked(self):
+        """Have the host's kernel name its blocked tasks on the console; wait for it a moment."""
+        self._lab.tell("blocked")
+        for _ in range(20):
+            self._lab.pump(0.05)
+
+
+def wait_all(jobs, timeout, sinks):
+    """Wait until all jobs, on one or several hosts, ended; return their exit codes.
+
+    @timeout: seconds for all of them. @sinks: one for each job, or None: gets its output.
+    Raises as Job.wait() does; then all jobs are killed.
+    """
+    limit = time.monotonic() + timeout
+    for job in jobs:
+        job._begin()
+    try:
+        while any(job.code is None for job in jobs):
+            late = time.monotonic() >= limit
+            for job, sink in zip(jobs, sinks):
+                job._step(sink, late)
+            if late:
+                _give_up(jobs, timeout)
+        for job, sink in zip(jobs, sinks):
+            job._stream(sink)
+    except LabTimeout:
+        for job in jobs:
+            job.kill()
+        raise
+    return [job.code for job in jobs]
+
+
+def _give_up(jobs, timeout):
+    late = [job for job in jobs if job.code is None]
+    if not late:
+        return
+    late[0]._blocked()
+    raise LabTimeout(f"no end within {timeout:g} s\n{late[0]._lab.last_seen(late[0])}")
