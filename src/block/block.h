@@ -6,6 +6,7 @@
 #include "base/list.h"
 #include "base/loop.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -30,6 +31,7 @@ enum block_op { BLOCK_READ = 1, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_W
  * @iov:	Buffers, stay valid until completion
  * @flags:	BLOCK_FUA, BLOCK_UNMAP
  * @complete:	Called once, on the queue's thread, never from within block_submit(). @ret: 0 or a negative errno
+ * @link, @top:	The queue's while in flight
  * @driver:	Room for the drivers of the stack
  */
 struct block_request {
@@ -40,6 +42,7 @@ struct block_request {
 	unsigned int flags;
 	void (*complete)(struct block_request *r, int ret);
 	struct list link;
+	struct block_queue *top;
 	uint64_t driver[6];
 };
 
@@ -59,8 +62,30 @@ struct block_limits {
 struct block_node;
 struct block_queue;
 
-/* Nodes: made by -blockdev, -drive or blockdev-add; found by node name. Main thread. */
-struct block_options; /* parsed options of one node, see block/options.h */
+/*
+ * Nodes: made by -blockdev, -drive or blockdev-add, from a JSON object in the spelling of QEMU's BlockdevOptions
+ * ({"driver":"raw","node-name":"d0","file":{"driver":"file","filename":"x.img"}}); a nested object makes a node
+ * that belongs to the outer one, a string refers to a node by name. Main thread.
+ *
+ * Errors: EINVAL an unknown driver or option, a missing or wrong value (named); EEXIST the node name is taken;
+ * else of the file
+ */
+MUST_CHECK int block_open(const json_t *options, struct block_node **ret, struct err *e);
+/* Removes a named node made by block_open(). EBUSY: a device or another node uses it. */
+MUST_CHECK int block_remove(const char *name, struct err *e);
+/* Calls @fn for each node, in the order made. */
+void block_each(void (*fn)(struct block_node *n, void *opaque), void *opaque);
+const char *block_driver_name(const struct block_node *n);
+const char *block_filename(const struct block_node *n);     /* of the file at the bottom, or "" */
+struct block_node *block_child(const struct block_node *n); /* NULL at the bottom */
+const json_t *block_options(
+	const struct block_node *n); /* as given, with run-time changes; borrowed */
+/* Changes the size (block_resize): the file first, then whoever asked by block_on_resize(). */
+MUST_CHECK int block_resize(struct block_node *n, uint64_t bytes, struct err *e);
+/* For a live hand-over: the bottom file's descriptor, -1 if there is none. Its locks go with it. */
+int block_fd(const struct block_node *n);
+/* Makes the next "file" nodes with this filename use @fd (owned) instead of opening: the other end of a hand-over. */
+void block_adopt_fd(const char *filename, int fd);
 struct block_node *block_find(const char *name);
 struct block_node *block_ref(struct block_node *n);
 void block_unref(struct block_node *n);
