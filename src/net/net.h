@@ -5,6 +5,7 @@
 #include "base/err.h"
 #include "base/loop.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/uio.h>
@@ -36,6 +37,24 @@ struct net_watcher {
 	void *opaque;
 };
 
+/*
+ * Made by -netdev or netdev_add from a JSON object in the spelling of QEMU's Netdev ({"type":"tap","id":"n0",
+ * "ifname":"tap0","script":"no"}). Strings that name descriptors ("fd":"33", "fds":"a:b") are numbers of inherited
+ * descriptors or names given by getfd, looked up by @fd_of (returns an owned fd or -1). Main thread.
+ *
+ * Errors: EINVAL unknown type or option, missing or wrong value (named); EEXIST the id is taken; else of the tap or socket
+ */
+typedef int net_fd_fn(void *opaque, const char *name);
+MUST_CHECK int net_add(const json_t *options, net_fd_fn *fd_of, void *opaque, struct err *e);
+/* EBUSY: a device uses it. */
+MUST_CHECK int net_remove(const char *id, struct err *e);
+void net_each(void (*fn)(struct net_backend *b, void *opaque), void *opaque);
+const json_t *net_options(const struct net_backend *b); /* as given; borrowed */
+void net_set_link(struct net_backend *b, bool up);
+/* For a live hand-over: all descriptors, in an order that net_adopt_fds() takes. Borrowed. Returns how many. */
+size_t net_fds(const struct net_backend *b, int *fds, size_t room);
+/* The next net_add() with this id uses these descriptors (owned) instead of opening anything. */
+void net_adopt_fds(const char *id, const int *fds, size_t len);
 struct net_backend *net_find(const char *id);
 const char *net_id(const struct net_backend *b);
 const char *net_kind(const struct net_backend *b); /* "tap", "stream" */
