@@ -40,6 +40,7 @@ static const struct parameter parameters[] = {
 	PARAM_CHOICE("content", content, PAGE_RANDOM, "random text zero"),
 	PARAM_CHOICE("fill", fill, FILL_NONE, "none random text zero half"),
 	PARAM_CHOICE("beat", beat, BEAT_BOOT, "boot all"),
+	PARAM_CHOICE("idle", idle, IDLE_HALT, "halt spin"),
 	PARAM_CHOICE("serial", serial, 1, "off on"),
 };
 

@@ -21,6 +21,9 @@ enum args_exit { EXIT_AUTO, EXIT_DEBUG, EXIT_ACPI, EXIT_RESET, EXIT_HALT };
 /** enum args_beat - Which vCPUs watch their clock */
 enum args_beat { BEAT_BOOT, BEAT_ALL };
 
+/** enum args_idle - What a vCPU does that doesn't beat and has nothing to do */
+enum args_idle { IDLE_HALT, IDLE_SPIN };
+
 /**
  * struct args - Parameters of the witness; docs/pulse.md describes each
  *
@@ -44,6 +47,7 @@ struct args {
 	uint64_t exit;
 	uint64_t beat;
 	uint64_t serial;
+	uint64_t idle;
 	uint64_t blk;			/* queue depth, 0: no block device is used */
 	uint64_t blk_bytes;		/* how much of the disk is used */
 	uint64_t net;			/* packets in flight, 0: no network device is used */

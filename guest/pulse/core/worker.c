@@ -63,6 +63,16 @@ static bool pace_due(struct pace *p, const struct clock *clock, uint64_t *behind
 	return true;
 }
 
+/* Ticks until a step is due, at most @limit. */
+static uint64_t pace_idle(const struct pace *p, uint64_t now, uint64_t limit)
+{
+	if (p->rate == RATE_OFF)
+		return limit;
+	if (p->rate == RATE_MAX || p->due <= now)
+		return 0;
+	return p->due - now < limit ? p->due - now : limit;
+}
+
 static void record_fault(struct worker *w, uint64_t gpa, struct pulse_fault *fault)
 {
 	uint64_t at = __atomic_fetch_add(&w->report->faults, 1, __ATOMIC_RELAXED);
@@ -261,4 +271,15 @@ uint32_t worker_step(struct worker *w)
 	if (did)
 		return did;
 	return step_dirty(w) | step_check(w);
+}
+
+uint64_t worker_idle(const struct worker *w, uint64_t limit)
+{
+	uint64_t now = tsc();
+
+	if (!worker_filled(w) || w->all_active)
+		return 0;
+	if (w->work.count)
+		limit = pace_idle(&w->dirty, now, limit);
+	return own_count(w) ? pace_idle(&w->check, now, limit) : limit;
 }

@@ -131,4 +131,12 @@ bool worker_filled(const struct worker *w);
  */
 uint32_t worker_step(struct worker *w);
 
+/**
+ * worker_idle() - How long nothing will be due
+ * @w:		Owner's
+ * @limit:	Longest answer
+ * Return: ticks, 0 when something is due now
+ */
+uint64_t worker_idle(const struct worker *w, uint64_t limit);
+
 #endif

@@ -8,11 +8,20 @@
 
 #define LAPIC		0xfee00000ull
 #define LAPIC_ICR	0x300
+#define LAPIC_SPURIOUS	0x0f0
+#define LAPIC_TIMER	0x320
+#define LAPIC_COUNT	0x380
+#define LAPIC_DIVIDE	0x3e0
+#define SPURIOUS_ON	0x121		/* enabled; vector 33, see the IDT in entry.S */
+#define TIMER_ONCE	0x20		/* vector 32 */
+#define DIVIDE_BY_1	0xb
+
 #define ICR_INIT_OTHERS	0x000c4500
 #define ICR_SIPI_OTHERS	(0x000c4600 | TRAMPOLINE_BASE >> 12)
 #define ICR_BUSY	(1u << 12)
 
 #define AP_STACK_PAGES	2		/* the last 512 bytes are ring 0's */
+#define GO_POLL_NS	200000
 #define WAIT_UNKNOWN_NS	20000000ull
 #define WAIT_KNOWN_NS	2000000000ull
 #define RETRY_NS	100000000ull
@@ -51,12 +60,15 @@ static void prepare(unsigned int n)
 	gdt[GDT_FIXED + 2 * n + 1] = at >> 32;
 }
 
+static volatile uint32_t *lapic(uint32_t reg)
+{
+	return (volatile uint32_t *)(LAPIC + reg);
+}
+
 static void send(uint32_t command)
 {
-	volatile uint32_t *icr = (volatile uint32_t *)(LAPIC + LAPIC_ICR);
-
-	*icr = command;
-	while (*icr & ICR_BUSY)
+	*lapic(LAPIC_ICR) = command;
+	while (*lapic(LAPIC_ICR) & ICR_BUSY)
 		pause();
 }
 
@@ -92,6 +104,13 @@ unsigned int cpus_start(unsigned int want)
 	return __atomic_load_n(&arrived, __ATOMIC_ACQUIRE);
 }
 
+/* The timer counts nanoseconds: KVM's and QEMU's APIC bus runs at 1 GHz. Elsewhere the sleep is longer or shorter. */
+void cpu_sleep(uint64_t ns)
+{
+	*lapic(LAPIC_COUNT) = (uint32_t)ns;
+	halt();
+}
+
 void ap_main(uint64_t n)
 {
 	struct witness *w = &witness;
@@ -99,9 +118,12 @@ void ap_main(uint64_t n)
 	w->cpu[n].index = (uint32_t)n;
 	w->cpu[n].apic_id = cpu_apic_id();
 	kvmclock_enable((unsigned int)n);
+	*lapic(LAPIC_SPURIOUS) = SPURIOUS_ON;
+	*lapic(LAPIC_DIVIDE) = DIVIDE_BY_1;
+	*lapic(LAPIC_TIMER) = TIMER_ONCE;
 	w->cpu[n].online = 1;
 	__atomic_fetch_add(&arrived, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&w->go, __ATOMIC_ACQUIRE))
-		pause();
+		cpu_sleep(GO_POLL_NS);
 	work(w, (unsigned int)n);
 }

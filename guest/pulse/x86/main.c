@@ -11,6 +11,8 @@
 
 #define KEY_CPUS	0x05
 #define BEATS_PER_STEP	16		/* readings between two looks at what else is to do */
+#define SLEEP_MIN_NS	50000		/* not worth a halt */
+#define SLEEP_MAX_NS	5000000		/* requests must be seen */
 
 struct witness witness;
 uint8_t io_bitmap[8193];		/* all zero: every port is ours; one byte past the limit is read too */
@@ -147,6 +149,19 @@ static void follow(struct witness *w, unsigned int n, uint32_t *reset_seen, uint
 	}
 }
 
+/* Nothing is due: halt when that will last, unless this vCPU must beat. */
+static void idle(const struct witness *w, unsigned int n)
+{
+	uint64_t ns = 0;
+
+	if (!(w->cpu[n].roles & 1) && w->args.idle == IDLE_HALT)
+		ns = clock_ns(&w->clock, worker_idle(&w->worker[n], clock_ticks(&w->clock, SLEEP_MAX_NS)));
+	if (ns > SLEEP_MIN_NS)
+		cpu_sleep(ns);
+	else
+		pause();
+}
+
 void work(struct witness *w, unsigned int n)
 {
 	uint32_t roles = w->cpu[n].roles, reset_seen = 0, rate_seen = 0, did = 0;
@@ -166,7 +181,7 @@ void work(struct witness *w, unsigned int n)
 				beat(b, did);
 			did = control_step(w);
 		} else if (!did) {
-			pause();
+			idle(w, n);
 		}
 	}
 }

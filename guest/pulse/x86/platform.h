@@ -226,6 +226,12 @@ unsigned int cpus_start(unsigned int want);
  */
 uint32_t cpu_apic_id(void);
 
+/**
+ * cpu_sleep() - Halt this vCPU for a while
+ * @ns:	How long, about
+ */
+void cpu_sleep(uint64_t ns);
+
 /* serial.c */
 
 /** serial_start() - Find the console */
