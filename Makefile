@@ -15,7 +15,7 @@ LEVELS := unit wire native interop lab fault
 
 .DEFAULT_GOAL := all
 .PHONY: all help setup-build setup-test setup-all demo test $(LEVELS:%=test-%) \
-	check-fast format bench fuzz install clean
+	check-fast lint format bench fuzz install clean
 
 all: $(BUILD)/build.ninja		## build everything in $(BUILD)
 	ninja -C $(BUILD) -j $(JOBS)
@@ -43,6 +43,9 @@ $(LEVELS:%=test-%): setup-all		## test-LEVEL: one level (unit wire native intero
 
 check-fast: setup-all			## what to run before each commit: checks, unit, wire
 	$(PYTHON) tools/run-tests --jobs $(JOBS) checks unit wire
+
+lint: setup-all $(BUILD)/build.ninja	## the checks of the source, without tests
+	$(PYTHON) tools/run-checks
 
 format: setup-all			## rewrite the C files as .clang-format says
 	git ls-files -z '*.[ch]' | xargs -0 -r clang-format-14 -i

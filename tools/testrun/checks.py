@@ -19,9 +19,16 @@ class Check:
 
 
 CHECKS = (
-    Check("gcc with sanitizers compiles the tree", folder="build-asan"),
+    Check("rooms use only what is above them", ("tools/check-rooms",)),
+    Check("style: budgets, comments, text", ("tools/check-style",)),
+    Check("clang-format agrees with the layout", ("tools/check-format",)),
+    Check("cppcheck finds nothing", ("tools/check-cppcheck",)),
+    Check("documents agree with the tree", ("tools/check-docs",)),
+    Check("gcc compiles the tree", folder="build"),
+    Check("gcc with address and undefined sanitizers compiles the tree", folder="build-asan"),
     Check("gcc with thread sanitizer compiles the tree", folder="build-tsan"),
     Check("clang-14 compiles the tree", folder="build-clang"),
+    Check("gcc for aarch64 compiles the neutral rooms", ("tools/check-aarch64",)),
 )
 
 

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""tools/run-tests counts test functions, hides no crash, and keeps its limits."""
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from frame.paths import ROOT
+
+sys.path.insert(0, str(ROOT / "tools"))
+from testrun import cases, levels, process, report  # noqa: E402
+
+TAP = "1..3\nok 1 - adds\nnot ok 2 - cuts\n# 0x1 != 0x2\nnot ok 3 # SKIP waits\n# not ok - group\n"
+
+
+def entry(stdout, result="OK", returncode=0):
+    """A line of meson's testlog.json."""
+    return {"name": "outlive:unit / unit_room", "stdout": stdout, "result": result,
+            "returncode": returncode, "duration": 1.5, "stderr": "SUMMARY: AddressSanitizer\n"}
+
+
+def outcomes(found):
+    """{name: outcome} of cases."""
+    return {case.name: case.outcome for case in found}
+
+
+def test_each_cmocka_function_counts():
+    found = cases.read_meson_test(entry(TAP, "FAIL", 1))
+    assert outcomes(found) == {"unit_room::adds": "passed", "unit_room::cuts": "failed",
+                               "unit_room::waits": "skipped"}
+    assert "0x1 != 0x2" in found[1].detail
+
+
+def test_a_crash_after_good_tests_is_a_failure():
+    found = cases.read_meson_test(entry("1..1\nok 1 - adds\n", "FAIL", 23))
+    assert outcomes(found) == {"unit_room::adds": "passed", "unit_room::exit": "failed"}
+    assert "AddressSanitizer" in found[1].detail
+
+
+def test_functions_that_a_crash_left_out_are_failures():
+    found = cases.read_meson_test(entry("1..3\nok 1 - adds\n", "TIMEOUT", -9))
+    assert [case.outcome for case in found] == ["passed", "failed", "failed"]
+
+
+def test_a_program_without_tap_counts_once():
+    assert outcomes(cases.read_meson_test(entry("fine"))) == {"unit_room": "passed"}
+    assert outcomes(cases.read_meson_test(entry("", "ERROR", 99))) == {"unit_room": "failed"}
+
+
+def test_a_real_cmocka_program_is_read_as_it_prints(tmp_path):
+    source = tmp_path / "t.c"
+    source.write_text("""
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+static void good(void **s) { assert_true(1); }
+static void bad(void **s) { assert_int_equal(1, 2); }
+static void later(void **s) { skip(); }
+int main(void)
+{
+	const struct CMUnitTest t[] = {cmocka_unit_test(good), cmocka_unit_test(bad),
+				       cmocka_unit_test(later)};
+	return cmocka_run_group_tests(t, NULL, NULL);
+}
+""")
+    subprocess.run(["gcc", "-o", tmp_path / "t", source, "-lcmocka"], check=True)
+    done = subprocess.run([tmp_path / "t"], env={"CMOCKA_MESSAGE_OUTPUT": "TAP"}, check=False,
+                          capture_output=True, text=True)
+    planned, found = cases.read_tap(done.stdout)
+    assert planned == 3
+    assert outcomes(found) == {"good": "passed", "bad": "failed", "later": "skipped"}
+
+
+def test_a_failed_teardown_does_not_count_twice(tmp_path):
+    junit = tmp_path / "r.xml"
+    junit.write_text("""<testsuites><testsuite>
+        <testcase classname="a" name="one" time="1"/>
+        <testcase classname="a" name="two" time="1"><failure>no</failure></testcase>
+        <testcase classname="a" name="two" time="1"><error>left behind</error></testcase>
+        <testcase classname="a" name="one" time="1"><error>left behind</error></testcase>
+        <testcase classname="a" name="three"><skipped message="no /dev/kvm"/></testcase>
+        </testsuite></testsuites>""")
+    found = cases.read_junit(junit)
+    assert outcomes(found) == {"a::one": "failed", "a::two": "failed", "a::three": "skipped"}
+    assert found[2].detail == "no /dev/kvm"
+
+
+def test_sum_and_names_of_skips(capsys):
+    level = levels.LEVELS["unit"]
+    result = levels.Result(level, [cases.Case("a", "passed"), cases.Case("b", "failed", "why"),
+                                   cases.Case("c", "skipped", "no /dev/kvm")])
+    assert report.last_line([result, result]) == "2 passed, 2 failed, 2 skipped"
+    report.skips([result])
+    assert "unit: c: no /dev/kvm" in capsys.readouterr().out
+
+
+def runs(tmp_path, script, seconds):
+    """Outcome of a shell script under the runner, in a process of its own."""
+    code = ("import sys; from testrun import process; process.become_subreaper();"
+            f"o = process.run(['sh', '-c', {script!r}], {seconds}, {str(tmp_path / 'log')!r});"
+            "print(o.status, o.timed_out, o.left)")
+    return subprocess.run([sys.executable, "-B", "-c", code], check=True, text=True, timeout=60,
+                          capture_output=True, env={**os.environ, "PYTHONPATH": str(ROOT / "tools")}
+                          ).stdout.strip()
+
+
+def test_a_command_is_ended_at_its_limit(tmp_path):
+    start = time.monotonic()
+    assert runs(tmp_path, "sleep 77", 1).split()[1] == "True"
+    assert time.monotonic() - start < 15
+
+
+def test_what_a_command_leaves_is_ended_and_named(tmp_path):
+    said = runs(tmp_path, "setsid sleep 77.25 & exit 3", 20)
+    assert said.startswith("3 False") and "sleep 77.25" in said
+
+
+@pytest.mark.parametrize("argument", ["nonsense"])
+def test_an_unknown_level_is_refused(argument):
+    done = subprocess.run([ROOT / "tools" / "run-tests", argument], check=False,
+                          capture_output=True, text=True)
+    assert done.returncode == 2 and "no level 'nonsense'" in done.stderr
