@@ -11,6 +11,7 @@ import tempfile
 import pytest
 
 from frame import isolate, leaks
+from frame.hosts import Pair
 from frame.paths import outlive_vmm
 from frame.qemu import QEMUS, Missing
 from frame.vmm import Program, Vmm
@@ -142,3 +143,18 @@ def qemu_new(tmp_path, leak_guard):
 def qemu_any(request, tmp_path, leak_guard):
     """Starter of a stock QEMU; the test runs once for each."""
     yield from starter(qemu_or_skip(request.param), tmp_path)
+
+
+@pytest.fixture
+def hosts(tmp_path, leak_guard):
+    """Function that makes a Pair of hosts: hosts(rate_mbit=, delay_ms=, loss_percent=)."""
+    if not state["isolated"]:
+        pytest.skip("two hosts need root, for network namespaces")
+    made = []
+
+    def make(**shape):
+        made.append(Pair(tmp_path / f"link-{len(made)}.log", **shape))
+        return made[-1]
+    yield make
+    for pair in made:
+        pair.close()
