@@ -5,6 +5,7 @@
 #include "base/compiler.h"
 #include "base/err.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -17,7 +18,15 @@
  * The wire format is that of QEMU's migration stream, version 3: big-endian numbers, no padding, subsections
  * behind the fields they belong to. Wire names are string literals and never follow a C name.
  *
- * This room is pure: bytes in, bytes out; no I/O, no devices, no allocation but the writer's buffer.
+ * This room is pure: bytes in, bytes out; no I/O, no devices. What it allocates is the writer's buffer and the JSON
+ * trees of descriptions and schemas (jansson).
+ *
+ * What a struct must be for that: flat (no pointers), and without padding that the compiler adds unseen: order the
+ * members by size, and name what is left ("uint8_t reserved[3]", NOT_SENT). state_cover_check() finds every byte that
+ * no row speaks of.
+ *
+ * What a loader must do: fill the scratch with the state of the fresh device (capture), then state_load() over it, so
+ * that what the stream doesn't carry (an older version, a subsection that wasn't needed) has its power-on value.
  */
 
 struct state_table;
@@ -116,19 +125,36 @@ struct state_table {
 		int32_t: STATE_INT,                                                                \
 		int64_t: STATE_INT,                                                                \
 		uint8_t *: STATE_BYTES,                                                            \
+		char *: STATE_BYTES,                                                               \
 		bool *: STATE_BOOL,                                                                \
 		uint16_t *: STATE_UINT,                                                            \
 		uint32_t *: STATE_UINT,                                                            \
 		uint64_t *: STATE_UINT,                                                            \
+		int8_t *: STATE_INT,                                                               \
+		int16_t *: STATE_INT,                                                              \
 		int32_t *: STATE_INT,                                                              \
-		int64_t *: STATE_INT)
+		int64_t *: STATE_INT,                                                              \
+		uint8_t(*)[]: STATE_BYTES,                                                         \
+		bool(*)[]: STATE_BOOL,                                                             \
+		uint16_t(*)[]: STATE_UINT,                                                         \
+		uint32_t(*)[]: STATE_UINT,                                                         \
+		uint64_t(*)[]: STATE_UINT,                                                         \
+		int8_t(*)[]: STATE_INT,                                                            \
+		int16_t(*)[]: STATE_INT,                                                           \
+		int32_t(*)[]: STATE_INT,                                                           \
+		int64_t(*)[]: STATE_INT)
 
 #define STATE_MEMBER(type, m) (((type *)0)->m)
 
-/* Size of one element: of the number in an array of numbers, of the whole array for uint8_t[]. */
-#define STATE_ELEMENT_SIZE(type, m)                                                     \
-	_Generic(STATE_MEMBER(type, m), uint16_t * : 2, uint32_t * : 4, uint64_t * : 8, \
-		 int32_t * : 4, int64_t * : 8, bool * : 1, default                      \
+/*
+ * Size of one element: of the number in an array of numbers (of one or two dimensions), of the whole array for
+ * uint8_t[] and char[]. The controlling expression is never evaluated; an array in it decays to a pointer.
+ */
+#define STATE_ELEMENT_SIZE(type, m)                                                             \
+	_Generic(STATE_MEMBER(type, m), bool * : 1, uint16_t * : 2, uint32_t * : 4,             \
+		 uint64_t * : 8, int8_t * : 1, int16_t * : 2, int32_t * : 4, int64_t * : 8,     \
+		 bool(*)[] : 1, uint16_t(*)[] : 2, uint32_t(*)[] : 4, uint64_t(*)[] : 8,        \
+		 int8_t(*)[] : 1, int16_t(*)[] : 2, int32_t(*)[] : 4, int64_t(*)[] : 8, default \
 		 : SIZEOF_MEMBER(type, m))
 
 #define STATE_ROW(wire, type, m, ...)                                                             \
@@ -145,7 +171,10 @@ struct state_table {
 #define FIELD_V(wire, type, m, v)     STATE_ROW(wire, type, m, .since = (v))
 /* The same, sent when @test says so. */
 #define FIELD_IF(wire, type, m, test) STATE_ROW(wire, type, m, .present = (test))
-/* The first @n elements, @n being the member that counts them (any unsigned or int32_t). */
+/*
+ * The first @n elements, @n being the member that counts them (any unsigned or int32_t), sent before this row.
+ * Of a uint8_t[]: the first @n bytes.
+ */
 #define FIELD_N(wire, type, m, n)                                              \
 	STATE_ROW(wire, type, m, .count_offset = (ptrdiff_t)offsetof(type, n), \
 		  .count_size = SIZEOF_MEMBER(type, n))
@@ -215,6 +244,7 @@ struct state_writer {
 };
 
 void state_writer_destroy(struct state_writer *w);
+void state_writer_clear(struct state_writer *w); /* keeps the buffer */
 void state_put(struct state_writer *w, const void *bytes, size_t n);
 void state_put_u8(struct state_writer *w, uint8_t v);
 void state_put_be16(struct state_writer *w, uint16_t v);
@@ -224,27 +254,47 @@ void state_put_be64(struct state_writer *w, uint64_t v);
 /**
  * struct state_reader - Wire bytes being read
  * @buf:	Borrowed
- * @len:	How many
+ * @len:	How many are there
  * @at:		Read so far
  * @failed:	A read went beyond the end; everything read since is 0
+ * @refill:	Makes @len at least @at + @need (and may move @buf); false when there is no more. NULL: @buf is all.
+ *		A section has no length on the wire, so a stream is read as far as its tables ask
+ * @opaque:	For @refill
  */
 struct state_reader {
 	const uint8_t *buf;
 	size_t len, at;
 	bool failed;
+	bool (*refill)(struct state_reader *r, size_t need);
+	void *opaque;
 };
 
+bool state_peek(struct state_reader *r, size_t n); /* are @n more bytes there? */
 bool state_get(struct state_reader *r, void *bytes, size_t n);
+bool state_skip(struct state_reader *r, size_t n);
 uint8_t state_get_u8(struct state_reader *r);
 uint16_t state_get_be16(struct state_reader *r);
 uint32_t state_get_be32(struct state_reader *r);
 uint64_t state_get_be64(struct state_reader *r);
 
+/* save.c: the bytes, and with @desc (a JSON object) the description that QEMU puts at the end of a stream. */
 void state_save(const struct state_table *t, const void *state, struct state_writer *w);
+void state_save_described(const struct state_table *t, const void *state, struct state_writer *w,
+			  json_t *desc);
+
+/* load.c: the text of an error begins with "TABLE/FIELD: ". */
 MUST_CHECK int state_load(const struct state_table *t, void *scratch, unsigned int version,
 			  struct state_reader *r, struct err *e);
+/* The name of the subsection that begins where @r stands, for the message about one that nobody knows. */
+bool state_subsection_here(struct state_reader *r, char name[256]);
 
-/* Every byte of the struct is described or listed as not sent, and no byte twice. EINVAL names the first offset. */
+/* cover.c: every byte of the struct is described or listed as not sent, and none twice. EINVAL names the first offset. */
 MUST_CHECK int state_cover_check(const struct state_table *t, struct err *e);
+
+/* schema.c: the table as data, and whether what is written by one can be read by another. */
+json_t *state_schema(const struct state_table *t); /* caller owns the reference */
+typedef void state_sentence_fn(void *opaque, const char *sentence);
+unsigned int state_schema_compare(const json_t *writer, const json_t *reader,
+				  state_sentence_fn *say, void *opaque);
 
 #endif
