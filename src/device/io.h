@@ -14,6 +14,10 @@
  * in an immutable sorted view (replaced as a whole when a BAR moves; old views are freed when no vCPU can be in them),
  * then the region's lock is taken and its handler runs. That lock is the only one a vCPU takes.
  * An access to nothing reads as all ones and writes nowhere.
+ *
+ * An access is cut where a region ends and where it isn't aligned, as QEMU does, and then fitted to the sizes the
+ * region takes: a larger one is split; a smaller read is widened and the wanted bytes cut out; a smaller write
+ * comes with the bytes around it zero.
  */
 
 /**
@@ -32,6 +36,7 @@ struct io_ops {
 enum io_kind { IO_PORT = 1, IO_MEMORY };
 
 struct io_space;
+struct io_doors;
 
 /**
  * struct io_region - Addresses that a device answers at
@@ -45,6 +50,8 @@ struct io_space;
  * @priority:	Where regions overlap, the highest answers (chipset 0, BARs 1, overlays 2)
  * @enabled:	Answers now; set by io_region_set()
  * @space:	Set by io_region_add()
+ * @doorbells:	All of them, for moving
+ * @doors:	The same as an immutable array for vCPUs; atomic, NULL: none
  */
 struct io_region {
 	struct list link;
@@ -58,6 +65,7 @@ struct io_region {
 	bool enabled;
 	struct io_space *space;
 	struct list doorbells;
+	struct io_doors *doors;
 };
 
 /**
@@ -66,6 +74,7 @@ struct io_region {
  * @size:	Of the write, bytes; 0: any size
  * @match:	Only this value, if @datamatch
  * @fd:		Eventfd, borrowed
+ * @bound:	The kernel does it at the region's present address; the dispatcher's own
  */
 struct io_doorbell {
 	struct list link;
@@ -74,6 +83,7 @@ struct io_doorbell {
 	bool datamatch;
 	uint64_t match;
 	int fd;
+	bool bound;
 };
 
 /**
@@ -92,6 +102,7 @@ void io_space_destroy(struct io_space *s);
 void io_region_add(struct io_space *s, struct io_region *r);
 void io_region_set(struct io_region *r, uint64_t base,
 		   bool enabled); /* moves, shows or hides; doorbells follow */
+/* Waits until no vCPU can be in the region's handlers: not from a handler, and not while holding the region's lock. */
 void io_region_del(struct io_region *r);
 /* Without KVM's help (no ioeventfd) the dispatcher signals the fd itself, so this always works. */
 void io_doorbell_add(struct io_region *r, struct io_doorbell *d);
