@@ -33,11 +33,15 @@ typedef void timer_fn(void *opaque);
 /* @fn runs on the main thread with @lock held (NULL: none). Arm and cancel from any thread. */
 struct timer *timer_create_guest(struct guest_clock *c, timer_fn *fn, void *opaque,
 				 pthread_mutex_t *lock);
-void timer_destroy(struct timer *t);
+/* The same in the host's wall-clock time, which the RTC follows. */
+struct timer *timer_create_wall(struct guest_clock *c, timer_fn *fn, void *opaque,
+				pthread_mutex_t *lock);
+void timer_destroy(struct timer *t);               /* main thread */
 void timer_arm_ns(struct timer *t, int64_t at_ns); /* guest time; in the past: at once */
 void timer_cancel(struct timer *t);
 bool timer_pending(const struct timer *t);
 int64_t timer_expires_ns(
 	const struct timer *t); /* -1: not pending. What QEMU's stream sends for a timer */
+void timer_restore_ns(struct timer *t, int64_t at_ns); /* the other way round */
 
 #endif
