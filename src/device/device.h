@@ -24,6 +24,7 @@
  */
 
 struct device;
+struct pci_bus;
 
 /**
  * enum continuity - What becomes of a device's state when the guest moves. 0 isn't valid
@@ -95,7 +96,11 @@ struct prop {
  * @io:		Ports and memory-mapped I/O
  * @clock:	Guest time
  * @loop:	The main loop
- * @msi_irqfd:	Binds an eventfd to an MSI message in the kernel, see struct msi_ops
+ * @chipset_lock: The one lock of all chipset parts; NULL (tests): each device has its own
+ * @msi:	MSI delivery, see struct msi_ops; NULL: none
+ * @msi_opaque:	For @msi
+ * @gsi:	Interrupt inputs 0-23 (0-15 are the ISA lines); any thread. See device_gsi()
+ * @pci_root:	Root bus, for the property "bus"
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
  * @opaque:	For @request
  */
@@ -104,8 +109,11 @@ struct device_env {
 	struct io_space *io;
 	struct guest_clock *clock;
 	struct loop *loop;
+	pthread_mutex_t *chipset_lock;
 	const struct msi_ops *msi;
 	void *msi_opaque;
+	struct irq gsi;
+	struct pci_bus *pci_root;
 	void (*request)(void *opaque, int what, int arg);
 	void *opaque;
 };
@@ -151,6 +159,7 @@ struct msi_ops {
  * @size:	sizeof() the device struct, which begins with a struct device (or struct pci_device)
  * @user:	A user may create it by -device
  * @hotplug:	It may come and go while the guest runs
+ * @own_lock:	It has a lock of its own; else it is a chipset part and shares device_env.chipset_lock
  * @continuity:	See the enum; 0 is refused by the registry's test
  * @why:	Reason, required unless CONTINUITY_STATE
  * @state:	Table of the guest-visible struct; NULL unless CONTINUITY_STATE
@@ -167,7 +176,7 @@ struct msi_ops {
 struct device_class {
 	const char *name, *help, *bus;
 	size_t size;
-	bool user, hotplug;
+	bool user, hotplug, own_lock;
 	enum continuity continuity;
 	const char *why;
 	const struct state_table *state;
@@ -209,10 +218,20 @@ struct device {
 /* registry.c */
 const struct device_class *device_class_find(const char *name);
 const struct device_class *const *device_classes(void); /* NULL-terminated */
+void device_classes_add(const struct device_class *const *more);
 
 struct device *device_create(const struct device_class *class, const struct device_env *env);
+const struct prop *device_prop_find(const struct device_class *class, const char *name);
 MUST_CHECK int device_set(struct device *dev, const char *name, const char *value, struct err *e);
 MUST_CHECK int device_realize(struct device *dev, struct err *e);
-void device_destroy(struct device *dev);
+void device_destroy(struct device *dev); /* main thread, without the device's lock */
+void device_reset(struct device *dev);
+/* The machine's interrupt input @line; not connected if the machine gives none. */
+struct irq device_gsi(const struct device *dev, int line);
+void device_request(const struct device *dev, enum machine_request what, int arg);
+
+/* help.c: as "-device help" and "-device X,help" show it; the caller frees it. */
+char *device_help(void);
+char *device_class_help(const struct device_class *class);
 
 #endif

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEVICE_PROPS_H
+#define DEVICE_PROPS_H
+
+#include "device/device.h"
+
+void props_set_defaults(struct device *dev);
+void props_release(struct device *dev);
+const char *prop_kind_name(const struct prop *p);
+const char *name_nearest(const char *wanted, const char *(*nth)(const void *of, size_t n),
+			 const void *of);
+
+#endif
