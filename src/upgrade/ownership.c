@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: one 32-bit word in a shared memfd says who owns the guest. Each of its moves
+ * is a single compare-and-swap that exactly one process can win, so whatever dies whenever, the
+ * word tells the survivor what to do. The word is also a futex: the target sleeps on it until the
+ * offer, the source until the answer, which costs a few microseconds instead of a trip through two
+ * event loops. The device state lies behind the header in the same area; offering publishes it
+ * (release), seeing the offer acquires it. Source: futex(2); C11 7.17.3
+ */
+#include "upgrade/ownership.h"
+
+#include "base/clock.h"
+#include "base/owned.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define AREA_MAGIC 0x4f55544c49564531ULL /* "OUTLIVE1" */
+
+/**
+ * struct area_header - First page of the area
+ * @magic:	AREA_MAGIC
+ * @owner:	enum owner, a futex
+ * @state_len:	Bytes of state behind the first page
+ * @marks_ns:	CLOCK_MONOTONIC, 0 until reached
+ */
+struct area_header {
+	uint64_t magic;
+	uint32_t owner;
+	uint32_t reserved;
+	uint64_t state_len;
+	int64_t marks_ns[HANDOVER_MARKS];
+};
+
+static int area_map(struct area *a, struct err *e)
+{
+	a->map = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, a->fd, 0);
+	return a->map == MAP_FAILED ? err_sys(e, "map the hand-over area") : 0;
+}
+
+/**
+ * area_create() - Make the area; the source owns the guest
+ * @a:		Filled in on success
+ * @state_room:	Bytes of device state it must hold
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int area_create(struct area *a, size_t state_room, struct err *e)
+{
+	OWNED_FD fd = memfd_create("outlive-handover", MFD_CLOEXEC);
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, "memfd_create");
+	a->size = page_size() + ALIGN_UP(state_room, page_size());
+	if (ftruncate(fd, (off_t)a->size) < 0)
+		return err_sys(e, "size the hand-over area to %zu bytes", a->size);
+	a->fd = fd;
+	r = area_map(a, e);
+	if (r < 0)
+		return r;
+	fd_take(&fd);
+	a->map->magic = AREA_MAGIC;
+	__atomic_store_n(&a->map->owner, OWNER_SOURCE, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/**
+ * area_open() - Map the area that the source made
+ * @a:		Filled in on success
+ * @fd:		Owned by @a on success
+ * @e:		Set on failure only
+ *
+ * Errors: EPROTO it is no such area
+ * Return: 0, or a negative errno
+ */
+int area_open(struct area *a, int fd, struct err *e)
+{
+	struct stat st;
+	int r;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "hand-over area");
+	if ((size_t)st.st_size < page_size())
+		return err_set(e, EPROTO, "the hand-over area is too small");
+	a->fd = fd;
+	a->size = (size_t)st.st_size;
+	r = area_map(a, e);
+	if (r < 0)
+		return r;
+	if (a->map->magic != AREA_MAGIC) {
+		munmap(a->map, a->size);
+		return err_set(e, EPROTO, "the hand-over area has another format");
+	}
+	return 0;
+}
+
+/**
+ * area_close() - Unmap and close
+ * @a:		Made by area_create() or area_open()
+ */
+void area_close(struct area *a)
+{
+	if (a->map)
+		munmap(a->map, a->size);
+	a->map = NULL;
+	fd_close(&a->fd);
+}
+
+/**
+ * area_state() - Where the device state lies
+ * @a:		The area
+ * @ret_room:	Bytes there are
+ *
+ * Return: valid until area_close()
+ */
+uint8_t *area_state(struct area *a, size_t *ret_room)
+{
+	*ret_room = a->size - page_size();
+	return (uint8_t *)a->map + page_size();
+}
+
+/**
+ * area_state_len() - How much state there is
+ * @a:		The area
+ *
+ * Return: bytes, never more than there is room for
+ */
+size_t area_state_len(const struct area *a)
+{
+	return MIN((size_t)a->map->state_len, a->size - page_size());
+}
+
+/**
+ * area_set_state_len() - Say how much state there is
+ * @a:		The area
+ * @len:	Bytes
+ */
+void area_set_state_len(struct area *a, size_t len)
+{
+	a->map->state_len = len;
+}
+
+/**
+ * ownership() - Who owns the guest now
+ * @a:		The area
+ *
+ * Return: the word
+ */
+enum owner ownership(const struct area *a)
+{
+	return (enum owner)__atomic_load_n(&a->map->owner, __ATOMIC_ACQUIRE);
+}
+
+static bool move(struct area *a, enum owner from, enum owner to)
+{
+	uint32_t expected = from;
+
+	if (!__atomic_compare_exchange_n(&a->map->owner, &expected, (uint32_t)to, false,
+					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return false;
+	syscall(SYS_futex, &a->map->owner, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	return true;
+}
+
+/**
+ * ownership_offer() - The source gives the guest away, revocably
+ * @a:		The area; all state is written
+ *
+ * Return: whether the word moved
+ */
+bool ownership_offer(struct area *a)
+{
+	return move(a, OWNER_SOURCE, OWNER_OFFERED);
+}
+
+/**
+ * ownership_revoke() - The source takes the offer back
+ * @a:		The area
+ *
+ * Return: true: the source owns the guest again; false: the target was faster and runs it
+ */
+bool ownership_revoke(struct area *a)
+{
+	return move(a, OWNER_OFFERED, OWNER_SOURCE);
+}
+
+/**
+ * ownership_take() - The target accepts the offer
+ * @a:		The area; all state is applied
+ *
+ * Return: true: the target owns the guest for good; false: the offer was revoked
+ */
+bool ownership_take(struct area *a)
+{
+	return move(a, OWNER_OFFERED, OWNER_TARGET);
+}
+
+/**
+ * ownership_wait() - Sleep until the word changes
+ * @a:		The area
+ * @while_is:	Sleep while it is this
+ * @timeout_ns:	At most this long
+ *
+ * Return: what the word is at the end
+ */
+enum owner ownership_wait(struct area *a, enum owner while_is, int64_t timeout_ns)
+{
+	int64_t end_ns = time_ns() + timeout_ns;
+
+	for (;;) {
+		enum owner now = ownership(a);
+		int64_t left_ns = end_ns - time_ns();
+		struct timespec ts = {.tv_sec = left_ns / NS_PER_SEC,
+				      .tv_nsec = left_ns % NS_PER_SEC};
+
+		if (now != while_is || left_ns <= 0)
+			return now;
+		syscall(SYS_futex, &a->map->owner, FUTEX_WAIT, (uint32_t)while_is, &ts, NULL, 0);
+	}
+}
+
+/**
+ * area_mark() - Note that a moment is reached
+ * @a:		The area
+ * @mark:	Which
+ */
+void area_mark(struct area *a, enum handover_mark mark)
+{
+	a->map->marks_ns[mark] = time_ns();
+}
+
+/**
+ * area_mark_ns() - When a moment was reached
+ * @a:		The area
+ * @mark:	Which
+ *
+ * Return: ns, host monotonic clock; 0: not yet
+ */
+int64_t area_mark_ns(const struct area *a, enum handover_mark mark)
+{
+	return a->map->marks_ns[mark];
+}
