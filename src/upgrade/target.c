@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the target's side. It is started with one end of a socket pair, introduces
+ * itself, receives configuration and descriptors, and builds the machine with the guest's own RAM,
+ * without touching it. It then sleeps on the ownership word. Seeing the offer it loads the state;
+ * only after winning the word does it run a vCPU, read a socket or write to a disk. If it can't
+ * take the state it says why and ends; if the source goes away before the offer, it ends too.
+ */
+#include "base/clock.h"
+#include "base/owned.h"
+#include "upgrade/upgrade.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+
+#define HANDOVER_TIMEOUT_MS 60000
+
+/**
+ * target_open() - Introduce ourselves and receive the guest's configuration
+ * @t:		Filled in on success
+ * @sock:	Socket to the source; owned by @t on success
+ * @version:	Of this build
+ * @schema:	State this build reads; borrowed
+ * @e:		Set on failure only
+ *
+ * Errors: EPROTO the other side is no source; ETIMEDOUT; ECONNRESET
+ * Return: 0, or a negative errno
+ */
+int target_open(struct upgrade_target *t, int sock, const char *version, const json_t *schema,
+		struct err *e)
+{
+	json_t *hello = json_pack("{s:s, s:i, s:O?}", "version", version, "protocol",
+				  UPGRADE_PROTOCOL, "schema", schema);
+	int fd, r = link_send_json(sock, hello, e);
+
+	*t = (struct upgrade_target){.sock = sock, .area.fd = -1};
+	if (r >= 0)
+		r = link_recv(sock, &t->bundle, HANDOVER_TIMEOUT_MS, e);
+	if (r < 0)
+		return r;
+	fd = bundle_take_fd(&t->bundle, "area");
+	r = fd < 0 ? err_set(e, EPROTO, "no hand-over area came") : area_open(&t->area, fd, e);
+	if (r < 0) {
+		fd_close(&fd);
+		bundle_release(&t->bundle);
+	}
+	return r;
+}
+
+static bool source_gone(const struct upgrade_target *t)
+{
+	struct pollfd p = {.fd = t->sock, .events = POLLIN};
+
+	return poll(&p, 1, 0) > 0; /* it has nothing more to say: readable means closed */
+}
+
+/**
+ * target_wait() - Say that the machine is built, sleep until the guest is offered
+ * @t:		The target
+ * @e:		Set on failure only
+ *
+ * Errors: ECANCELED the source gave up or died before it offered
+ * Return: 0 with the state readable, or a negative errno
+ */
+int target_wait(struct upgrade_target *t, struct err *e)
+{
+	int r = link_send_json(t->sock, json_pack("{s:b}", "ready", 1), e);
+
+	if (r < 0)
+		return r;
+	while (ownership_wait(&t->area, OWNER_SOURCE, 200 * NS_PER_MS) == OWNER_SOURCE)
+		if (source_gone(t))
+			return err_set(e, ECANCELED, "the old process gave up");
+	area_mark(&t->area, MARK_SEEN);
+	return 0;
+}
+
+static size_t state_len(struct upgrade_target *t, const uint8_t **ret)
+{
+	size_t room, len = 0, all = area_state_len(&t->area);
+	const uint8_t *at = area_state(&t->area, &room);
+
+	if (all >= 8)
+		memcpy(&len, at, sizeof(len));
+	*ret = at + 8;
+	return all >= 8 ? MIN(len, all - 8) : 0;
+}
+
+/**
+ * target_reader() - The offered state
+ * @t:		The target
+ * @r:		Filled in; valid until target_close()
+ */
+void target_reader(struct upgrade_target *t, struct state_reader *r)
+{
+	const uint8_t *at;
+	size_t len = state_len(t, &at);
+
+	*r = (struct state_reader){.buf = at, .len = len};
+}
+
+/**
+ * target_late() - What the source added when it was paused
+ * @t:		The target
+ *
+ * Return: new reference, never NULL
+ */
+json_t *target_late(struct upgrade_target *t)
+{
+	const uint8_t *at;
+	size_t len = state_len(t, &at);
+	json_t *late = json_loadb((const char *)at + len, area_state_len(&t->area) - 8 - len, 0,
+				  NULL);
+
+	return late ? late : json_object();
+}
+
+/**
+ * target_take() - Win the guest
+ * @t:		The target; all state is applied
+ * @e:		Set on failure only
+ *
+ * Errors: ECANCELED the offer was revoked: the guest runs in the source
+ * Return: 0, or a negative errno
+ */
+int target_take(struct upgrade_target *t, struct err *e)
+{
+	area_mark(&t->area, MARK_APPLIED);
+	if (!ownership_take(&t->area))
+		return err_set(e, ECANCELED, "the old process took the guest back");
+	area_mark(&t->area, MARK_TAKEN);
+	return 0;
+}
+
+/**
+ * target_refuse() - Say why the guest can't be taken
+ * @t:		The target, before target_take()
+ * @e:		The reason
+ */
+void target_refuse(struct upgrade_target *t, const struct err *e)
+{
+	struct err ignored;
+
+	(void)!link_send_json(t->sock, json_pack("{s:s}", "error", e->msg), &ignored);
+}
+
+/**
+ * target_report() - What the pause was made of
+ * @t:		The target
+ * @version:	Of this build
+ * @ret:	Filled in
+ */
+void target_report(struct upgrade_target *t, const char *version, struct upgrade_report *ret)
+{
+	const char *from = json_string_value(json_object_get(t->bundle.body, "version"));
+
+	*ret = (struct upgrade_report){.done = ownership(&t->area) == OWNER_TARGET,
+				       .stage = "done"};
+	snprintf(ret->from, sizeof(ret->from), "%s", from ? from : "?");
+	snprintf(ret->to, sizeof(ret->to), "%s", version);
+	for (int m = 0; m < HANDOVER_MARKS; m++)
+		ret->marks_ns[m] = area_mark_ns(&t->area, m);
+}
+
+/**
+ * target_close() - The hand-over is over
+ * @t:		The target
+ */
+void target_close(struct upgrade_target *t)
+{
+	fd_close(&t->sock);
+	area_close(&t->area);
+	bundle_release(&t->bundle);
+}
