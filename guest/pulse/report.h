@@ -264,7 +264,8 @@ struct pulse_report {
 	uint32_t pattern;
 	uint32_t content;
 	uint64_t shadow_gpa;		/* 32-bit sequence per owned page */
-	uint64_t reserved1[4];
+	uint64_t first_gpa;		/* the first owned page */
+	uint64_t reserved1[3];
 	/* 0x180 */
 	char cmdline[PULSE_CMDLINE];
 	/* 0x280 */

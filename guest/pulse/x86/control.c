@@ -144,6 +144,10 @@ static uint32_t doorbell(struct witness *w)
 
 	if (count == r->ack_count)
 		return 0;
+	if (r->req == 'q') {				/* won't come back */
+		r->ack_result = 0;
+		__atomic_store_n(&r->ack_count, count, __ATOMIC_RELEASE);
+	}
 	r->ack_result = serve(w, (int)r->req, r->req_arg) ? 0 : 1;
 	__atomic_store_n(&r->ack_count, count, __ATOMIC_RELEASE);
 	return PULSE_DID_REQUEST;

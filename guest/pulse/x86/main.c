@@ -78,6 +78,7 @@ static void divide_memory(struct witness *w)
 	w->report->pages_working = mem->working;
 	w->report->pattern = (uint32_t)w->args.pattern;
 	w->report->content = (uint32_t)w->args.content;
+	w->report->first_gpa = mem->range[0].gpa;
 	w->report->shadow_gpa = (uintptr_t)mem->shadow;
 }
 
