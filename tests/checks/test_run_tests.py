@@ -78,7 +78,8 @@ int main(void)
 def test_a_failed_teardown_does_not_count_twice(tmp_path):
     junit = tmp_path / "r.xml"
     junit.write_text("""<testsuites><testsuite>
-        <testcase classname="a" name="one" time="1"/>
+        <testcase classname="a" name="one" time="1"><properties>
+        <property name="note" value="again"/></properties></testcase>
         <testcase classname="a" name="two" time="1"><failure>no</failure></testcase>
         <testcase classname="a" name="two" time="1"><error>left behind</error></testcase>
         <testcase classname="a" name="one" time="1"><error>left behind</error></testcase>
@@ -86,7 +87,7 @@ def test_a_failed_teardown_does_not_count_twice(tmp_path):
         </testsuite></testsuites>""")
     found = cases.read_junit(junit)
     assert outcomes(found) == {"a::one": "failed", "a::two": "failed", "a::three": "skipped"}
-    assert found[2].detail == "no /dev/kvm"
+    assert found[2].detail == "no /dev/kvm" and found[0].notes == ["again"]
 
 
 def test_sum_and_names_of_skips(capsys):

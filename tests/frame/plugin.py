@@ -13,8 +13,9 @@ import pytest
 from frame import isolate, leaks
 from frame.hosts import Pair
 from frame.paths import outlive_vmm
-from frame.qemu import QEMUS, Missing
+from frame.qemu import QEMUS, Missing, qemu_system
 from frame.vmm import Program, Vmm
+from frame.witness import Witness, options
 
 LOG_LINES = 80
 state = {"isolated": False, "base": None}
@@ -158,3 +159,41 @@ def hosts(tmp_path, leak_guard):
     yield make
     for pair in made:
         pair.close()
+
+
+@pytest.fixture
+def witness(kvm):
+    """Function that starts a guest with the witness: witness(outlive, cpus=2, args="rate=100").
+
+    The first argument is a Starter (outlive, qemu, qemu_any); gives a Witness that is ready.
+    """
+    def make(program, *more, name="vmm", within=(), **guest):
+        vmm = program.start(*options(**guest), *more, name=name, within=within)
+        return Witness(vmm).wait_ready()
+    return make
+
+
+@pytest.fixture
+def lab(tmp_path, leak_guard, record_property):
+    """Function that starts an emulated KVM host: lab(kernel="6.12", memory=3072), see lab/host.py.
+
+    Its console is in the report of a failed test, and a boot that had to be repeated is noted.
+    """
+    try:
+        qemu_system()
+    except Missing as missing:
+        pytest.skip(str(missing))
+    from lab.host import Lab  # the lab is needed by its own level only
+    made = []
+
+    def make(**settings):
+        host = Lab(**settings)
+        made.append(host)
+        host.start()
+        (tmp_path / f"console-{len(made)}.log").symlink_to(host.console_log)
+        return host
+    yield make
+    for host in made:
+        for reason in host.retries:
+            record_property("note", f"lab started again: {reason}")
+        host.stop()

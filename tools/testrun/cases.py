@@ -9,19 +9,23 @@ runner started and did not report counts as failed: a crash can't hide a test.
 import json
 import re
 import xml.etree.ElementTree as ET
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 
 
 @dataclass
 class Case:
-    """One test: its name, outcome, reason (why skipped, or how it failed) and seconds."""
+    """One test: its name, outcome, reason (why skipped, or how it failed), seconds and notes.
+
+    A note is what a good test still wants known, such as a lab that had to be started again.
+    """
 
     name: str
     outcome: str
     detail: str = ""
     seconds: float = 0.0
+    notes: list = field(default_factory=list)
 
 
 def read_junit(path):
@@ -36,7 +40,9 @@ def read_junit(path):
                 detail += (child.text or child.get("message") or "").strip() + "\n"
             elif child.tag == "skipped" and outcome == PASSED:
                 outcome, detail = SKIPPED, child.get("message") or ""
-        cases.append(Case(name, outcome, detail, float(node.get("time") or 0)))
+        notes = [node_of.get("value") for node_of in node.iter("property")
+                 if node_of.get("name") == "note"]
+        cases.append(Case(name, outcome, detail, float(node.get("time") or 0), notes))
     return merge(cases)
 
 

@@ -18,12 +18,15 @@ from testrun.process import run
 
 @dataclass
 class Level:
-    """A level: where its C tests are built, and its limit in minutes."""
+    """A level: where its C tests are built, its limit in minutes, whether its threads are tested
+    under TSan, and the command that downloads what it needs (tests have no network).
+    """
 
     name: str
     build: str = "build"
     minutes: float = 5
     threads: bool = False
+    prepare: tuple = ()
 
 
 @dataclass
@@ -44,8 +47,8 @@ LEVELS = {level.name: level for level in (
     Level("unit", build="build-asan", minutes=5, threads=True),
     Level("wire", build="build-asan", minutes=4),
     Level("native", minutes=8),
-    Level("interop", minutes=10),
-    Level("lab", minutes=20),
+    Level("interop", minutes=10, prepare=("tools/newest-qemu",)),
+    Level("lab", minutes=20, prepare=("lab/lab", "kernels", "--fetch")),
     Level("fault", minutes=15),
 )}
 
@@ -67,6 +70,8 @@ class Runner:
         start = time.monotonic()
         end = min(start + level.minutes * 60, self.deadline)
         result = Result(level)
+        if level.prepare:
+            result.cases += self.prepare(level, end)
         if level.name == "checks":
             result.cases += self.checks(end)
         else:
@@ -82,6 +87,13 @@ class Runner:
         if name not in self.built:
             self.built[name] = builds.build(self.root, name, self.jobs, self.logs)
         return [Case(f"build of {name}", FAILED, self.built[name])] if self.built[name] else []
+
+    def prepare(self, level, end):
+        """Download what a level needs; a failed case when that is not possible."""
+        done = run(list(level.prepare), end - time.monotonic(),
+                   os.path.join(self.logs, f"{level.name}-prepare.log"), self.root)
+        what = " ".join(level.prepare)
+        return [Case(what, FAILED, builds.tail(done.output))] if done.status else []
 
     def checks(self, end):
         """The checks of the source."""

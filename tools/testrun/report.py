@@ -31,6 +31,14 @@ def skips(results):
         print(f"  {level}: {case.name}: {case.detail.strip() or 'no reason given'}")
 
 
+def notes(results):
+    """What tests noted."""
+    for result in results:
+        for case in result.cases:
+            for note in case.notes:
+                print(f"Note    {result.level.name}: {case.name}: {note}")
+
+
 def slowest(results):
     """The tests that take most of the time."""
     timed = sorted(((c.seconds, r.level.name, c.name) for r in results for c in r.cases),
