@@ -33,6 +33,7 @@ int err_set(struct err *e, int code, const char *fmt, ...)
 	return -code;
 }
 
+PRINTF(3, 0)
 static int record(struct err *e, int code, const char *fmt, va_list ap)
 {
 	size_t n;

@@ -38,6 +38,7 @@ static size_t put_timestamp(char *line, size_t size)
 	return n + (size_t)snprintf(line + n, size - n, ".%06ldZ ", now.tv_nsec / 1000);
 }
 
+PRINTF(2, 0)
 static void put_line(const char *prefix, const char *fmt, va_list ap)
 {
 	char line[1024];
