@@ -62,9 +62,9 @@ static void bad(void **s) { assert_int_equal(1, 2); }
 static void later(void **s) { skip(); }
 int main(void)
 {
-	const struct CMUnitTest t[] = {cmocka_unit_test(good), cmocka_unit_test(bad),
-				       cmocka_unit_test(later)};
-	return cmocka_run_group_tests(t, NULL, NULL);
+    const struct CMUnitTest t[] = {cmocka_unit_test(good), cmocka_unit_test(bad),
+                                   cmocka_unit_test(later)};
+    return cmocka_run_group_tests(t, NULL, NULL);
 }
 """)
     subprocess.run(["gcc", "-o", tmp_path / "t", source, "-lcmocka"], check=True)

@@ -6,20 +6,20 @@ GOOD = """#include "base/err.h"
 
 /**
  * half() - Half of an even number
- * @value:	Even
- * @sink:	Called with the half
+ * @value:\tEven
+ * @sink:\tCalled with the half
  *
  * Return: 0, or -EINVAL
  */
 MUST_CHECK int half(int value,
-		    void (*sink)(int))
+\t\t    void (*sink)(int))
 {
-	return value;
+\treturn value;
 }
 
 static int local(void)
 {
-	return 1;
+\treturn 1;
 }
 """
 
@@ -47,11 +47,18 @@ def test_a_good_file_is_let_be(tree):
     (GOOD.replace("@value", "@number"), "half: documents @number, which it does not take"),
     (GOOD.replace("@value", "@number"), "half: does not document @value"),
     ("static void f(void)\n{\n\tgoto out;\nout:\n}\n", ":4: goto"),
+    ("/** struct s - No function */\nvoid s(void)\n{\n}\n", ":3: s: no kernel-doc comment"),
     ("int a;\n" * 101, ':1: no "Theory of operation"'),
 ])
 def test_a_c_file_that_breaks_a_rule_is_named_with_its_line(tree, text, complaint):
     tree.c("src/base/bad.c", text)
     tree.complains("style", "src/base/bad.c" + complaint if complaint[0] == ":" else complaint)
+
+
+def test_a_struct_is_documented_in_one_line_or_several(tree):
+    tree.c("src/base/a.h", "#ifndef BASE_A_H\n#define BASE_A_H\n/** struct a - A */\nstruct a {\n};\n"
+                           "/**\n * struct b - B\n */\nstruct b {\n};\n#endif\n")
+    tree.agrees("style")
 
 
 def test_goto_in_words_is_no_goto(tree):

@@ -3,8 +3,8 @@
 import re
 from dataclasses import dataclass, field
 
-BLOCK = re.compile(r"/\*\*\n(.*?)\*/", re.S)
-TITLE = re.compile(r"^\s*\*\s*(?:(struct|enum|union)\s+)?(\w+)(\(\))?(?:\s+-|\s*:)")
+BLOCK = re.compile(r"/\*\*(?:\n\s*\*)?( .*?)\*/", re.S)
+TITLE = re.compile(r"^\s*(?:(struct|enum|union)\s+)?(\w+)(?:\(\))?(?:\s+-|\s*:)")
 PARAM = re.compile(r"^\s*\*\s*@(\w+(?:\.\w+)*|\.\.\.):", re.M)
 
 
@@ -24,7 +24,7 @@ def docs(text):
     for block in BLOCK.finditer(text):
         title = TITLE.match(block.group(1).split("\n")[0])
         if title:
-            kind = title.group(1) or ("function" if title.group(3) else "other")
+            kind = title.group(1) or "function"
             found.append(Doc(title.group(2), kind, text.count("\n", 0, block.start()) + 1,
                              PARAM.findall(block.group(1))))
     return found
