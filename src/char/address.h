@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CHAR_ADDRESS_H
+#define CHAR_ADDRESS_H
+
+#include "base/keyval.h"
+
+#include <stdbool.h>
+
+MUST_CHECK int address_check(const json_t *options, struct err *e);
+MUST_CHECK int address_listen(const json_t *options, int *ret_fd, struct err *e);
+/* *ret_fd may still be connecting: writable when done, address_connected() tells the result. */
+MUST_CHECK int address_connect(const json_t *options, int *ret_fd, struct err *e);
+MUST_CHECK int address_connected(int fd, struct err *e);
+char *address_name(int fd, bool peer);
+char *address_text(const json_t *options);
+bool address_is_unix(int fd);
+
+#endif

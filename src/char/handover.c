@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: how a back end goes to another process on this host. The description holds
+ * the checked options (so the other side is the same kind of back end), what the kind adds, and
+ * the output that hasn't left yet; the descriptors go beside it. Nothing changes here until
+ * char_release(): a hand-over that is called off leaves the back end as it was.
+ */
+#include "base/owned.h"
+#include "char/backend.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void put_pending(struct char_backend *c, json_t *state)
+{
+	OWNED(char *) hex = NULL;
+
+	pthread_mutex_lock(&c->lock);
+	hex = mem_zalloc(c->out.len * 2 + 1);
+	for (size_t i = 0; i < c->out.len; i++)
+		snprintf(hex + 2 * i, 3, "%02x", c->out.data[i]);
+	pthread_mutex_unlock(&c->lock);
+	json_object_set_new(state, "pending", json_string(hex));
+}
+
+static void take_pending(struct char_backend *c, const json_t *state)
+{
+	const char *hex = option_str(state, "pending", "");
+
+	for (; hex[0] && hex[1]; hex += 2) {
+		char digits[3] = {hex[0], hex[1]};
+		uint8_t byte = (uint8_t)strtoul(digits, NULL, 16);
+
+		buffer_put(&c->out, &byte, 1, CHAR_OUT_MAX);
+	}
+}
+
+/**
+ * char_handover() - Describe a back end for another process
+ * @c:		The back end; goes on as before
+ * @ret:	Filled in on success; the caller releases @ret->state
+ * @e:		Set on failure only: the blocker, for the operator
+ *
+ * Errors: ENOTSUP this kind can't follow
+ * Return: 0, or a negative errno
+ */
+int char_handover(struct char_backend *c, struct char_handover *ret, struct err *e)
+{
+	int r = 0;
+
+	*ret = (struct char_handover){.state = json_pack("{s:s, s:s, s:O}", "id", c->id, "kind",
+							 c->kind->name, "options", c->options)};
+	put_pending(c, ret->state);
+	if (c->kind->handover)
+		r = c->kind->handover(c, ret, e);
+	if (r < 0) {
+		json_decref(ret->state);
+		ret->state = NULL;
+	}
+	return r;
+}
+
+/**
+ * char_release() - Another process has it now
+ * @c:		Is gone afterwards; descriptors are closed here, but no path is removed and no
+ * setting restored
+ */
+void char_release(struct char_backend *c)
+{
+	c->released = true;
+	back_free(c);
+}
+
+static const struct char_kind *kind_of(const char *name)
+{
+	for (const struct char_kind *const *k = char_kinds; *k; k++)
+		if (!strcmp((*k)->name, name))
+			return *k;
+	return strcmp(name, char_mux.name) ? NULL : &char_mux;
+}
+
+/**
+ * char_adopt() - Make a back end from what char_handover() described
+ * @loop:	Main loop
+ * @state:	The description
+ * @fds:	Owned from here on
+ * @fds_len:	How many
+ * @ret:	Set on success only; owned by the list
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL a bad description, ENOTSUP this kind can't be adopted
+ * Return: 0, or a negative errno
+ */
+int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fds_len,
+	       struct char_backend **ret, struct err *e)
+{
+	const struct char_kind *kind = kind_of(option_str(state, "kind", ""));
+	const char *id = option_str(state, "id", "");
+	struct char_backend *c;
+	int r;
+
+	if (!kind || !kind->adopt) {
+		for (size_t i = 0; i < fds_len; i++)
+			close(fds[i]);
+		return err_set(e, ENOTSUP, "chardev %s: '%s' can't be taken over", id,
+			       option_str(state, "kind", "?"));
+	}
+	c = back_alloc(kind, id, loop);
+	c->options = json_incref(json_object_get(state, "options"));
+	r = back_start(c, e);
+	c->opened = r == 0;
+	if (r == 0)
+		r = kind->adopt(c, state, fds, fds_len, e);
+	if (r < 0) {
+		back_free(c);
+		return err_in(e, "chardev %s", id);
+	}
+	char_list_add(c);
+	take_pending(c, state);
+	back_wake(c);
+	*ret = c;
+	return 0;
+}
