@@ -133,6 +133,25 @@ static void say_mismatch(void *opaque, const char *sentence)
 			sentence);
 }
 
+/* Each section of this guest must be one that the target reads. */
+static int compare_schemas(struct upgrade *u, const json_t *theirs)
+{
+	const char *section;
+	json_t *ours;
+
+	json_object_foreach((json_t *)(uintptr_t)u->guest->schema, section, ours)
+	{
+		const json_t *their = json_object_get(theirs, section);
+
+		if (!their)
+			return err_set(&u->e, EPROTO, "%s has no device with the state '%s'",
+				       u->binary, section);
+		if (state_schema_compare(ours, their, say_mismatch, u))
+			return -EPROTO;
+	}
+	return 0;
+}
+
 static int hear_hello(struct upgrade *u)
 {
 	struct bundle hello;
@@ -152,10 +171,8 @@ static int hear_hello(struct upgrade *u)
 			    u->binary,
 			    (intmax_t)json_integer_value(json_object_get(hello.body, "protocol")),
 			    UPGRADE_PROTOCOL);
-	else if (u->guest->schema &&
-		 state_schema_compare(u->guest->schema, json_object_get(hello.body, "schema"),
-				      say_mismatch, u))
-		r = -EPROTO;
+	else
+		r = compare_schemas(u, json_object_get(hello.body, "schema"));
 	bundle_release(&hello);
 	return r;
 }
@@ -247,9 +264,12 @@ static int publish(struct upgrade *u)
 	size_t room;
 	uint8_t *to = area_state(&u->area, &room);
 	json_t *late = u->guest->late ? u->guest->late(u->guest->opaque) : json_object();
-	OWNED(char *) text = json_dumps(late, JSON_COMPACT);
-	size_t late_len = text ? strlen(text) : 0;
+	OWNED(char *) text = NULL;
+	size_t late_len;
 
+	json_object_set_new(late, "report", upgrade_report_json(&u->report));
+	text = json_dumps(late, JSON_COMPACT);
+	late_len = text ? strlen(text) : 0;
 	json_decref(late);
 	if (u->state.len + late_len + 8 > room)
 		return err_set(&u->e, ENOSPC,

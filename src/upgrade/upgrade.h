@@ -26,7 +26,7 @@
 /**
  * struct upgrade_guest - What a hand-over asks of the source's guest
  * @version:	Of this build, for the report
- * @schema:	State schema of the running machine; borrowed
+ * @schema:	Of the running machine, {section: state_schema()}; borrowed
  * @blockers:	Appends sentences to a JSON array: why it can't be done now. Main thread
  * @describe:	Puts configuration and descriptors into the bundle. Main thread, guest running
  * @rehearse:	Captures once while the guest runs, result unused: warms what the pause will touch.
@@ -119,7 +119,7 @@ MUST_CHECK int target_open(struct upgrade_target *t, int sock, const char *versi
  * before it offered. */
 MUST_CHECK int target_wait(struct upgrade_target *t, struct err *e);
 void target_reader(struct upgrade_target *t, struct state_reader *r);
-/* What @late said, from the area; new reference. */
+/* What @late said, with the source's "report" so far added; new reference. */
 json_t *target_late(struct upgrade_target *t);
 /* Wins the guest, or ECANCELED. After 0 the guest is ours: run it. */
 MUST_CHECK int target_take(struct upgrade_target *t, struct err *e);
