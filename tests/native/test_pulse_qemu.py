@@ -2,6 +2,7 @@
 """The witness guest under stock QEMU: it boots everywhere, feels pauses, finds what was changed."""
 import mmap
 import os
+import statistics
 import struct
 import sys
 import time
@@ -194,28 +195,33 @@ def pause(guest):
     return bounds
 
 
-def unseen_by_guest(report):
-    """Gaps over which the guest's own monotonic clock stood still: it was stopped."""
-    return [gap for gap in report["cpu"][0]["recent"] if gap["ns"] - gap["mono_delta"] > 2_000_000]
-
-
 def test_pause_is_felt_to_a_fifth_of_a_millisecond(guests):
     guest = guests(params="rate=off verify=off serial=off wall=0")
     guest.wait("ready")
-    good = 0
+    errors = []
     for _ in range(100):
         guest.request("z")
         shortest, longest = pause(guest)
-        felt = [gap["ns"] for gap in unseen_by_guest(guest.wait(unseen_by_guest))]
-        assert len(felt) == 1
-        if longest - shortest > 300_000:  # this process itself was kept waiting
+        report = guest.wait(lambda now: now["cpu"][0]["top"] and now["cpu"][0]["top"][0]["ns"] >= 5_000_000)
+        felt = report["cpu"][0]["top"][0]["ns"]
+        if longest - shortest > 300_000:  # this process itself was kept waiting: no reference
             continue
-        print(f"real {shortest / 1e6:.3f}..{longest / 1e6:.3f} ms, felt {felt[0] / 1e6:.3f} ms")
-        assert abs(felt[0] - (shortest + longest) / 2) < 200_000
-        good += 1
-        if good == 5:
-            return
-    raise AssertionError("this machine is too busy to measure a pause")
+        print(f"real {shortest / 1e6:.3f}..{longest / 1e6:.3f} ms, felt {felt / 1e6:.3f} ms")
+        errors.append(abs(felt - (shortest + longest) / 2))
+        if len(errors) == 9:
+            break
+    assert len(errors) == 9, "this machine is too busy to measure pauses"
+    # The median: others' load may split or lengthen what the guest felt in single cases.
+    assert statistics.median(errors) < 200_000
+
+
+def test_monotonic_clock_stands_still_while_stopped_and_never_goes_back(guests):
+    guest = guests(params="wall=20")
+    guest.wait(lambda report: report["state"] == "running" and report["wall_ns"])
+    pause(guest)
+    report = guest.wait(lambda now: now["wall_mono_ns"] > 1_000_000 and now["tsc_mono_ns"] > 1_000_000)
+    assert abs(report["wall_mono_ns"] - report["tsc_mono_ns"]) < 1_000_000
+    assert report["cpu"][0]["mono_back"] == report["cpu"][0]["tsc_back"] == report["wall_back"] == 0
 
 
 @pytest.mark.parametrize("content", ["random", "text"])

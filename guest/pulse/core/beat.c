@@ -41,6 +41,14 @@ static void lock_flip(struct pulse_cpu *out)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
+/* The monotonic clock at a time near its newest reading, before or after it. */
+static uint64_t mono_at(const struct beat *b, uint64_t at)
+{
+	if (at < b->mono_tsc)
+		return b->mono_ns - clock_ns(b->clock, b->mono_tsc - at);
+	return b->mono_ns + clock_ns(b->clock, at - b->mono_tsc);
+}
+
 static void record_gap(struct beat *b, uint64_t now, uint32_t did)
 {
 	struct pulse_cpu *out = b->out;
@@ -50,7 +58,7 @@ static void record_gap(struct beat *b, uint64_t now, uint32_t did)
 	};
 
 	if (b->mono_read) {
-		gap.mono_ns = b->mono_ns + clock_ns(b->clock, b->last - b->mono_tsc);
+		gap.mono_ns = mono_at(b, b->last);
 		gap.mono_delta = (int64_t)(beat_mono(b) - gap.mono_ns);
 	}
 	lock_flip(out);
