@@ -13,7 +13,7 @@ import shlex
 import signal
 import sys
 
-from . import doctor, image, kernels, paths, session, terminal
+from . import doctor, image, kernels, paths, qemu, session, terminal
 from .host import Lab, hidden
 
 EXAMPLES = """examples:
@@ -31,7 +31,7 @@ def _host_options(parser):
     add = parser.add_argument
     add("--memory", type=int, default=2048, metavar="MIB", help="host memory (default 2048)")
     add("--cpus", type=int, default=2, metavar="N", help="host CPUs (default 2)")
-    add("--cpu", default="max", metavar="MODEL", help="QEMU CPU model (default max; max,-cx16 for kexec)")
+    add("--cpu", default=qemu.CPU, metavar="MODEL", help=f"QEMU CPU model (default {qemu.CPU})")
     add("--kernel", default="6.1", choices=kernels.SERIES, help="host kernel (default 6.1)")
     add("--device", action="append", default=[], metavar="TEXT", help="a QEMU -device; repeatable")
     add("--net", action="append", default=[], metavar="TEXT", help="\"user\" or a -netdev text with id=; repeatable")

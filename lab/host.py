@@ -29,6 +29,7 @@ from .paths import PROJECT, LabError, sub_dir
 from .qmp import Qmp
 
 BOOT_LIMIT_S = 240
+CRASH_SIGNS = ("Kernel panic", "Oops:", "BUG:", "sysrq: Trigger")
 JOB_PATH = "/run/lab/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/lab/applets"
 
 
@@ -36,7 +37,7 @@ class Lab:
     """One emulated KVM host. Use from one thread at a time, or through the lock it takes."""
 
     def __init__(self, kernel="6.1", memory=2048, cpus=2, devices=(), nets=(), shares=(), modules=(), env=None,
-                 append="", cpu="max", qemu_args=(), overlay=True, name="lab", keep=False, shell=False, fds=(),
+                 append="", cpu=qemu.CPU, qemu_args=(), overlay=True, name="lab", keep=False, shell=False, fds=(),
                  boot_limit_s=BOOT_LIMIT_S, stall_s=STALL_S):
         """
         @kernel: "6.1" or "6.12". @memory: MiB. @devices: -device texts. @nets: see network.py.
@@ -59,7 +60,7 @@ class Lab:
         self._reset()
 
     def _reset(self):
-        self.dir = self.terminal = self.qmp = self._control = None
+        self.dir = self.terminal = self.qmp = self.boot = self._control = None
         self._jobs, self._numbers, self._rest, self._readies = {}, itertools.count(1), b"", 0
 
     def __enter__(self):
@@ -122,12 +123,13 @@ class Lab:
         for name in ("work", "jobs"):
             (self.dir / name).mkdir()
         shares = self._shares(kernel)
-        initrd = initramfs.with_files(archive, {"lab/conf": (self._conf(kernel, links, shares), 0o644)}, self.dir)
+        conf = self._conf(kernel, links, shares)
+        self.boot = kernel, initramfs.with_files(archive, {"lab/conf": (conf, 0o644)}, self.dir)
         ports = qemu.Ports()
         self._control, control = ports.make()
         qmp, qmp_fd = ports.make()
         self.terminal, shell = ports.make() if self.with_shell else (None, None)
-        argv = qemu.machine_args(kernel, initrd, self.cpus, self.memory, self.cpu, self.append, self.console_log)
+        argv = qemu.machine_args(*self.boot, self.cpus, self.memory, self.cpu, self.append, self.console_log)
         argv += qemu.port_args(control, qmp_fd, shell)
         for tag, path, readonly in [("root", "/", True), *shares]:
             argv += qemu.share_args(tag, path, readonly)
@@ -165,10 +167,10 @@ class Lab:
 
     def wait_ready(self):
         """Wait until the agent answers (again, after a kexec); sets ready_s."""
-        seen, progress = self._readies, Progress(self.console_log, self.stall_s)
+        seen, progress, began = self._readies, Progress(self.console_log, self.stall_s), time.monotonic()
         while self._readies == seen:
             self.pump(0.05)
-            late = time.monotonic() - self._started > self.boot_limit_s
+            late = time.monotonic() - began > self.boot_limit_s
             sign = progress.stalled(at_limit=late)
             if sign or late:
                 why = f"the host hangs while it boots ({sign})" if sign else f"not up within {self.boot_limit_s} s"
@@ -241,7 +243,7 @@ class Lab:
         """Return the shell text a job runs. @command: a shell text, or a list of words."""
         text = command if isinstance(command, str) else shlex.join(map(str, command))
         values = {"PATH": JOB_PATH, "HOME": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb", "LAB": self.name,
-                  "LAB_WORK": self.work, **self.env, **(env or {})}
+                  "LAB_WORK": self.work, "LAB_KERNEL": self.boot[0].vmlinuz, "LAB_INITRD": self.boot[1], **self.env, **(env or {})}
         exports = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in values.items())
         return f"{exports}cd {shlex.quote(str(cwd or self.work))} || exit 125\n{text}\n"
 
@@ -307,5 +309,8 @@ def sweep():
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _tail(text, lines=30):
-    return "".join(f"  {line}\n" for line in text.rstrip().splitlines()[-lines:])
+def _tail(text, lines=30, crash_lines=120):
+    """Return the last lines, from the start of a kernel crash on if there is one."""
+    last = text.rstrip().splitlines()[-crash_lines:]
+    crash = next((i for i, line in enumerate(last) if any(sign in line for sign in CRASH_SIGNS)), len(last))
+    return "".join(f"  {line}\n" for line in last[min(crash, max(0, len(last) - lines)):])

@@ -8,7 +8,7 @@
 Interface: guest_image() makes or finds the pair of kernel and initramfs; its
 command_line() says what the guest shall do, by the words that guest-init.sh obeys;
 with_files() puts more files into the initramfs; make_disk() makes an ext4 disk
-from a folder without being root. The guest reports on its console with lines that
+from a folder and read_file() reads one back, without being root. The guest reports on its console with lines that
 start with MARK.
 
 Theory of operation: the initramfs is a static busybox, an init, and the modules for
@@ -112,3 +112,12 @@ def make_disk(path, mib, tree=None, label="data"):
     if done.returncode:
         raise LabError(f"mke2fs {path}: {done.stderr.strip()}")
     return path
+
+
+def read_file(disk, name):
+    """Return the bytes of a file on a disk made by make_disk(), without mounting it."""
+    argv = [need_tool("debugfs", "e2fsprogs"), "-R", f"cat {name}", str(disk)]
+    done = subprocess.run(argv, capture_output=True)
+    if done.returncode or b"File not found" in done.stderr:
+        raise LabError(f"debugfs {disk}: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
