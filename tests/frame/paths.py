@@ -15,8 +15,3 @@ def outlive_vmm():
 def outlive():
     """The command for people."""
     return BUILD / "src" / "cli" / "outlive"
-
-
-def pulse_elf():
-    """The witness guest, started by -kernel."""
-    return BUILD / "guest" / "pulse" / "pulse.elf"

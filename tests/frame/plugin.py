@@ -167,10 +167,14 @@ def witness(kvm):
 
     The first argument is a Starter (outlive, qemu, qemu_any); gives a Witness that is ready.
     """
+    made = []
+
     def make(program, *more, name="vmm", within=(), **guest):
-        vmm = program.start(*options(**guest), *more, name=name, within=within)
-        return Witness(vmm).wait_ready()
-    return make
+        made.append(Witness(program.start(*options(**guest), *more, name=name, within=within)))
+        return made[-1].start()
+    yield make
+    for guest in made:
+        guest.close()
 
 
 @pytest.fixture

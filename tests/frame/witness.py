@@ -1,83 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest with the witness in it: pulse, started in any VMM, and what it reports.
 
-The report lies at a fixed guest address (guest/pulse/report.h) and is read by QMP while the
-guest runs; tools/pulse_report.py decodes it. Letters on the serial console are requests.
+tools/pulse_report.py knows the report; here it is read by QMP, which each VMM has, so a test
+can follow a guest from one VMM to another. Letters on the console are requests.
 """
 import socket
-import struct
 import sys
 
-from frame.paths import ROOT, pulse_elf
+from frame.paths import BUILD, ROOT
 from frame.qemu import HOST_CPU
-from frame.wait import until
+from frame.wait import Deadline, TooLate
 
-REPORT_GPA = 0x10000
-MAGIC = 0x0045534C55500A7E
-HEAD = struct.Struct("<QIIIIIII")  # magic, version, size, header and cpu size, cpus, form, state
-BOOTING, FILLING, RUNNING, ENDED, FAILED = range(1, 6)
+sys.path.append(str(ROOT / "tools"))
+import pulse_report  # noqa: E402  (the witness's own reader lives in tools/)
+
 READY_SECONDS = 60
 MACHINE = ("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", HOST_CPU, "-nodefaults", "-display", "none")
+CMDLINE = "opt/outlive/pulse/cmdline"
 
 
-def options(args="", cpus=1, memory_mib=64, machine=MACHINE):
-    """Options that start the witness: pulse's `args`, and how large the guest is."""
-    elf = pulse_elf()
-    assert elf.exists(), f"{elf} is not built"
-    return [*machine, "-smp", cpus, "-m", memory_mib, "-kernel", elf, "-append", f"pulse {args}",
+def options(args="", cpus=1, memory_mib=64, boot="bios", machine=MACHINE):
+    """Options that start the witness: pulse's `args`, and how large the guest is.
+
+    The VMM starts it paused, see Witness.start(). `boot`: "bios", as firmware of its own, up at once in each VMM; "pvh", by -kernel, which takes
+    QEMU's q35 through SeaBIOS (seconds, on hosts that emulate ring 0).
+    """
+    image = BUILD / "guest" / "pulse" / ("pulse.bios" if boot == "bios" else "pulse.elf")
+    assert image.exists(), f"{image} is not built"
+    start = ["-kernel", image, "-append", f"pulse {args}"]
+    if boot == "bios":
+        start = ["-bios", image] + (["-fw_cfg", f"name={CMDLINE},string={args}"] if args else [])
+    return [*machine, "-S", "-smp", cpus, "-m", memory_mib, *start,
             "-chardev", "socket,id=witness,path=@RUN@/witness.sock,server=on,wait=off",
             "-serial", "chardev:witness"]
 
 
 class Witness:
-    """The witness in a running Vmm."""
+    """The witness in a running Vmm; `source` reads guest memory, `console` is its serial port."""
 
     def __init__(self, vmm):
+        """Connect to what options() set up; the guest may run or not, or may still be to come."""
         self.vmm = vmm
+        self.source = pulse_report.Qmp(client=vmm.qmp)
+        self.console = socket.socket(socket.AF_UNIX)
+        self.console.connect(vmm.path("witness.sock"))
+        self.lines = b""
 
-    def memory(self, address, size):
-        """Bytes of guest memory, by QMP."""
-        path = f"{self.vmm.run}/memory"
-        self.vmm.qmp.command("pmemsave", val=address, size=size, filename=path)
-        with open(path, "rb") as file:
-            return file.read()
-
-    def state(self):
-        """Where in its life it is: BOOTING ... FAILED; 0 before it has come up."""
-        magic, _, _, _, _, _, _, state = HEAD.unpack(self.memory(REPORT_GPA, HEAD.size))
-        return state if magic == MAGIC else 0
-
-    def wait_ready(self, timeout=READY_SECONDS):
-        """Wait until it serves requests; returns self."""
-        def ready():
-            state = self.state()
-            assert state != FAILED, f"the witness failed: {self.raw()[0x24:0x40].hex()}"
-            return state == RUNNING
-        until(ready, timeout, "the witness is ready")
+    def start(self):
+        """Let a paused guest go, until it is ready and has said so on the console."""
+        self.vmm.qmp.command("cont")
+        self.wait("ready")
+        self.line(READY_SECONDS)
         return self
 
-    def raw(self):
-        """The report's bytes."""
-        size = HEAD.unpack(self.memory(REPORT_GPA, HEAD.size))[2]
-        return self.memory(REPORT_GPA, size or 4096)
+    def close(self):
+        """Let go of the connections."""
+        self.source.close()
+        self.console.close()
 
     def report(self):
-        """The decoded report, as tools/pulse_report.py gives it."""
-        tools = str(ROOT / "tools")
-        if tools not in sys.path:
-            sys.path.append(tools)
-        from pulse_report import decode  # the witness's own reader, next to its header
-        return decode(self.raw())
+        """The report now: a dict, see pulse_report.decode()."""
+        return pulse_report.read(self.source)
+
+    def wait(self, condition, timeout=READY_SECONDS):
+        """The report, once `condition` holds: "ready", "verified" ... or a function of it."""
+        try:
+            return pulse_report.wait(self.source, condition, timeout)
+        except pulse_report.Bad as bad:
+            raise TooLate(f"{bad}; output of {self.vmm.program}:\n{self.vmm.output()}") from None
 
     def ask(self, letter, timeout=READY_SECONDS):
         """Send a request on the console; returns the line it answers with."""
-        with socket.socket(socket.AF_UNIX) as console:
-            console.settimeout(timeout)
-            console.connect(self.vmm.path("witness.sock"))
-            console.sendall(letter.encode())
-            line = b""
-            while not line.endswith(b"\n"):
-                data = console.recv(65536)
-                assert data, f"the console closed after {line!r}"
-                line += data
+        self.console.sendall(letter.encode())
+        return self.line(timeout)
+
+    def line(self, timeout):
+        """The next line of the console."""
+        deadline = Deadline(timeout, "a line from the witness")
+        while b"\n" not in self.lines:
+            self.console.settimeout(deadline.left())
+            try:
+                data = self.console.recv(65536)
+            except TimeoutError:
+                continue
+            assert data, f"the console closed after {self.lines!r}"
+            self.lines += data
+        line, _, self.lines = self.lines.partition(b"\n")
         return line.decode(errors="replace").strip()
