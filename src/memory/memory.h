@@ -18,7 +18,12 @@
  *
  * There is one gate from a guest physical address to a pointer: memory_ptr(). It checks bounds once, and
  * a pointer for writing marks the pages dirty while somebody tracks (migration, snapshot), since KVM sees only what vCPUs
- * write. The mappings change rarely and under a lock; readers take a consistent view without one.
+ * write. A page can be sent between that mark and the write itself, so who writes through a pointer while vCPUs
+ * run marks again when done: memory_mark_dirty(), one load while nobody tracks. memory_write() does both.
+ *
+ * The mappings change rarely and under a lock; readers take a consistent view without one. Views live in a few buffers used
+ * in turn, each with a generation that readers compare before and after (a sequence lock), so a guest that moves a mapping
+ * a million times costs no memory, and no reader waits for it.
  *
  * gpa: guest physical address. hva: address in this process. They never share a name or a type.
  */
@@ -33,14 +38,18 @@ enum ram_kind { RAM_MEMFD = 1, RAM_HUGETLB, RAM_FILE };
  * @path:	RAM_FILE: file or DAX device or hugetlbfs folder; else NULL
  * @hugepage_bytes: RAM_HUGETLB: page size, 0 for the host's default
  * @prealloc:	Allocate every page at creation
- * @share:	Map shared (always true but for ROMs nobody hands over)
  * @lock:	mlock(2)
+ * @readonly:	ROM: the guest can't write it, whatever the mapping says
+ * @max_bytes:	The block may grow to this by ram_resize(); 0: fixed
+ *
+ * There is no private mapping: what another process can't map couldn't be handed over.
  */
 struct ram_options {
 	enum ram_kind kind;
 	const char *path;
 	uint64_t hugepage_bytes;
-	bool prealloc, share, lock;
+	bool prealloc, lock, readonly;
+	uint64_t max_bytes;
 };
 
 /**
@@ -54,6 +63,8 @@ struct ram_options {
  * @page_bytes:	Size of the pages behind it (4 KiB, or huge)
  * @readonly:	The guest can't write it (ROM)
  * @resizable_max: Largest size (ACPI tables may grow between versions); @size if fixed
+ * @reserve:	Address space taken for it: guard pages and alignment around @hva
+ * @reserve_bytes: Its length
  * @dirty:	One bit a page of 4 KiB written by this process while tracking; merged with KVM's by the tracker
  * @owner:	The device that made it, or NULL (opaque here)
  */
@@ -67,6 +78,8 @@ struct ram_block {
 	uint64_t page_bytes;
 	bool readonly;
 	uint64_t resizable_max;
+	void *reserve;
+	uint64_t reserve_bytes;
 	struct bitmap dirty;
 	void *owner;
 };
@@ -104,13 +117,20 @@ struct memory_range {
 };
 
 /**
- * struct memory_view - An immutable flattened view; kept until nobody can be reading it
+ * struct memory_view - A flattened view, immutable while it is the current one
+ * @generation:	Odd while the buffer is being rewritten (long after it was current); readers compare it
+ * @len:	Ranges
+ * @room:	Allocated
+ * @retired:	Next in the list of buffers that became too small; readers may still look at them
  */
 struct memory_view {
-	struct memory_view *older;
-	size_t len;
+	uint64_t generation;
+	size_t len, room;
+	struct memory_view *retired;
 	struct memory_range ranges[];
 };
+
+#define MEMORY_VIEWS 4
 
 /**
  * struct memory_listener - Told of each change of the flattened view (the kvm room makes slots of it)
@@ -123,12 +143,24 @@ struct memory_listener {
 
 /**
  * struct memory - The guest's memory. Changed by the main thread and by vCPUs under @lock; read by all
+ * @lock:	Recursive: held from memory_begin() to memory_commit()
+ * @blocks, @maps, @listeners: What there is
+ * @view:	Atomic: the current one of @views
+ * @views:	Buffers in turn
+ * @next_view:	Which one comes next
+ * @retired:	Buffers kept for readers that may still be in them; freed at the end. Each is half of its successor
+ * @depth:	Of memory_begin()
+ * @tracking:	Atomic: pointers for writing mark pages dirty
  */
 struct memory {
 	pthread_mutex_t lock;
 	struct list blocks, maps, listeners;
-	struct memory_view *view; /* atomic */
-	bool tracking;            /* atomic: pointers for writing mark pages dirty */
+	struct memory_view *view;
+	struct memory_view *views[MEMORY_VIEWS];
+	unsigned int next_view;
+	struct memory_view *retired;
+	unsigned int depth;
+	bool tracking;
 };
 
 enum memory_access { MEMORY_READ, MEMORY_WRITE };
@@ -139,12 +171,15 @@ void memory_destroy(struct memory *m);
 MUST_CHECK int ram_create(struct memory *m, const char *name, uint64_t size,
 			  const struct ram_options *options, struct ram_block **ret, struct err *e);
 /* Takes over an existing file (live upgrade): the content stays. @fd is owned by the block on success. */
-MUST_CHECK int ram_adopt(struct memory *m, const char *name, uint64_t size, int fd,
-			 uint64_t fd_offset, struct ram_block **ret, struct err *e);
+MUST_CHECK int ram_adopt(struct memory *m, const char *name, uint64_t size,
+			 const struct ram_options *options, int fd, uint64_t fd_offset,
+			 struct ram_block **ret, struct err *e);
 struct ram_block *ram_find(struct memory *m, const char *name);
 /* Changes the used size of a resizable block (content kept up to the smaller size); maps of it follow. */
 MUST_CHECK int ram_resize(struct memory *m, struct ram_block *b, uint64_t size, struct err *e);
 void ram_destroy(struct memory *m, struct ram_block *b);
+/* How much of the block this process has mapped by pages larger than 4 KiB: what the host really gave. */
+uint64_t ram_huge_bytes(const struct ram_block *b);
 
 MUST_CHECK int memory_map_add(struct memory *m, const struct memory_map *map,
 			      struct memory_map **ret, struct err *e);
