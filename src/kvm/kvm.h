@@ -20,8 +20,6 @@
 
 struct kvm_vm;
 struct kvm_vcpu;
-struct memory;
-struct bitmap;
 
 /**
  * struct kvm_caps - What this host's KVM offers beyond the required minimum
@@ -30,10 +28,9 @@ struct kvm_caps {
 	unsigned int max_vcpus, max_slots;
 	bool dirty_log_manual, dirty_log_initially_set;
 	uint32_t dirty_ring_entries; /* 0: no ring */
-	bool readonly_memory, pre_fault, immediate_exit, tsc_control, tsc_offset, xsave2,
-		nested_state;
-	bool msi_irqfd, ioeventfd_any_length, exception_payload, msr_filter, kvmclock_realtime,
-		x2apic_api, triple_fault_event;
+	bool readonly_memory, pre_fault, tsc_control, tsc_offset, xsave2, nested_state;
+	bool ioeventfd_any_length, exception_payload, msr_filter, kvmclock_realtime, x2apic_api,
+		triple_fault_event;
 };
 
 /**
@@ -43,33 +40,64 @@ struct kvm_host {
 	int fd;
 	size_t run_size;
 	struct kvm_caps caps;
+	size_t xsave_size; /* x86: bytes of a vCPU's extended state */
 };
 
 MUST_CHECK int kvm_host_open(struct kvm_host *h,
 			     struct err *e); /* EACCES and ENOENT come with the remedy */
 void kvm_host_close(struct kvm_host *h);
 
-MUST_CHECK int kvm_vm_create(struct kvm_vm **ret, struct kvm_host *h,
-			     struct err *e); /* with irqchip and PIT on x86 */
+/**
+ * struct kvm_vm_options - Choices that hold for the life of a VM
+ * @dirty_ring_entries: Collect dirty pages by a ring of this many entries a vCPU (power of two); 0: by the log
+ */
+struct kvm_vm_options {
+	uint32_t dirty_ring_entries;
+};
+
+/* With irqchip and PIT on x86. @options NULL: defaults. */
+MUST_CHECK int kvm_vm_create(struct kvm_vm **ret, const struct kvm_host *h,
+			     const struct kvm_vm_options *options, struct err *e);
 void kvm_vm_destroy(struct kvm_vm *vm);
 int kvm_vm_fd(const struct kvm_vm *vm);
-/* Turns the flattened memory view into slots and keeps them so; dirty logging per slot follows kvm_dirty_start(). */
-MUST_CHECK int kvm_slots_attach(struct kvm_vm *vm, struct memory *m, struct err *e);
+const struct kvm_host *kvm_vm_host(const struct kvm_vm *vm);
+bool kvm_vm_has_ring(const struct kvm_vm *vm);
 
-/* Dirty pages: log (with manual protect where offered) or ring, one interface. */
-MUST_CHECK int kvm_dirty_start(struct kvm_vm *vm, struct err *e);
-MUST_CHECK int kvm_dirty_collect(struct kvm_vm *vm,
-				 struct err *e); /* ORs into each ram_block's dirty bitmap */
-/* Write-protects again the pages of a block that are about to be sent (manual protect). Units: 4 KiB pages. */
-MUST_CHECK int kvm_dirty_clear(struct kvm_vm *vm, void *ram_block, uint64_t first_page,
-			       uint64_t pages, struct err *e);
-void kvm_dirty_stop(struct kvm_vm *vm);
+/**
+ * struct kvm_slot - A memory slot. memory/slots.c decides which there are
+ * @id:		Slot number, below caps.max_slots
+ * @gpa:	First guest address
+ * @size:	Bytes; 0 deletes the slot
+ * @hva:	What is seen there
+ * @readonly:	Guest writes exit
+ * @log_dirty:	Note what vCPUs write
+ */
+struct kvm_slot {
+	uint32_t id;
+	uint64_t gpa, size;
+	void *hva;
+	bool readonly, log_dirty;
+};
+
+MUST_CHECK int kvm_slot_set(struct kvm_vm *vm, const struct kvm_slot *slot, struct err *e);
+/* @words gets one bit a page of the slot; without manual protect this also begins the next interval. */
+MUST_CHECK int kvm_slot_dirty_get(struct kvm_vm *vm, uint32_t id, uint64_t *words, struct err *e);
+/* Manual protect: catches later writes to pages whose bit is set in @words (bit 0 is @first, a multiple of 64). */
+MUST_CHECK int kvm_slot_dirty_clear(struct kvm_vm *vm, uint32_t id, uint64_t first, uint32_t pages,
+				    const uint64_t *words, struct err *e);
+typedef void kvm_dirty_fn(void *opaque, uint32_t slot, uint64_t page);
+/* Dirty ring: gives each page noted by any vCPU to @fn and catches later writes to it. One caller at a time. */
+MUST_CHECK int kvm_ring_reap(struct kvm_vm *vm, kvm_dirty_fn *fn, void *opaque, struct err *e);
 
 /* Interrupts and doorbells. Lines 0-23 are the IOAPIC's inputs (0-15 the PICs' as well). */
 void kvm_irq_line(struct kvm_vm *vm, unsigned int gsi, bool level);
+/* @route in: -1 for a new one; out: its handle. @fd -1: no eventfd (yet). Return: 0 or a negative errno. */
 MUST_CHECK int kvm_msi_route(struct kvm_vm *vm, int *route, uint64_t addr, uint32_t data,
 			     uint32_t devid, int fd);
 void kvm_msi_unroute(struct kvm_vm *vm, int route, int fd);
+/* Route changes between begin and commit reach the kernel as one: each costs it a grace period. */
+void kvm_routes_begin(struct kvm_vm *vm);
+MUST_CHECK int kvm_routes_commit(struct kvm_vm *vm, struct err *e);
 void kvm_msi_send(struct kvm_vm *vm, uint64_t addr, uint32_t data, uint32_t devid);
 MUST_CHECK int kvm_ioeventfd(struct kvm_vm *vm, bool port, uint64_t addr, unsigned int size,
 			     bool datamatch, uint64_t match, int fd, bool on);
@@ -80,11 +108,20 @@ MUST_CHECK int kvm_vcpu_create(struct kvm_vcpu **ret, struct kvm_vm *vm, unsigne
 void kvm_vcpu_destroy(struct kvm_vcpu *c);
 struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *c);
 int kvm_vcpu_fd(const struct kvm_vcpu *c);
-/* Runs until an exit. 0: look at the run page; -EINTR: kicked; else a negative errno. Own thread only. */
+unsigned int kvm_vcpu_id(const struct kvm_vcpu *c);
+/* Call once in the vCPU's thread before it runs: takes the kick signal. */
+MUST_CHECK int kvm_vcpu_thread_init(struct err *e);
+/*
+ * Runs until an exit. 0: look at the run page; -EINTR: kicked (look at what was asked after this returned, not before);
+ * else a negative errno. Own thread only.
+ */
 MUST_CHECK int kvm_vcpu_run(struct kvm_vcpu *c);
 /* Makes the running or next kvm_vcpu_run() return -EINTR; any thread, no signal lost. */
 void kvm_vcpu_kick(struct kvm_vcpu *c, pthread_t thread);
-/* Completes a pending I/O exit so that the registers are consistent for capture. Own thread, stopped. */
+/*
+ * Completes the I/O exit that was just served, so that the registers are consistent for capture. -EINTR: done; 0: there is
+ * another exit to serve first (the rest of a wide access), then call again. Own thread only.
+ */
 MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
 
 #endif

@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a kick must never be lost. The kicker writes immediate_exit and then sends a signal; the thread
+ * clears immediate_exit when KVM_RUN has returned and only then looks at what it was kicked for. So a kick that comes
+ * - before KVM_RUN is seen by the kernel as immediate_exit,
+ * - inside KVM_RUN ends it by the signal,
+ * - after it is found by the thread's own look, or stays in immediate_exit for the next run.
+ * The signal is only sent while the thread is in KVM_RUN; its handler does nothing.
+ */
+#include "base/owned.h"
+#include "kvm/private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+
+#define KICK_SIGNAL SIGUSR1
+
+static int map_pages(struct kvm_vcpu *c, struct err *e)
+{
+	size_t page = page_size();
+	void *p = mmap(NULL, c->vm->host->run_size, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd, 0);
+
+	if (p == MAP_FAILED)
+		return err_sys(e, "map the run page of vCPU %u", c->id);
+	c->run = p;
+	if (!c->vm->ring_bytes)
+		return 0;
+	p = mmap(NULL, c->vm->ring_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, c->fd,
+		 (off_t)(page * KVM_DIRTY_LOG_PAGE_OFFSET));
+	if (p == MAP_FAILED)
+		return err_sys(e, "map the dirty ring of vCPU %u", c->id);
+	c->ring = p;
+	return 0;
+}
+
+/**
+ * kvm_vcpu_create() - Create a vCPU
+ * @ret:	Set on success; release with kvm_vcpu_destroy()
+ * @vm:		Its machine
+ * @id:		APIC id on x86, below caps.max_vcpus
+ * @e:		Set on failure
+ *
+ * Errors: EEXIST the id is taken; EINVAL too many vCPUs; else as the ioctls
+ * Return: 0, or a negative errno
+ */
+int kvm_vcpu_create(struct kvm_vcpu **ret, struct kvm_vm *vm, unsigned int id, struct err *e)
+{
+	struct kvm_vcpu *c = mem_zalloc(sizeof(*c));
+	int r;
+
+	if (!c)
+		return err_set(e, ENOMEM, "out of memory");
+	list_init(&c->link);
+	c->vm = vm;
+	c->id = id;
+	c->fd = ioctl(vm->fd, KVM_CREATE_VCPU, (unsigned long)id);
+	r = c->fd < 0 ? err_sys(e, "KVM_CREATE_VCPU %u", id) : map_pages(c, e);
+	if (r < 0) {
+		kvm_vcpu_destroy(c);
+		return r;
+	}
+	list_add_tail(&vm->vcpus, &c->link);
+	*ret = c;
+	return 0;
+}
+
+/**
+ * kvm_vcpu_destroy() - Release a vCPU
+ * @c:		No thread runs it; or NULL
+ */
+void kvm_vcpu_destroy(struct kvm_vcpu *c)
+{
+	if (!c)
+		return;
+	list_del(&c->link);
+	if (c->ring)
+		munmap(c->ring, c->vm->ring_bytes);
+	if (c->run)
+		munmap(c->run, c->vm->host->run_size);
+	fd_close(&c->fd);
+	free(c);
+}
+
+/**
+ * kvm_vcpu_run_page() - What the last exit was, and what the next run takes
+ * @c:		A vCPU
+ *
+ * Return: the page shared with the kernel; own thread only
+ */
+struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *c)
+{
+	return c->run;
+}
+
+/**
+ * kvm_vcpu_fd() - The vCPU's file descriptor
+ * @c:		A vCPU
+ *
+ * Return: fd, still the vCPU's
+ */
+int kvm_vcpu_fd(const struct kvm_vcpu *c)
+{
+	return c->fd;
+}
+
+/**
+ * kvm_vcpu_id() - The vCPU's number
+ * @c:		A vCPU
+ *
+ * Return: as given to kvm_vcpu_create()
+ */
+unsigned int kvm_vcpu_id(const struct kvm_vcpu *c)
+{
+	return c->id;
+}
+
+static void kicked(int sig)
+{
+}
+
+/**
+ * kvm_vcpu_thread_init() - Make the calling thread one that can be kicked
+ * @e:		Set on failure
+ *
+ * Every other thread of the process should block the signal.
+ *
+ * Errors: as sigaction(2)
+ * Return: 0, or a negative errno
+ */
+int kvm_vcpu_thread_init(struct err *e)
+{
+	struct sigaction action = {.sa_handler = kicked};
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, KICK_SIGNAL);
+	if (sigaction(KICK_SIGNAL, &action, NULL) < 0)
+		return err_sys(e, "handler of the kick signal");
+	if (pthread_sigmask(SIG_UNBLOCK, &set, NULL))
+		return err_set(e, EINVAL, "can't unblock the kick signal");
+	return 0;
+}
+
+static int run_once(struct kvm_vcpu *c)
+{
+	int r;
+
+	__atomic_store_n(&c->in_run, true, __ATOMIC_SEQ_CST);
+	r = ioctl(c->fd, KVM_RUN, 0) < 0 ? -errno : 0;
+	__atomic_store_n(&c->in_run, false, __ATOMIC_SEQ_CST);
+	return r == -EAGAIN ? -EINTR : r; /* EAGAIN: kicked while waiting for its start-up IPI */
+}
+
+/**
+ * kvm_vcpu_run() - Run guest code until an exit
+ * @c:		A vCPU; own thread only
+ *
+ * Return: 0: look at the run page; -EINTR: kicked; else a negative errno
+ */
+int kvm_vcpu_run(struct kvm_vcpu *c)
+{
+	int r = run_once(c);
+
+	if (r == -EINTR)
+		__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	return r;
+}
+
+/**
+ * kvm_vcpu_kick() - Make the running or the next kvm_vcpu_run() return -EINTR
+ * @c:		A vCPU
+ * @thread:	That runs it
+ *
+ * Any thread. Say what for before the kick.
+ */
+void kvm_vcpu_kick(struct kvm_vcpu *c, pthread_t thread)
+{
+	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&c->in_run, __ATOMIC_SEQ_CST))
+		pthread_kill(thread, KICK_SIGNAL);
+}
+
+/**
+ * kvm_vcpu_complete_io() - Complete the I/O exit that was just served
+ * @c:		A vCPU; own thread only
+ *
+ * Return: -EINTR: done, the registers are consistent; 0: another exit to serve first, then call again; else a
+ * negative errno
+ */
+int kvm_vcpu_complete_io(struct kvm_vcpu *c)
+{
+	int r;
+
+	__atomic_store_n(&c->run->immediate_exit, 1, __ATOMIC_SEQ_CST);
+	r = run_once(c);
+	__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
+	return r;
+}
