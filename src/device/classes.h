@@ -6,4 +6,6 @@
 
 /* Every class of this room, as registry.c lists them. */
 
+extern const struct device_class serial_class;
+
 #endif

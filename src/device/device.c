@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the life of a device. device_create() makes it with its defaults, device_set() (props.c) changes them,
- * device_realize() lets it appear to the guest, device_destroy() takes it away and gives everything back,
- * also halfway. What a class does is in its ops; here is only what all have in common.
+ * Theory of operation: the life of a device. device_create() makes it with its defaults,
+ * device_set() (props.c) changes them, device_realize() lets it appear to the guest,
+ * device_destroy() takes it away and gives everything back, also halfway. What a class does is in
+ * its ops; here is only what all have in common.
  */
 #include "device/device.h"
 

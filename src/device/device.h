@@ -13,14 +13,15 @@
 #include <pthread.h>
 
 /*
- * Theory of operation: a device class is one constant struct, listed in the registry (registry.c: an ordinary array).
- * Making a device: device_create() allocates and sets the properties' defaults; device_set() takes "name=value" pairs
- * from the command line or QMP; device_realize() checks them, connects back ends and appears to the guest.
+ * Theory of operation: a device class is one constant struct, listed in the registry (registry.c:
+ * an ordinary array). Making a device: device_create() allocates and sets the properties' defaults;
+ * device_set() takes "name=value" pairs from the command line or QMP; device_realize() checks them,
+ * connects back ends and appears to the guest.
  *
- * What the guest can see is one nested struct per device, described by the class's state table. Host resources live
- * beside it. Saving: capture() copies the visible state out and can't change the source. Loading: into a scratch copy,
- * judged by the table's check(), and only then apply()-ed, which can't fail. All of that happens while the guest is
- * stopped, on one thread.
+ * What the guest can see is one nested struct per device, described by the class's state table.
+ * Host resources live beside it. Saving: capture() copies the visible state out and can't change
+ * the source. Loading: into a scratch copy, judged by the table's check(), and only then
+ * apply()-ed, which can't fail. All of that happens while the guest is stopped, on one thread.
  */
 
 struct device;
@@ -57,8 +58,9 @@ enum prop_kind {
 	PROP_DRIVE,    /* struct block_node *: by node name or drive id */
 	PROP_NETDEV,   /* struct net_backend *: by id */
 	PROP_CHARDEV,  /* struct char_backend *: by id */
-	PROP_LINK, /* struct object id, kept as char * and resolved by the device (iothread, rng, memdev) */
-	PROP_BIT, /* bit number @bit of the uint32_t or uint64_t at @offset (feature switches) */
+	PROP_LINK, /* struct object id, kept as char * and resolved by the device (iothread, rng,
+		      memdev) */
+	PROP_BIT,  /* bit number @bit of the uint32_t or uint64_t at @offset (feature switches) */
 };
 
 enum on_off_auto { PROP_IS_AUTO, PROP_IS_ON, PROP_IS_OFF };
@@ -141,8 +143,8 @@ struct msi_message {
 /**
  * struct msi_ops - MSI delivery; implemented on KVM by the machine
  * @send:	Deliver one now
- * @route:	@route in: -1 for a new one; out: its handle. Binds eventfd @fd to the message; changes it when the guest
- *		reprograms. Callable while vCPUs run
+ * @route:	@route in: -1 for a new one; out: its handle. Binds eventfd @fd to the message;
+ *changes it when the guest reprograms. Callable while vCPUs run
  * @unroute:	Release
  */
 struct msi_ops {
@@ -155,11 +157,13 @@ struct msi_ops {
  * struct device_class - A kind of device
  * @name:	As on the command line ("virtio-blk-pci"), or the chipset part's name
  * @help:	One line for -device help
- * @bus:	Bus it sits on: "PCI", "ISA", "virtio-serial-bus", "SCSI", "System" (part of the machine)
+ * @bus:	Bus it sits on: "PCI", "ISA", "virtio-serial-bus", "SCSI", "System" (part of the
+ * machine)
  * @size:	sizeof() the device struct, which begins with a struct device (or struct pci_device)
  * @user:	A user may create it by -device
  * @hotplug:	It may come and go while the guest runs
- * @own_lock:	It has a lock of its own; else it is a chipset part and shares device_env.chipset_lock
+ * @own_lock:	It has a lock of its own; else it is a chipset part and shares
+ * device_env.chipset_lock
  * @continuity:	See the enum; 0 is refused by the registry's test
  * @why:	Reason, required unless CONTINUITY_STATE
  * @state:	Table of the guest-visible struct; NULL unless CONTINUITY_STATE
@@ -167,11 +171,13 @@ struct msi_ops {
  * @props:	Closed by PROPS_END; NULL: none
  * @realize:	Checks properties, takes back ends, appears. Errors leave nothing behind
  * @unrealize:	Disappears and gives everything back
- * @reset:	To power-on values (cold or warm as the spec says). Guest stopped or device lock held
+ * @reset:	To power-on values (cold or warm as the spec says). Guest stopped or device lock
+ * held
  * @capture:	Copies the visible state to @state (a zeroed struct of @state->size). Guest stopped
  * @validate:	Judges a loaded scratch state against this device's configuration; may be NULL
  * @apply:	Takes a judged state over; derives timers, irq levels, mappings from it. Can't fail
- * @stop, @run:	Guest stopped (quiesce I/O: no request in flight after it returns) and running again; may be NULL
+ * @stop, @run:	Guest stopped (quiesce I/O: no request in flight after it returns) and running
+ * again; may be NULL
  */
 struct device_class {
 	const char *name, *help, *bus;
@@ -196,9 +202,11 @@ struct device_class {
  * struct device - What all devices begin with
  * @class:	Its kind
  * @id:		User's id or NULL; owned
- * @path:	Place in the stream, before the section name ("0000:00:03.0"), empty for chipset parts
+ * @path:	Place in the stream, before the section name ("0000:00:03.0"), empty for chipset
+ * parts
  * @instance:	Instance number of its section (second serial port: 1)
- * @lock:	Protects everything in the device that a vCPU, the main thread or an I/O thread touches. Chipset parts share one
+ * @lock:	Protects everything in the device that a vCPU, the main thread or an I/O thread
+ * touches. Chipset parts share one
  * @env:	The machine's services
  * @link:	In the machine's list, in realize order
  * @realized:	Between realize and unrealize

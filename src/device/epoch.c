@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: there is one counter, the epoch. A thread that enters notes the epoch in a slot of its own (no
- * shared cache line is written, so vCPUs don't slow each other down); 0 there means it is outside. Whoever unpublishes
- * something takes the epoch it was last seen in and raises the counter: once every slot is 0 or newer, nobody
- * can hold the old pointer. All of it is sequentially consistent, so a reader that noted a newer epoch, or noted after
- * the slots were looked at, reads the new pointer.
+ * Theory of operation: there is one counter, the epoch. A thread that enters notes the epoch in a
+ * slot of its own (no shared cache line is written, so vCPUs don't slow each other down); 0 there
+ * means it is outside. Whoever unpublishes something takes the epoch it was last seen in and raises
+ * the counter: once every slot is 0 or newer, nobody can hold the old pointer. All of it is
+ * sequentially consistent, so a reader that noted a newer epoch, or noted after the slots were
+ * looked at, reads the new pointer.
  *
  * Slots are never freed, only handed to the next thread, so they can be walked without a lock.
  */
@@ -159,7 +160,8 @@ void epoch_free(void *unpublished)
 /**
  * epoch_wait() - Wait until every present reader has left
  *
- * Readers are in device handlers, which don't block: this takes microseconds. A reader that waited would wait for itself.
+ * Readers are in device handlers, which don't block: this takes microseconds. A reader that waited
+ * would wait for itself.
  */
 void epoch_wait(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: "-device help" and "-device X,help" are printed from the same rows that parse the options, in QEMU's
- * form, which tools read.
+ * Theory of operation: "-device help" and "-device X,help" are printed from the same rows that
+ * parse the options, in QEMU's form, which tools read.
  */
 #include "base/owned.h"
 #include "device/props.h"

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: io_region_set() and its like change the set of regions under the space's lock and publish a new
- * view (io_view.c makes it, epoch.c frees the old one when no vCPU can be in it). The dispatcher below takes no lock of its
- * own: it enters an epoch, finds the range, cuts the access to what the region takes and calls the handler under the
- * region's lock.
+ * Theory of operation: io_region_set() and its like change the set of regions under the space's
+ * lock and publish a new view (io_view.c makes it, epoch.c frees the old one when no vCPU can be in
+ * it). The dispatcher below takes no lock of its own: it enters an epoch, finds the range, cuts the
+ * access to what the region takes and calls the handler under the region's lock.
  *
- * Doorbells are bound in the kernel where it can; a bound one never comes here. One that isn't bound (no ioeventfd, or a
- * region that overlaps another at that address) is signalled here, so a doorbell always works.
+ * Doorbells are bound in the kernel where it can; a bound one never comes here. One that isn't
+ * bound (no ioeventfd, or a region that overlaps another at that address) is signalled here, so a
+ * doorbell always works.
  */
 #include "device/io.h"
 
@@ -166,7 +167,8 @@ void io_region_set(struct io_region *r, uint64_t base, bool enabled)
  * io_region_del() - Take a region out for good
  * @r:		The region; its doorbells are unbound. Does nothing if it was never added
  *
- * Waits until no vCPU is in its handlers: not for handlers to call, nor for a thread that holds @r->lock.
+ * Waits until no vCPU is in its handlers: not for handlers to call, nor for a thread that holds
+ * @r->lock.
  */
 void io_region_del(struct io_region *r)
 {
@@ -205,8 +207,8 @@ void io_doorbell_add(struct io_region *r, struct io_doorbell *d)
 /**
  * io_doorbell_del() - Take a doorbell away
  * @r:		The region it was added to
- * @d:		The doorbell. A vCPU in the middle of a write may still signal its fd once: close that after
- *		the vCPUs have left, or keep it open
+ * @d:		The doorbell. A vCPU in the middle of a write may still signal its fd once: close
+ *that after the vCPUs have left, or keep it open
  */
 void io_doorbell_del(struct io_region *r, struct io_doorbell *d)
 {

@@ -10,22 +10,23 @@
 #include <stdint.h>
 
 /*
- * Theory of operation: two address spaces, ports and memory-mapped I/O, each a set of regions. A vCPU exit is looked up
- * in an immutable sorted view (replaced as a whole when a BAR moves; old views are freed when no vCPU can be in them),
- * then the region's lock is taken and its handler runs. That lock is the only one a vCPU takes.
- * An access to nothing reads as all ones and writes nowhere.
+ * Theory of operation: two address spaces, ports and memory-mapped I/O, each a set of regions. A
+ * vCPU exit is looked up in an immutable sorted view (replaced as a whole when a BAR moves; old
+ * views are freed when no vCPU can be in them), then the region's lock is taken and its handler
+ * runs. That lock is the only one a vCPU takes. An access to nothing reads as all ones and writes
+ * nowhere.
  *
- * An access is cut where a region ends and where it isn't aligned, as QEMU does, and then fitted to the sizes the
- * region takes: a larger one is split; a smaller read is widened and the wanted bytes cut out; a smaller write
- * comes with the bytes around it zero.
+ * An access is cut where a region ends and where it isn't aligned, as QEMU does, and then fitted to
+ * the sizes the region takes: a larger one is split; a smaller read is widened and the wanted bytes
+ * cut out; a smaller write comes with the bytes around it zero.
  */
 
 /**
  * struct io_ops - Handlers of a region
  * @read:	@offset from the region's start; @size 1, 2, 4 or 8, within the bounds below
  * @write:	Likewise
- * @min, @max:	Sizes the handlers take, bytes; the dispatcher splits larger and widens smaller accesses
- *		(little-endian). 0 means 1 and 8
+ * @min, @max:	Sizes the handlers take, bytes; the dispatcher splits larger and widens smaller
+ *accesses (little-endian). 0 means 1 and 8
  */
 struct io_ops {
 	uint64_t (*read)(void *opaque, uint64_t offset, unsigned int size);
@@ -102,7 +103,8 @@ void io_space_destroy(struct io_space *s);
 void io_region_add(struct io_space *s, struct io_region *r);
 void io_region_set(struct io_region *r, uint64_t base,
 		   bool enabled); /* moves, shows or hides; doorbells follow */
-/* Waits until no vCPU can be in the region's handlers: not from a handler, and not while holding the region's lock. */
+/* Waits until no vCPU can be in the region's handlers: not from a handler, and not while holding
+ * the region's lock. */
 void io_region_del(struct io_region *r);
 /* Without KVM's help (no ioeventfd) the dispatcher signals the fd itself, so this always works. */
 void io_doorbell_add(struct io_region *r, struct io_doorbell *d);

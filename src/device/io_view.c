@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the enabled regions' borders cut the address space into intervals; within one, the same region answers
- * everywhere: the one of highest priority, of equals the one added last. Neighbours of the same region are joined.
- * There are some hundred regions at most, and a view is made when a BAR moves: simple beats clever here.
+ * Theory of operation: the enabled regions' borders cut the address space into intervals; within
+ * one, the same region answers everywhere: the one of highest priority, of equals the one added
+ * last. Neighbours of the same region are joined. There are some hundred regions at most, and a
+ * view is made when a BAR moves: simple beats clever here.
  */
 #include "device/io_view.h"
 

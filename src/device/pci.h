@@ -7,18 +7,18 @@
 #include <linux/pci_regs.h>
 
 /*
- * Theory of operation: a PCI function is a struct pci_device: 256 or 4096 bytes of configuration space with, for each byte,
- * masks of what the guest may write and what a write of 1 clears. The core handles the header (command register,
- * BARs, interrupt pin), capabilities, MSI-X and INTx; a class adds hooks where writes have effects.
- * A BAR is either an I/O region or a window of a RAM block (option ROM). The bus finds functions by devfn; bridges
- * own a secondary bus.
+ * Theory of operation: a PCI function is a struct pci_device: 256 or 4096 bytes of configuration
+ * space with, for each byte, masks of what the guest may write and what a write of 1 clears. The
+ * core handles the header (command register, BARs, interrupt pin), capabilities, MSI-X and INTx; a
+ * class adds hooks where writes have effects. A BAR is either an I/O region or a window of a RAM
+ * block (option ROM). The bus finds functions by devfn; bridges own a secondary bus.
  *
- * A class's realize calls, in this order: pci_device_init(), then BARs and capabilities, then pci_device_attach(); its
- * unrealize calls pci_device_detach() and pci_device_release().
+ * A class's realize calls, in this order: pci_device_init(), then BARs and capabilities, then
+ * pci_device_attach(); its unrealize calls pci_device_detach() and pci_device_release().
  *
- * Locks: configuration space is accessed under the chipset's lock and, inside it, the function's own; so a
- * device may not take the chipset's lock under its own. INTx and MSI-X have leaf locks: they may be raised from any
- * thread, with any lock held.
+ * Locks: configuration space is accessed under the chipset's lock and, inside it, the function's
+ * own; so a device may not take the chipset's lock under its own. INTx and MSI-X have leaf locks:
+ * they may be raised from any thread, with any lock held.
  */
 
 #define PCI_BARS            6
@@ -84,11 +84,12 @@ struct pci_msix {
  * @devfn:	Property "addr"; -1: next free slot
  * @bus_name:	Property "bus": id of a bridge, or of the root bus
  * @multifunction: Property: functions 1-7 of the slot may be used
- * @express:	4096 bytes of configuration space and a PCIe capability; set before pci_device_init()
+ * @express:	4096 bytes of configuration space and a PCIe capability; set before
+ *pci_device_init()
  * @bridge:	Header type 1, has @secondary; set before pci_device_init()
  * @config_size: 256 or 4096
- * @config, @wmask, @w1cmask, @cmask: Configuration space; which bits the guest may write; which a 1 clears; which must
- *		agree when a state is loaded
+ * @config, @wmask, @w1cmask, @cmask: Configuration space; which bits the guest may write; which a 1
+ *clears; which must agree when a state is loaded
  * @used:	Nonzero for bytes that capabilities take
  * @bars:	BARs, and the expansion ROM in slot PCI_ROM_SLOT
  * @msix:	MSI-X
@@ -98,9 +99,12 @@ struct pci_msix {
  * @irq_line:	Input of the root bus that the level is counted at, -1: none
  * @romfile, @rombar, @acpi_index: Properties
  * @config_written: After the core handled a write to [offset, offset+size); may be NULL
- * @config_reading: Before the core reads [offset, offset+size), to refresh volatile registers; may be NULL
- * @vector_changed: The guest (un)masked or reprogrammed an MSI-X vector; device lock held; may be NULL
- * @child_attached, @child_detached: Of a bridge: a function came to or left @secondary; chipset lock held; may be NULL
+ * @config_reading: Before the core reads [offset, offset+size), to refresh volatile registers; may
+ *be NULL
+ * @vector_changed: The guest (un)masked or reprogrammed an MSI-X vector; device lock held; may be
+ *NULL
+ * @child_attached, @child_detached: Of a bridge: a function came to or left @secondary; chipset
+ *lock held; may be NULL
  */
 struct pci_device {
 	struct device dev;
@@ -166,7 +170,8 @@ struct pci_ids {
 };
 
 MUST_CHECK int pci_device_init(struct pci_device *d, const struct pci_ids *ids, struct err *e);
-/* @bus NULL: the one that the property "bus" names, or the root bus. Fills in devfn and dev.path. */
+/* @bus NULL: the one that the property "bus" names, or the root bus. Fills in devfn and dev.path.
+ */
 MUST_CHECK int pci_device_attach(struct pci_device *d, struct pci_bus *bus, struct err *e);
 /* Not under any lock: waits for vCPUs to leave its regions. */
 void pci_device_detach(struct pci_device *d);
@@ -178,18 +183,20 @@ void pci_bars_update(struct pci_device *d);
 /* @offset 0: the first that is free. Returns the offset, or -ENOSPC. */
 MUST_CHECK int pci_add_capability(struct pci_device *d, uint8_t id, uint8_t offset, uint8_t size,
 				  struct err *e);
-/* A capability of extended configuration space (express only), read-only until wmask says otherwise. */
+/* A capability of extended configuration space (express only), read-only until wmask says
+ * otherwise. */
 void pci_add_express_capability(struct pci_device *d, uint16_t id, uint8_t version, uint16_t offset,
 				uint16_t size);
 /*
- * Table and pending bits in @bar at @table_offset and @pba_offset. They lie over an io_region of the device's own, or,
- * if the BAR is none yet, in a memory BAR made for them.
+ * Table and pending bits in @bar at @table_offset and @pba_offset. They lie over an io_region of
+ * the device's own, or, if the BAR is none yet, in a memory BAR made for them.
  */
 MUST_CHECK int pci_msix_init(struct pci_device *d, uint16_t entries, int bar, uint32_t table_offset,
 			     uint32_t pba_offset, uint8_t cap_offset, struct err *e);
 bool pci_msix_enabled(const struct pci_device *d);
 void pci_msix_notify(struct pci_device *d, unsigned int vector); /* from any thread */
-/* An eventfd that, when signalled, raises the vector (or sets its pending bit while masked); -1 if none can be had. */
+/* An eventfd that, when signalled, raises the vector (or sets its pending bit while masked); -1 if
+ * none can be had. */
 int pci_msix_irqfd(struct pci_device *d, unsigned int vector);
 /* MSI with one vector and a 64-bit address, as the chipset's functions have it. */
 MUST_CHECK int pci_msi_init(struct pci_device *d, uint8_t cap_offset, struct err *e);
@@ -283,8 +290,9 @@ uint32_t pci_bus_config_read(struct pci_bus *root, uint8_t number, uint8_t devfn
 void pci_bus_config_write(struct pci_bus *root, uint8_t number, uint8_t devfn, unsigned int offset,
 			  uint32_t value, unsigned int size);
 /*
- * INTx of the root bus arrives at @set: @line is what @map gave for the function's pin 0-3 (on the root bus, after the
- * bridges' swizzling); wired-or counting is already done. Both are called with a leaf lock held.
+ * INTx of the root bus arrives at @set: @line is what @map gave for the function's pin 0-3 (on the
+ * root bus, after the bridges' swizzling); wired-or counting is already done. Both are called with
+ * a leaf lock held.
  */
 void pci_bus_set_irq_sink(struct pci_bus *b, void (*set)(void *opaque, int line, bool level),
 			  pci_swizzle_fn *map, void *opaque, int lines);

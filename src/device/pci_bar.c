@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: after any write that may matter, each BAR's address is computed afresh from the registers of the
- * function and of the bridges above it; what changed is moved, shown or hidden. A BAR is seen when the command register
- * enables its space, its address is neither 0 nor at the end of what its register can hold (the value that sizing leaves
- * there), and every bridge above forwards all of it.
+ * Theory of operation: after any write that may matter, each BAR's address is computed afresh from
+ * the registers of the function and of the bridges above it; what changed is moved, shown or
+ * hidden. A BAR is seen when the command register enables its space, its address is neither 0 nor
+ * at the end of what its register can hold (the value that sizing leaves there), and every bridge
+ * above forwards all of it.
  */
 #include "base/bytes.h"
 #include "base/log.h"

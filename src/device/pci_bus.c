@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: functions sit on a bus by slot and function; a bridge owns the bus behind it and passes on what its bus
- * number registers cover. INTx goes up bridge by bridge, each rotating the pin by the slot below it, and ends at an
- * input of the root bus, where the functions that drive it are counted: the input is high while any does.
+ * Theory of operation: functions sit on a bus by slot and function; a bridge owns the bus behind it
+ * and passes on what its bus number registers cover. INTx goes up bridge by bridge, each rotating
+ * the pin by the slot below it, and ends at an input of the root bus, where the functions that
+ * drive it are counted: the input is high while any does.
  *
- * A function remembers the input it was counted at, so that a guest that changes the routing in between can't leave
- * an input high for ever or count below zero.
+ * A function remembers the input it was counted at, so that a guest that changes the routing in
+ * between can't leave an input high for ever or count below zero.
  */
 #include "base/bytes.h"
 #include "base/owned.h"
@@ -115,7 +116,8 @@ struct pci_bus *pci_bus_find_name(struct pci_bus *b, const char *name)
 }
 
 /**
- * pci_bus_walk() - Call a function for each device at and below a bus, bridges before what is behind them
+ * pci_bus_walk() - Call a function for each device at and below a bus, bridges before what is
+ * behind them
  * @b:		The bus
  * @fn:		Called
  * @opaque:	Its argument
@@ -224,8 +226,8 @@ static struct pci_bus *bus_named(const struct pci_device *d, struct err *e)
  * @bus:	NULL: the one its property names, else the root bus
  * @e:		Set on failure only
  *
- * Errors: ENOENT no such bus, ENOSPC no free slot, EBUSY the place is taken, EINVAL it can't be there
- * Return: 0, or a negative errno
+ * Errors: ENOENT no such bus, ENOSPC no free slot, EBUSY the place is taken, EINVAL it can't be
+ * there Return: 0, or a negative errno
  */
 int pci_device_attach(struct pci_device *d, struct pci_bus *bus, struct err *e)
 {
@@ -363,7 +365,8 @@ void intx_refresh(struct pci_device *d)
 }
 
 /**
- * intx_restore() - Take over a loaded level. The root bus's counts are derived from these, not loaded
+ * intx_restore() - Take over a loaded level. The root bus's counts are derived from these, not
+ * loaded
  * @d:		The function, its configuration space is in place
  * @level:	As it was sent
  */
@@ -385,7 +388,8 @@ static void remap(struct pci_device *d, void *opaque)
 }
 
 /**
- * pci_bus_irq_remap() - What the sink's map() says has changed: count every function at its new input
+ * pci_bus_irq_remap() - What the sink's map() says has changed: count every function at its new
+ * input
  * @root:	Root bus; chipset lock held
  */
 void pci_bus_irq_remap(struct pci_bus *root)

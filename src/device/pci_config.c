@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a function's configuration space. The guest's writes go through the masks byte by byte; then whatever
- * they touched is looked at again as a whole: BARs, MSI-X control, the interrupt disable bit, and the class's hook.
- * Bytes behind the header are writable until a capability takes them, as on QEMU.
+ * Theory of operation: a function's configuration space. The guest's writes go through the masks
+ * byte by byte; then whatever they touched is looked at again as a whole: BARs, MSI-X control, the
+ * interrupt disable bit, and the class's hook. Bytes behind the header are writable until a
+ * capability takes them, as on QEMU.
  */
 #include "base/bytes.h"
 #include "base/owned.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: MSI as the chipset's functions have it: one vector, 64-bit address, no mask bit. Everything is in
- * configuration space, so there is no state beside it.
+ * Theory of operation: MSI as the chipset's functions have it: one vector, 64-bit address, no mask
+ * bit. Everything is in configuration space, so there is no state beside it.
  */
 #include "base/bytes.h"
 #include "device/pci_internal.h"

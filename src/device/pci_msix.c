@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a vector is *open* when MSI-X is enabled and neither the function nor the vector is masked. A notified
- * vector that is open becomes an MSI at once; one that isn't sets its pending bit and becomes an MSI when it opens.
+ * Theory of operation: a vector is *open* when MSI-X is enabled and neither the function nor the
+ * vector is masked. A notified vector that is open becomes an MSI at once; one that isn't sets its
+ * pending bit and becomes an MSI when it opens.
  *
- * A vector can have an eventfd (pci_msix_irqfd()) that back ends and I/O threads signal. While the vector is open the kernel
- * turns the signal into the MSI ("live"). While it isn't, the eventfd keeps the signal: whoever looks at the
- * pending bits (the guest, or capture) looks into the eventfds as well, and opening the vector takes it out.
+ * A vector can have an eventfd (pci_msix_irqfd()) that back ends and I/O threads signal. While the
+ * vector is open the kernel turns the signal into the MSI ("live"). While it isn't, the eventfd
+ * keeps the signal: whoever looks at the pending bits (the guest, or capture) looks into the
+ * eventfds as well, and opening the vector takes it out.
  *
  * Everything is under msix.lock, a leaf lock, for notifications come from any thread.
  */
@@ -386,7 +388,8 @@ void pci_msix_notify(struct pci_device *d, unsigned int vector)
  * @d:		The function
  * @vector:	Which
  *
- * Return: borrowed, stays the same until the function is released; -1: there is no such vector or no eventfd
+ * Return: borrowed, stays the same until the function is released; -1: there is no such vector or
+ * no eventfd
  */
 int pci_msix_irqfd(struct pci_device *d, unsigned int vector)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the PCI part of a function's section: a version (little-endian, the only such number in the stream),
- * the configuration space as it is, and the levels of four interrupt pins, of which a function drives one. A loaded
- * configuration space must agree with ours in every bit that neither the guest nor time changes (cmask): then
- * both sides have the same function.
+ * Theory of operation: the PCI part of a function's section: a version (little-endian, the only
+ * such number in the stream), the configuration space as it is, and the levels of four interrupt
+ * pins, of which a function drives one. A loaded configuration space must agree with ours in every
+ * bit that neither the guest nor time changes (cmask): then both sides have the same function.
  */
 #include "base/bytes.h"
 #include "device/pci_internal.h"
@@ -164,7 +164,8 @@ int pci_validate(const struct pci_device *d, const struct pci_state *s, struct e
 }
 
 /**
- * pci_apply() - Take a judged PCI part over: BARs move, INTx is driven. MSI-X comes after, by pci_msix_apply()
+ * pci_apply() - Take a judged PCI part over: BARs move, INTx is driven. MSI-X comes after, by
+ * pci_msix_apply()
  * @d:		The function
  * @s:		Passed pci_validate()
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a property's row says where its member is and how a user spells its values. Every kind has one parser;
- * a value that doesn't parse is an error that says what was expected, an unknown name one that offers the nearest
- * known name. Back ends are looked up by name here and only taken by the device's realize.
+ * Theory of operation: a property's row says where its member is and how a user spells its values.
+ * Every kind has one parser; a value that doesn't parse is an error that says what was expected, an
+ * unknown name one that offers the nearest known name. Back ends are looked up by name here and
+ * only taken by the device's realize.
  */
 #include "device/props.h"
 
@@ -381,9 +382,9 @@ const struct prop *device_prop_find(const struct device_class *class, const char
  * @value:	As a user types it
  * @e:		Set on failure only
  *
- * Errors: ENOENT there is no such property or back end, EINVAL the value has another form, ERANGE it is out of bounds,
- * EBUSY the device is realized
- * Return: 0, or a negative errno and the property is as it was
+ * Errors: ENOENT there is no such property or back end, EINVAL the value has another form, ERANGE
+ * it is out of bounds, EBUSY the device is realized Return: 0, or a negative errno and the property
+ * is as it was
  */
 int device_set(struct device *dev, const char *name, const char *value, struct err *e)
 {

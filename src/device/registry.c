@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: every kind of device there is, in one array that a person can read. A class that isn't here can't be
- * created by a user, and the test that walks the array checks all of them: continuity stated, state covered.
+ * Theory of operation: every kind of device there is, in one array that a person can read. A class
+ * that isn't here can't be created by a user, and the test that walks the array checks all of them:
+ * continuity stated, state covered.
  *
- * The chipset of a machine is in the room below this one: it hands its classes in by device_classes_add().
+ * The chipset of a machine is in the room below this one: it hands its classes in by
+ * device_classes_add().
  */
 #include "device/classes.h"
 
@@ -11,6 +13,7 @@
 #include <string.h>
 
 static const struct device_class *classes[128] = {
+	&serial_class,
 	NULL,
 };
 

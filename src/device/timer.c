@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: reading the clock takes no lock (a sequence counter tells of a change underneath). Timers wait in two
- * queues, sorted by expiry: guest time and the host's wall clock (the RTC follows that). Each queue has one timerfd, set
- * to its first timer's expiry; setting it needs no loop, so any thread may arm. The main loop reads the timerfd and
- * runs what is due.
+ * Theory of operation: reading the clock takes no lock (a sequence counter tells of a change
+ * underneath). Timers wait in two queues, sorted by expiry: guest time and the host's wall clock
+ * (the RTC follows that). Each queue has one timerfd, set to its first timer's expiry; setting it
+ * needs no loop, so any thread may arm. The main loop reads the timerfd and runs what is due.
  *
- * Locks: a device arms under its own lock, so the order is device lock, then clock lock. When a timer fires it is looked up
- * under the clock lock, the device lock is taken without it, and then it is looked at again: it may have been cancelled
- * or moved in between. While the clock stands still nothing fires, wall-clock timers neither.
+ * Locks: a device arms under its own lock, so the order is device lock, then clock lock. When a
+ * timer fires it is looked up under the clock lock, the device lock is taken without it, and then
+ * it is looked at again: it may have been cancelled or moved in between. While the clock stands
+ * still nothing fires, wall-clock timers neither.
  */
 #include "device/timer.h"
 
@@ -115,7 +116,8 @@ static void timer_fire(struct timer *t, int64_t now)
 		pthread_mutex_unlock(lock);
 }
 
-/* Everything due at the time of the call; what a handler arms for the past waits for the next round of the loop. */
+/* Everything due at the time of the call; what a handler arms for the past waits for the next round
+ * of the loop. */
 static int on_expiry(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
 	struct timer_queue *q = opaque;

@@ -8,9 +8,10 @@
 #include <stdint.h>
 
 /*
- * Theory of operation: guest time is a monotonic clock in ns that stands still while the guest is stopped and goes on from
- * the same value in another process or on another host. Timers are armed in guest time; they are
- * host timers of the main loop that are cancelled when the clock stops and armed anew when it runs.
+ * Theory of operation: guest time is a monotonic clock in ns that stands still while the guest is
+ * stopped and goes on from the same value in another process or on another host. Timers are armed
+ * in guest time; they are host timers of the main loop that are cancelled when the clock stops and
+ * armed anew when it runs.
  */
 
 /**
