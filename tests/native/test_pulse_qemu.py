@@ -1,17 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """The witness guest under stock QEMU: it boots everywhere, feels pauses, finds what was changed."""
+import json
 import mmap
 import os
+import socket
 import statistics
 import struct
+import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 from frame.paths import BUILD, ROOT
 from frame.qemu import HOST_CPU
-from frame.wait import Deadline
+from frame.wait import Deadline, until
 
 sys.path.insert(0, str(ROOT / "tools"))
 import pulse_report  # noqa: E402  (lives in tools/)
@@ -289,3 +293,201 @@ def test_memory_above_4_gib_is_written_and_checked(guests):
     guest.memory.write(high + 64, b"\x00\x01\x02\x03\x04\x05\x06\x07")
     fault = guest.verify()["fault"][0]
     assert fault["gpa"] == high - low + (1 << 32)
+
+
+def disk_options(machine, path):
+    """A virtio-blk device as the machine has it."""
+    device = "virtio-blk-pci" if machine == "q35" else "virtio-blk-device"
+    return ["-blockdev", f"driver=file,node-name=disk,filename={path}", "-device", f"{device},drive=disk"]
+
+
+MACHINES = [("q35", []), ("microvm", []), ("microvm", ["-global", "virtio-mmio.force-legacy=off"])]
+
+
+@pytest.mark.parametrize("cpus", [1, 2])
+@pytest.mark.parametrize("machine, more", MACHINES)
+def test_blocks_are_written_and_read_all_the_time(guests, tmp_path, machine, more, cpus):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    guest = guests(machine=machine, cpus=cpus, params="blk=8 ws=64K", options=[*disk_options(machine, disk), *more])
+    report = guest.wait(lambda now: now["device"] and now["device"][0]["in"] > 50)
+    device = report["device"][0]
+    assert (device["kind"], device["state"], device["id"], device["depth"]) == ("blk", "works", 2048, 8)
+    assert device["out"] > 50
+    assert device["bad"] == device["lost"] == 0
+    assert sum(block[:8] != bytes(8) for block in blocks(disk)) > 20
+
+
+def blocks(disk):
+    """A disk's content in blocks of 4 KiB."""
+    data = disk.read_bytes()
+    return [data[i:i + PAGE] for i in range(0, len(data), PAGE)]
+
+
+def test_block_that_went_back_on_the_disk_is_found(guests, tmp_path):
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 18))
+    guest = guests(params="blk=4 ws=64K", options=disk_options("q35", disk))
+    guest.wait(lambda now: now["device"] and now["device"][0]["in"] > 200)
+    old = disk.read_bytes()
+    out = guest.report["device"][0]["out"]
+    guest.wait(lambda now: now["device"][0]["out"] > out + 300)
+    assert guest.report["device"][0]["bad"] == 0
+    guest.vmm.qmp.command("stop")  # drains: no request is in flight
+    with open(disk, "r+b") as file:
+        file.write(old)
+    guest.vmm.qmp.command("cont")
+    device = guest.wait(lambda now: now["device"][0]["bad"])["device"][0]
+    assert device["found"] < device["want"]
+    assert device["first_bad"] < 64
+
+
+class Peer:
+    """The other end of a guest's Ethernet: a datagram socket; `answer` makes replies of a packet."""
+
+    def __init__(self, folder, answer):
+        self.path, self.guest = f"{folder}/peer", f"{folder}/guest"
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.sock.bind(self.path)
+        self.sock.settimeout(0.2)
+        self.answer = answer
+        self.going = True
+        self.thread = threading.Thread(target=self.run)
+        self.thread.start()
+
+    def run(self):
+        """Answer until closed."""
+        while self.going:
+            try:
+                packet = self.sock.recv(2048)
+                for reply in self.answer(packet):
+                    self.sock.sendto(reply, self.guest)
+            except (TimeoutError, FileNotFoundError, ConnectionRefusedError):
+                continue
+
+    def options(self, machine):
+        """QEMU's options for the guest's end."""
+        device = "virtio-net-pci" if machine == "q35" else "virtio-net-device"
+        return ["-netdev", f"dgram,id=net,local.type=unix,local.path={self.guest},"
+                f"remote.type=unix,remote.path={self.path}", "-device", f"{device},netdev=net,mac=52:54:00:12:34:56"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.going = False
+        self.thread.join()
+        self.sock.close()
+
+
+@pytest.mark.parametrize("machine, more", MACHINES)
+def test_numbered_packets_come_back(guests, run_dir, machine, more):
+    with Peer(run_dir, lambda packet: [packet]) as peer:
+        guest = guests(machine=machine, cpus=2, params="net=16 net_rate=2000", options=[*peer.options(machine), *more])
+        report = guest.wait(lambda now: now["device"] and now["device"][0]["in"] > 200)
+        device = report["device"][0]
+        assert (device["kind"], device["state"], device["id"]) == ("net", "works", 0x525400123456)
+        assert device["bad"] == device["lost"] == device["duplicated"] == device["reordered"] == 0
+        guest.vmm.qmp.command("stop")
+
+
+def test_lost_doubled_swapped_and_damaged_packets_are_counted(guests, run_dir):
+    held = []
+
+    def tamper(packet):
+        number = struct.unpack_from("<Q", packet, 22)[0]
+        if number == 10:
+            return []
+        if number == 20:
+            return [packet, packet]
+        if number == 30:
+            held.append(packet)
+            return []
+        if number == 31:
+            return [packet, held.pop()]
+        if number == 40:
+            return [packet[:50] + b"\xff" + packet[51:]]
+        return [packet]
+
+    with Peer(run_dir, tamper) as peer:
+        guest = guests(params="net=16 net_rate=1000", options=peer.options("q35"))
+        device = guest.wait(lambda now: now["device"] and now["device"][0]["lost"] == 2)["device"][0]
+        assert (device["duplicated"], device["reordered"], device["bad"], device["first_bad"]) == (1, 1, 1, 40)
+        guest.vmm.qmp.command("stop")
+
+
+ARP_REQUEST = bytes.fromhex("ffffffffffff 020000000001 0806 0001 0800 06 04 0001 020000000001 0a000001"
+                            "000000000000 0a000002".replace(" ", ""))
+PING = bytes.fromhex("525400123456 020000000001 0800 4500 0024 0001 0000 40 01 66d6 0a000001 0a000002"
+                     "0800 0000 1234 0001 6162636465666768".replace(" ", ""))
+
+
+def internet_sum(data):
+    """The Internet checksum of data that contains a right one is 0."""
+    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def test_guest_answers_arp_and_ping(guests, run_dir):
+    seen = []
+
+    def note(packet):
+        seen.append(packet)
+        return []
+
+    with Peer(run_dir, note) as peer:
+        guest = guests(params="ip=10.0.0.2", options=peer.options("q35"))
+        guest.wait(lambda now: now["state"] == "running" and now["device"])
+        for question in (ARP_REQUEST, PING):
+            peer.sock.sendto(question, peer.guest)
+        guest.wait(lambda now: now["device"][0]["answered"] == 2)
+        until(lambda: len(seen) == 2, 10, "both answers")
+        arp, pong = seen
+        assert arp[:14] == bytes.fromhex("020000000001 525400123456 0806".replace(" ", ""))
+        assert arp[20:32] == bytes.fromhex("0002 525400123456 0a000002".replace(" ", ""))
+        assert pong[26:34] == bytes.fromhex("0a000002 0a000001".replace(" ", ""))
+        assert pong[34:36] == b"\0\0" and pong[38:] == PING[38:]
+        assert internet_sum(pong[14:34]) == internet_sum(pong[34:]) == 0
+        guest.vmm.qmp.command("stop")
+
+
+def test_requests_on_the_console_and_the_way_out(guests):
+    guest = guests(params="exit=0x501 exit_code=7 rate=off poll_us=1000",
+                   options=["-device", "isa-debug-exit,iobase=0x501,iosize=4"])
+    guest.wait("ready")
+    with socket.socket(socket.AF_UNIX) as console, console.makefile("r", encoding="ascii") as lines:
+        console.settimeout(30)
+        console.connect(guest.vmm.path("console"))
+        console.sendall(b"p")
+        lines.readline()  # the first may have begun before we listened
+        console.sendall(b"p")
+        report = json.loads(lines.readline())
+        assert (report["state"], report["cpus"]) == ("running", 1)
+        console.sendall(b"q")
+        assert guest.vmm.wait() == 7 * 2 + 1
+
+
+@pytest.mark.parametrize("machine", ["q35", "microvm"])
+def test_powers_off_when_asked(guests, machine):
+    guest = guests(machine=machine)
+    guest.wait("ready")
+    guest.request("q")
+    assert guest.vmm.wait() == 0
+    assert guest.wait("ended")["faults"] == 0
+
+
+def test_program_prints_the_report_of_a_running_guest(guests, tmp_path):
+    guest = guests()
+    guest.wait("ready")
+    dump = tmp_path / "dump"
+    dump.write_bytes(guest.memory.read(pulse_report.GPA, 8192))
+    program = [ROOT / "tools" / "pulse-report"]
+    text = subprocess.run([*program, dump], check=True, capture_output=True, text=True).stdout
+    assert text.startswith("pulse (bios) ") and "0 wrong" in text
+    data = subprocess.run([*program, "--json", dump], check=True, capture_output=True, text=True).stdout
+    assert json.loads(data)["cpus"] == 1
+    dump.write_bytes(bytes(8192))
+    bad = subprocess.run([*program, dump], check=False, capture_output=True, text=True)
+    assert (bad.returncode, bad.stdout) == (2, "") and "no witness here" in bad.stderr

@@ -11,7 +11,6 @@
  */
 #include "worker.h"
 
-#define BURST_DIVISOR	1000		/* a debt of more than 1 ms of writing is given up */
 #define HOT_TENTHS	9		/* of the writes go to ... */
 #define HOT_SHARE	10		/* ... this fraction (1/n) of the pages */
 
@@ -32,45 +31,6 @@ static struct share part_of(uint64_t first, uint64_t count, unsigned int number,
 	uint64_t from = count * number / parts, to = count * (number + 1) / parts;
 
 	return (struct share){ .first = first + from, .count = to - from };
-}
-
-static void pace_set(struct pace *p, const struct clock *clock, uint64_t rate)
-{
-	p->rate = rate;
-	p->period = rate && rate != RATE_OFF ? clock->hz / rate : 0;
-	p->due = tsc();
-}
-
-/* Whether a step is due now; counts debts that were given up in @behind. */
-static bool pace_due(struct pace *p, const struct clock *clock, uint64_t *behind)
-{
-	uint64_t now;
-	int64_t debt;
-
-	if (p->rate == RATE_OFF)
-		return false;
-	if (p->rate == RATE_MAX)
-		return true;
-	now = tsc();
-	if (now < p->due && p->due - now <= p->period)		/* farther ahead: the clock went backward */
-		return false;
-	debt = (int64_t)(now - p->due);
-	p->due += p->period;
-	if (debt < 0 || debt > (int64_t)(clock->hz / BURST_DIVISOR + p->period)) {
-		p->due = now;
-		++*behind;
-	}
-	return true;
-}
-
-/* Ticks until a step is due, at most @limit. */
-static uint64_t pace_idle(const struct pace *p, uint64_t now, uint64_t limit)
-{
-	if (p->rate == RATE_OFF)
-		return limit;
-	if (p->rate == RATE_MAX || p->due <= now)
-		return 0;
-	return p->due - now < limit ? p->due - now : limit;
 }
 
 static void record_fault(struct worker *w, uint64_t gpa, struct pulse_fault *fault)

@@ -5,6 +5,7 @@
 #include "../report.h"
 #include "args.h"
 #include "clock.h"
+#include "pace.h"
 #include "page.h"
 
 #define MEMORY_RANGES 8
@@ -40,18 +41,6 @@ struct memory {
 };
 
 #define SHADOW_ZERO	0x80000000u
-
-/**
- * struct pace - So many steps per second, evenly
- * @rate:	RATE_OFF, RATE_MAX or steps per second
- * @period:	Ticks per step
- * @due:	When the next is due (TSC)
- */
-struct pace {
-	uint64_t rate;
-	uint64_t period;
-	uint64_t due;
-};
 
 /**
  * struct share - Pages one worker is responsible for

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The ways to end: a debug-exit device, ACPI's S5, a reset, or nothing but standing still. */
 #include "insn.h"
+#include "pci.h"
 #include "platform.h"
 
-#define LPC_DEVICE	0x8000f800u	/* 00:1f.0, configuration address */
+#define LPC_DEVICE	0xf8		/* 00:1f.0 */
 #define LPC_ID		0x29188086u
 #define LPC_PMBASE	0x40
 #define LPC_ACPI_CNTL	0x44
@@ -15,28 +16,16 @@
 #define GED_SLEEP	0xfea00200ull	/* microvm's generic event device: sleep control, status, reset */
 #define GED_S5		(1u << 5 | 5u << 2)
 
-static uint32_t pci_read(uint32_t address)
-{
-	outl(0xcf8, address);
-	return inl(0xcfc);
-}
-
-static void pci_write(uint32_t address, uint32_t value)
-{
-	outl(0xcf8, address);
-	outl(0xcfc, value);
-}
-
 /* The ICH9's PM registers: where the firmware put them, or ours when there was none. */
 static uint16_t pm_base(void)
 {
-	if (pci_read(LPC_DEVICE) != LPC_ID)
+	if (pci_read(LPC_DEVICE, PCI_ID) != LPC_ID)
 		return 0;
-	if (!(pci_read(LPC_DEVICE | LPC_ACPI_CNTL) & ACPI_ENABLE)) {
-		pci_write(LPC_DEVICE | LPC_PMBASE, PM_BASE | 1);
-		pci_write(LPC_DEVICE | LPC_ACPI_CNTL, ACPI_ENABLE);
+	if (!(pci_read(LPC_DEVICE, LPC_ACPI_CNTL) & ACPI_ENABLE)) {
+		pci_write(LPC_DEVICE, LPC_PMBASE, PM_BASE | 1);
+		pci_write(LPC_DEVICE, LPC_ACPI_CNTL, ACPI_ENABLE);
 	}
-	return pci_read(LPC_DEVICE | LPC_PMBASE) & 0xff80;
+	return pci_read(LPC_DEVICE, LPC_PMBASE) & 0xff80;
 }
 
 static void power_off(void)

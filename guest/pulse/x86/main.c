@@ -8,10 +8,12 @@
  */
 #include "insn.h"
 #include "platform.h"
+#include "virtio.h"
 
 #define KEY_CPUS	0x05
 #define BEATS_PER_STEP	16		/* readings between two looks at what else is to do */
 #define SLEEP_MIN_NS	50000		/* not worth a halt */
+#define SLEEP_IO_NS	100000		/* devices are polled */
 #define SLEEP_MAX_NS	5000000		/* requests must be seen */
 
 struct witness witness;
@@ -71,8 +73,7 @@ static void divide_memory(struct witness *w)
 		mem->working = w->args.working / PAGE_BYTES;
 	else
 		mem->working = mem->owned;
-	mem->life = random_life();
-	w->report->life = mem->life;
+	mem->life = w->report->life;
 	w->report->ram_bytes = p->ram_bytes;
 	w->report->pages_owned = w->args.fill == FILL_NONE ? mem->working : mem->owned;
 	w->report->pages_working = mem->working;
@@ -115,6 +116,7 @@ static void workers_start(struct witness *w)
 	unsigned int workers = w->report->cpus > 1 ? w->report->cpus - 1 : 1, first = w->report->cpus > 1;
 
 	w->rate = w->args.rate;
+	w->io_cpu = w->report->device[0].kind ? w->report->cpus - 1 : PULSE_MAX_CPUS;
 	for (unsigned int i = 0; i < w->report->cpus; i++) {
 		struct worker *worker = &w->worker[i];
 		struct beat *b = &w->beat[i];
@@ -153,10 +155,10 @@ static void follow(struct witness *w, unsigned int n, uint32_t *reset_seen, uint
 /* Nothing is due: halt when that will last, unless this vCPU must beat. */
 static void idle(const struct witness *w, unsigned int n)
 {
-	uint64_t ns = 0;
+	uint64_t ns = 0, limit = clock_ticks(&w->clock, n == w->io_cpu ? SLEEP_IO_NS : SLEEP_MAX_NS);
 
 	if (!(w->cpu[n].roles & 1) && w->args.idle == IDLE_HALT)
-		ns = clock_ns(&w->clock, worker_idle(&w->worker[n], clock_ticks(&w->clock, SLEEP_MAX_NS)));
+		ns = clock_ns(&w->clock, worker_idle(&w->worker[n], limit));
 	if (ns > SLEEP_MIN_NS)
 		cpu_sleep(ns);
 	else
@@ -177,6 +179,8 @@ void work(struct witness *w, unsigned int n)
 		follow(w, n, &reset_seen, &rate_seen);
 		if (roles & 2)
 			did = worker_step(&w->worker[n]);
+		if (n == w->io_cpu && (blk_step() | net_step()))
+			did |= PULSE_DID_IO;
 		if (n == 0) {
 			if (did)
 				beat(b, did);
@@ -213,6 +217,8 @@ void pulse_main(uint64_t start_info)
 	paging_full(&w->platform);
 	clocks_start(w);
 	vcpus_start(w);
+	w->report->life = random_life();
+	io_start(w);
 	divide_memory(w);
 	workers_start(w);
 	control_start(w);

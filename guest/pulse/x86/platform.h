@@ -58,6 +58,7 @@ struct platform {
  * @worker:	Per vCPU
  * @go:		Set when the other vCPUs may start to work
  * @reset:	Counts requests to forget the gaps; each vCPU follows by itself
+ * @io_cpu:	Who does I/O, PULSE_MAX_CPUS: nobody
  * @rate:	Newest rate asked for
  * @rate_count:	Counts changes of @rate
  */
@@ -71,6 +72,7 @@ struct witness {
 	struct beat beat[PULSE_MAX_CPUS];
 	struct worker worker[PULSE_MAX_CPUS];
 	uint32_t go;
+	unsigned int io_cpu;
 	uint32_t reset;
 	uint64_t rate;
 	uint32_t rate_count;
