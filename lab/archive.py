@@ -20,7 +20,7 @@ from .paths import LabError, locked, need_tool, sub_dir
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 MIRROR = "http://deb.debian.org/debian"
 SECURITY = "http://deb.debian.org/debian-security"
-LISTS_FRESH_S = 24 * 3600
+LISTS_FRESH_S = 3600	# so that what they name is still there
 
 
 def _sources():
@@ -67,20 +67,19 @@ def _state_dir():
 
 def _apt(tool, *args, cwd=None):
     """Run apt-get or apt-cache in the private state and return its output."""
-    argv = [need_tool(tool, "apt"), *_options(_state_dir()), *args]
-    done = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          env=dict(os.environ, LC_ALL="C"))
+    with locked("apt"):
+        argv = [need_tool(tool, "apt"), *_options(_state_dir()), *args]
+        done = subprocess.run(argv, cwd=cwd, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              env=dict(os.environ, LC_ALL="C"))
     if done.returncode:
         raise LabError(f"{tool} {' '.join(args)} failed:\n{(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 
 def refresh(force=False):
-    """Bring the package lists up to date, at most once a day unless @force."""
-    with locked("apt"):
-        stamp = _state_dir() / "updated"
-        if not force and stamp.exists() and time.time() - stamp.stat().st_mtime < LISTS_FRESH_S:
-            return
+    """Bring the package lists up to date, unless they are fresh; @force: in any case."""
+    stamp = _state_dir() / "updated"
+    if force or not stamp.exists() or time.time() - stamp.stat().st_mtime >= LISTS_FRESH_S:
         _apt("apt-get", "-q", "update")
         stamp.touch()
 
