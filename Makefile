@@ -60,7 +60,7 @@ install: all				## install under PREFIX (and DESTDIR)
 	meson install -C $(BUILD) --no-rebuild
 
 clean:					## remove all build folders
-	rm -rf build build-asan build-tsan build-clang build-tests
+	rm -rf build build-asan build-tsan build-clang build-fuzz build-tests
 
 help:					## this list
 	@awk -F ':.*## ' '/^[$$a-z(][^=]*:.*## / { sub(/:.*/, "", $$1); \
