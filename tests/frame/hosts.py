@@ -25,20 +25,19 @@ numbers = itertools.count(1)
 setns = ctypes.CDLL(None, use_errno=True).setns
 
 
-def ip(*words):
-    """Run ip(8); CalledProcessError when it fails."""
-    subprocess.run(["ip", *map(str, words)], check=True)
-
-
 class Host:
     """A network namespace with an address on the link."""
 
     def __init__(self, name, address):
         self.name = name
         self.address = address
-        self.prefix = ("ip", "netns", "exec", name)
-        ip("netns", "add", name)
-        ip("-n", name, "link", "set", "lo", "up")
+        self.prefix = ("nsenter", f"--net=/run/netns/{name}")
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.ip("link", "set", "lo", "up")
+
+    def ip(self, *words):
+        """Run ip(8) in the host. (Not `ip -n`: that fails in a chroot.)"""
+        self.run("ip", *words)
 
     def run(self, *argv, timeout=30):
         """Run a program in the host; its output. CalledProcessError when it fails."""
@@ -77,8 +76,8 @@ class VethLink:
 
     def __init__(self, a, b):
         self.hosts = (a, b)
-        ip("-n", a.name, "link", "add", "name", DEVICE, "type", "veth", "peer", "name", DEVICE,
-           "netns", b.name)
+        a.ip("link", "add", "name", DEVICE, "type", "veth", "peer", "name", DEVICE,
+             "netns", b.name)
 
     def shape(self, rate_mbit, delay_ms, loss_percent):
         """Set the parameters; each way gets them."""
@@ -146,7 +145,7 @@ class Pair:
                 relayed = bool(delay_ms or loss_percent) and not has_netem()
             self.link = RelayLink(self.a, self.b, log) if relayed else VethLink(self.a, self.b)
             for host in self.made:
-                ip("-n", host.name, "addr", "add", f"{host.address}/24", "dev", DEVICE)
+                host.ip("addr", "add", f"{host.address}/24", "dev", DEVICE)
             self.mend()
             self.shape(rate_mbit, delay_ms, loss_percent)
         except BaseException:
@@ -159,12 +158,12 @@ class Pair:
 
     def cut(self):
         """Take the link down: nothing passes, connections hang as with a cut cable."""
-        ip("-n", self.a.name, "link", "set", DEVICE, "down")
+        self.a.ip("link", "set", DEVICE, "down")
 
     def mend(self):
         """Bring the link up, and wait until both sides have a carrier."""
         for host in self.made:
-            ip("-n", host.name, "link", "set", DEVICE, "up")
+            host.ip("link", "set", DEVICE, "up")
         for host in self.made:
             until(lambda host=host: re.search(r"\bLOWER_UP\b", host.run("ip", "link", "show", DEVICE)),
                   READY_SECONDS, f"link of {host.name} is up")
@@ -174,5 +173,5 @@ class Pair:
         if self.link:
             self.link.close()
         for host in self.made:
-            ip("netns", "delete", host.name)
+            subprocess.run(["ip", "netns", "delete", host.name], check=True)
         self.made = []

@@ -36,6 +36,16 @@ def mount(kind, target, flags=0):
           f"mount {target}")
 
 
+def detach_mounts():
+    """What is mounted from now on stays in this namespace."""
+    try:
+        mount(None, "/", MS_REC_PRIVATE)
+    except OSError:  # in a chroot "/" is not a mount point: take those that are
+        with open("/proc/self/mountinfo", encoding="ascii") as file:
+            for line in file:
+                mount(None, line.split()[4], MS_REC_PRIVATE)
+
+
 def enter():
     """Enter namespaces of our own; returns whether that was possible. Once, single-threaded."""
     libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -45,7 +55,7 @@ def enter():
         check(libc.unshare(CLONE_NEWNS | CLONE_NEWNET), "unshare")
     except PermissionError:
         return False
-    mount(None, "/", MS_REC_PRIVATE)
+    detach_mounts()
     os.makedirs("/run/netns", exist_ok=True)
     mount("tmpfs", "/run/netns")
     mount("tmpfs", "/dev/shm")
