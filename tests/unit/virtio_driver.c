@@ -46,6 +46,12 @@ void driver_desc(gpa_t table, unsigned int i, gpa_t gpa, uint32_t len, uint16_t 
 	store_le16(p + 14, d);
 }
 
+/* A word of guest memory for atomic access: rings are aligned. */
+static uint16_t *ram_word(uint64_t gpa)
+{
+	return (uint16_t *)RAM(gpa);
+}
+
 static uint16_t buf_flags(const struct driver_buf *b, bool next)
 {
 	return (uint16_t)((b->write ? VIRTQ_DESC_F_WRITE : 0) | (next ? VIRTQ_DESC_F_NEXT : 0));
@@ -122,7 +128,7 @@ static int packed_add(struct driver *d, const struct driver_buf *bufs, unsigned 
 		}
 		step(d, &at, &wrap, 1);
 	}
-	__atomic_store_n((uint16_t *)RAM(d->desc + 16ULL * head + 14), head_flags,
+	__atomic_store_n(ram_word(d->desc + 16ULL * head + 14), head_flags,
 			 __ATOMIC_RELEASE);
 	d->avail_idx = at;
 	d->avail_wrap = wrap;
@@ -152,7 +158,7 @@ static bool split_take(struct driver *d, uint16_t *id, uint32_t *written)
 {
 	const uint8_t *e = RAM(d->used + 4 + 8ULL * (d->used_idx % d->num));
 
-	if (__atomic_load_n((uint16_t *)RAM(d->used + 2), __ATOMIC_ACQUIRE) == d->used_idx)
+	if (__atomic_load_n(ram_word(d->used + 2), __ATOMIC_ACQUIRE) == d->used_idx)
 		return false;
 	*id = (uint16_t)load_le32(e);
 	*written = load_le32(e + 4);
