@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATE_MIGRATE_H
+#define MIGRATE_MIGRATE_H
+
+#include "base/err.h"
+#include "device/device.h"
+#include "memory/memory.h"
+#include "migrate/channel.h"
+#include "state/state.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Theory of operation: a guest is written to a channel as QEMU's migration stream, version 3, and read from one. docs/wire.md has
+ * the octets. The stream is a header, a configuration section, the RAM (which comes in several parts, while the guest may
+ * still be running), one section per device, an end mark and a JSON description of the device sections.
+ *
+ * The machine gives the list of sections in the order in which devices are saved and applied, and the guest's memory.
+ * What is read goes to scratch copies: only when the whole stream has been read and every section of the list was in it and
+ * passed its checks, they are applied, which can't fail. RAM goes straight to its place, so after a failed load the
+ * devices are untouched while the content of RAM isn't defined.
+ *
+ * One thread owns a job from begin to end. It calls back for what belongs to others: struct migrate_hooks.
+ */
+
+/**
+ * struct migrate_section - One device's place in the stream
+ * @path:	Of the device ("0000:00:03.0"), empty for chipset parts
+ * @name:	Section name; the stream has "PATH/NAME", or NAME without a path
+ * @instance:	Instance number
+ * @table:	Describes the state struct
+ * @capture:	Copies the visible state into a zeroed struct; changes nothing
+ * @validate:	Judges a loaded state against this device; NULL: nothing to judge
+ * @apply:	Takes a judged state over; can't fail
+ * @optional:	May be missing in a stream that is loaded
+ * @opaque:	For the three functions
+ */
+struct migrate_section {
+	char path[64];
+	const char *name;
+	uint32_t instance;
+	const struct state_table *table;
+	void (*capture)(void *opaque, void *state);
+	int (*validate)(void *opaque, const void *state, struct err *e);
+	void (*apply)(void *opaque, const void *state);
+	bool optional;
+	void *opaque;
+};
+
+/**
+ * struct migrate_sections - The sections of a machine, in order
+ * @all:	Owned
+ * @len:	How many
+ * @room:	Allocated
+ */
+struct migrate_sections {
+	struct migrate_section *all;
+	size_t len, room;
+};
+
+void migrate_sections_destroy(struct migrate_sections *s);
+void migrate_sections_add(struct migrate_sections *s, const struct migrate_section *section);
+/* EOPNOTSUPP if the device can't follow its guest; the text is its class's reason. Stateless devices add nothing. */
+MUST_CHECK int migrate_sections_add_device(struct migrate_sections *s, struct device *dev,
+					   struct err *e);
+void migrate_section_id(const struct migrate_section *s, char id[256]);
+
+/**
+ * enum migrate_phase - Where a job is, what may happen there and what to beware of
+ */
+enum migrate_phase {
+	MIGRATE_SETUP =
+		1, /* block list sent. Guest runs; cancel, failure: as if nothing had been */
+	MIGRATE_PRECOPY, /* rounds of dirty pages. Guest runs (slower: write faults); cancel, failure: as above.
+			    * RAM must not be added, resized or removed, devices not plugged */
+	MIGRATE_SWITCHOVER, /* guest stopped; the rest of RAM and the devices. Cancel, failure: the guest runs on here.
+			     * Nothing may change the guest: no monitor command that touches it, no I/O in flight */
+	MIGRATE_DONE, /* everything is in the channel. The guest stays stopped here; it runs on only if the
+		       * operator knows that it doesn't run there */
+	MIGRATE_FAILED,    /* the channel can't be used any more; the guest is where it was */
+	MIGRATE_CANCELLED, /* as failed, on request */
+};
+
+/**
+ * struct migrate_progress - What the operator sees
+ * @phase:	See the enum
+ * @round:	Of pre-copy, from 1; 0 before
+ * @ram_bytes:	Guest RAM in all
+ * @sent_bytes: Bytes of the stream so far
+ * @remaining_bytes: RAM known to be unsent
+ * @dirty_bytes: Found dirty at the end of the last round
+ * @normal_pages, @zero_pages: Sent so far
+ * @rate:	Bytes a second, last round
+ * @dirty_rate: Bytes a second that the guest dirtied in the last round
+ * @setup_us, @total_us: Durations so far
+ * @predicted_us: Pause if it were now
+ * @pause_us:	Pause of this side: guest stopped until the last byte was sent; 0 before the end
+ */
+struct migrate_progress {
+	enum migrate_phase phase;
+	unsigned int round;
+	uint64_t ram_bytes, sent_bytes, remaining_bytes, dirty_bytes;
+	uint64_t normal_pages, zero_pages;
+	uint64_t rate, dirty_rate;
+	uint64_t setup_us, total_us, predicted_us, pause_us;
+};
+
+/**
+ * struct migrate_hooks - What a job needs from others
+ * @dirty_start: Begin logging; from now on nothing the guest writes is lost
+ * @dirty_sync:	OR what was written since the last sync into the blocks' dirty bitmaps
+ * @dirty_clear: Protect again those pages of a range that a sync has reported (and no others: what was written since then
+ *		must stay reported), before they are read; NULL: @dirty_sync did it
+ * @dirty_stop:	End logging
+ * @stop:	Bring vCPUs and I/O to rest; returns when they are
+ * @resume:	The guest runs on here: the job failed after @stop
+ * @cancelled:	Has the operator asked to cancel? NULL: never
+ * @progress:	Called at each change of phase and at most ten times a second; NULL: nobody looks
+ * @opaque:	For all of them
+ */
+struct migrate_hooks {
+	int (*dirty_start)(void *opaque, struct err *e);
+	int (*dirty_sync)(void *opaque, struct err *e);
+	int (*dirty_clear)(void *opaque, struct ram_block *b, uint64_t first_page, uint64_t pages,
+			   struct err *e);
+	void (*dirty_stop)(void *opaque);
+	int (*stop)(void *opaque, struct err *e);
+	void (*resume)(void *opaque);
+	bool (*cancelled)(void *opaque);
+	void (*progress)(void *opaque, const struct migrate_progress *p);
+	void *opaque;
+};
+
+/**
+ * struct migrate_options - How a guest is written or read
+ * @machine:	Resolved machine type ("pc-q35-7.2")
+ * @uuid:	16 bytes to be checked on the other side (capability validate-uuid); NULL: not sent, not checked
+ * @ignore_shared: Capability x-ignore-shared: the other side has the content of shared blocks already
+ * @shared:	With @ignore_shared: is this block shared? NULL: every block that isn't a ROM
+ * @switchover_start: Send command 0x0b, which QEMU's machines of version 11 expect and older ones refuse
+ * @limit_us:	Pause that may not be exceeded by prediction; 0: 300 ms, as QEMU
+ * @max_bandwidth: Bytes a second before the switchover; 0: no limit
+ * @runstate:	What globalstate says: "running", "paused"; NULL: "running"
+ */
+struct migrate_options {
+	const char *machine;
+	const uint8_t *uuid;
+	bool ignore_shared;
+	bool (*shared)(const struct ram_block *b);
+	bool switchover_start;
+	uint64_t limit_us, max_bandwidth;
+	const char *runstate;
+};
+
+/**
+ * struct migrate_job - A guest on its way
+ * @channel:	Where to; borrowed
+ * @memory:	The guest's RAM
+ * @sections:	Its devices, in order
+ * @options:	See there
+ * @hooks:	See there; for a stopped guest and for loading only @cancelled and @progress matter
+ * @progress:	Kept up to date by the job
+ * @runstate:	After a load: what the stream's globalstate says; empty if it had none
+ */
+struct migrate_job {
+	struct channel *channel;
+	struct memory *memory;
+	const struct migrate_sections *sections;
+	struct migrate_options options;
+	struct migrate_hooks hooks;
+	struct migrate_progress progress;
+	char runstate[100];
+};
+
+/* save.c: a stopped guest. */
+MUST_CHECK int migrate_save(struct migrate_job *job, struct err *e);
+/* precopy.c: a running guest; on success it is stopped and the stream complete. */
+MUST_CHECK int migrate_precopy(struct migrate_job *job, struct err *e);
+/* load.c: into a machine that doesn't run. */
+MUST_CHECK int migrate_load(struct migrate_job *job, struct err *e);
+
+/* snapshot.c: the same into a file and back, checksummed; see docs/wire.md. */
+MUST_CHECK int migrate_snapshot_save(struct migrate_job *job, const char *path, bool running,
+				     struct err *e);
+MUST_CHECK int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err *e);
+MUST_CHECK int migrate_snapshot_verify(int fd, struct err *e);
+
+#endif
