@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/owned.h"
+#include "migrate/ram.h"
+#include "migrate/wire.h"
+#include "migrate/zero.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PROTECT_PAGES = 4096 }; /* protected again in one call: 16 MiB */
+
+/**
+ * ram_block_skipped() - Does the other side have this block's content already?
+ * @job:	With its options
+ * @b:		Block
+ */
+bool ram_block_skipped(const struct migrate_job *job, const struct ram_block *b)
+{
+	if (!job->options.ignore_shared)
+		return false;
+	return job->options.shared ? job->options.shared(b) : !b->readonly;
+}
+
+/**
+ * ram_block_gpa() - Where the guest sees the beginning of a block
+ * @job:	With the memory
+ * @b:		Block
+ *
+ * Return: the lowest address; 0 if it is seen nowhere
+ */
+uint64_t ram_block_gpa(const struct migrate_job *job, const struct ram_block *b)
+{
+	const struct memory_map *map;
+	uint64_t lowest = UINT64_MAX;
+
+	list_for_each (map, &job->memory->maps, link)
+		if (map->block == b && map->offset == 0 && map->gpa < lowest)
+			lowest = map->gpa;
+	return lowest == UINT64_MAX ? 0 : lowest;
+}
+
+static uint64_t memory_bytes(const struct memory *m)
+{
+	const struct ram_block *b;
+	uint64_t sum = 0;
+
+	list_for_each (b, &m->blocks, link)
+		sum += b->size;
+	return sum;
+}
+
+static size_t memory_blocks(const struct memory *m)
+{
+	const struct list *l;
+	size_t n = 0;
+
+	for (l = m->blocks.next; l != &m->blocks; l = l->next)
+		n++;
+	return n;
+}
+
+static int source_block_begin(struct ram_source_block *sb, struct ram_block *b, struct err *e)
+{
+	int ret = bitmap_create(&sb->todo, b->size / WIRE_PAGE);
+
+	if (ret < 0)
+		return err_set(e, ENOMEM, "a bitmap for %s", b->name);
+	bitmap_set_range(&sb->todo, 0, sb->todo.bits);
+	sb->block = b;
+	return 0;
+}
+
+/**
+ * ram_source_begin() - Get ready to send every page
+ * @s:		Filled in; ram_source_end() also after a failure
+ * @job:	Stays while @s does
+ * @e:		Set on failure only
+ *
+ * Errors: ENOMEM
+ * Return: 0, or a negative errno
+ */
+int ram_source_begin(struct ram_source *s, struct migrate_job *job, struct err *e)
+{
+	struct ram_block *b;
+	int ret;
+
+	*s = (struct ram_source){.job = job, .first_round = true};
+	s->blocks = mem_calloc(memory_blocks(job->memory), sizeof(*s->blocks));
+	list_for_each (b, &job->memory->blocks, link) {
+		if (ram_block_skipped(job, b))
+			continue;
+		ret = source_block_begin(&s->blocks[s->blocks_len], b, e);
+		if (ret < 0)
+			return ret;
+		s->blocks_len++;
+	}
+	job->progress.ram_bytes = memory_bytes(job->memory);
+	job->progress.remaining_bytes = ram_remaining(s);
+	return 0;
+}
+
+/**
+ * ram_source_end() - Free what the sending needed
+ * @s:	Begun, or zeroed
+ */
+void ram_source_end(struct ram_source *s)
+{
+	size_t i;
+
+	for (i = 0; i < s->blocks_len; i++)
+		bitmap_destroy(&s->blocks[i].todo);
+	free(s->blocks);
+	*s = (struct ram_source){0};
+}
+
+/**
+ * ram_put_blocks() - Write the list of blocks
+ * @s:	Source
+ *
+ * Source: docs/wire.md, "RAM: the list of blocks"
+ */
+void ram_put_blocks(struct ram_source *s)
+{
+	struct channel *c = s->job->channel;
+	const struct ram_block *b;
+
+	channel_put_be64(c, memory_bytes(s->job->memory) | WIRE_RAM_MEM_SIZE);
+	list_for_each (b, &s->job->memory->blocks, link) {
+		channel_put_u8(c, (uint8_t)strlen(b->name));
+		channel_put(c, b->name, strlen(b->name));
+		channel_put_be64(c, b->size);
+		if (s->job->options.ignore_shared)
+			channel_put_be64(c, ram_block_gpa(s->job, b));
+	}
+	ram_put_eos(s);
+}
+
+/**
+ * ram_put_eos() - Write the end of a section part
+ * @s:	Source
+ */
+void ram_put_eos(struct ram_source *s)
+{
+	channel_put_be64(s->job->channel, WIRE_RAM_EOS);
+	s->last = NULL;
+}
+
+/**
+ * ram_sync() - Add what the guest wrote since the last time to what must be sent
+ * @s:	Source
+ * @e:	Set on failure only
+ *
+ * Return: 0, or what the dirty log said
+ */
+int ram_sync(struct ram_source *s, struct err *e)
+{
+	const struct migrate_hooks *h = &s->job->hooks;
+	struct ram_source_block *sb;
+	uint64_t i, word;
+	size_t n;
+	int ret = h->dirty_sync ? h->dirty_sync(h->opaque, e) : 0;
+
+	if (ret < 0)
+		return ret;
+	for (n = 0; n < s->blocks_len; n++) {
+		sb = &s->blocks[n];
+		sb->protected_end = 0;
+		for (i = 0; sb->block->dirty.words && i < DIV_ROUND_UP(sb->todo.bits, 64); i++) {
+			word = __atomic_exchange_n(&sb->block->dirty.words[i], 0, __ATOMIC_RELAXED);
+			sb->todo.words[i] |= word;
+		}
+	}
+	s->first_round = false;
+	s->job->progress.remaining_bytes = ram_remaining(s);
+	return 0;
+}
+
+/**
+ * ram_remaining() - What must still be sent
+ * @s:	Source
+ *
+ * Return: bytes
+ */
+uint64_t ram_remaining(const struct ram_source *s)
+{
+	uint64_t pages = 0;
+	size_t i;
+
+	for (i = 0; i < s->blocks_len; i++)
+		pages += bitmap_count(&s->blocks[i].todo);
+	return pages * WIRE_PAGE;
+}
+
+/* Is there a hole in the file at this offset? Only offsets that grow are asked for. */
+static bool in_hole(struct ram_source_block *sb, uint64_t offset)
+{
+	const struct ram_block *b = sb->block;
+	off_t data, hole;
+
+	if (b->readonly) /* may be a private mapping, of which the file knows nothing */
+		return false;
+	if (offset < sb->data_at)
+		return true;
+	if (offset < sb->data_end)
+		return false;
+	data = lseek(b->fd, (off_t)(b->fd_offset + offset), SEEK_DATA);
+	if (data < 0 && errno == ENXIO) {
+		sb->data_at = sb->data_end = UINT64_MAX;
+		return true;
+	}
+	hole = data < 0 ? -1 : lseek(b->fd, data, SEEK_HOLE);
+	sb->data_at = data < 0 ? 0
+			       : (uint64_t)data - b->fd_offset; /* no holes known: all is data */
+	sb->data_end = hole < 0 ? UINT64_MAX : (uint64_t)hole - b->fd_offset;
+	return offset < sb->data_at;
+}
+
+static void put_record(struct ram_source *s, const struct ram_source_block *sb, uint64_t offset,
+		       uint64_t flags)
+{
+	struct channel *c = s->job->channel;
+	const char *name = sb->block->name;
+
+	if (s->last == sb) {
+		channel_put_be64(c, offset | flags | WIRE_RAM_CONTINUE);
+		return;
+	}
+	channel_put_be64(c, offset | flags);
+	channel_put_u8(c, (uint8_t)strlen(name));
+	channel_put(c, name, strlen(name));
+	s->last = sb;
+}
+
+static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t page)
+{
+	uint64_t offset = page * WIRE_PAGE;
+	const uint8_t *bytes = sb->block->hva + offset;
+
+	if ((s->first_round && in_hole(sb, offset)) || page_is_zero(bytes)) {
+		put_record(s, sb, offset, WIRE_RAM_ZERO);
+		channel_put_u8(s->job->channel, 0);
+		s->job->progress.zero_pages++;
+		return;
+	}
+	put_record(s, sb, offset, WIRE_RAM_PAGE);
+	channel_put_ref(s->job->channel, bytes, WIRE_PAGE);
+	s->job->progress.normal_pages++;
+}
+
+/* Protects the pages around @page again before the first of them is read in this pass. */
+static int protect(struct ram_source *s, struct ram_source_block *sb, uint64_t page, struct err *e)
+{
+	const struct migrate_hooks *h = &s->job->hooks;
+	uint64_t first = ALIGN_DOWN(page, (uint64_t)PROTECT_PAGES);
+	uint64_t n = MIN((uint64_t)PROTECT_PAGES, sb->todo.bits - first);
+
+	if (!h->dirty_clear || page < sb->protected_end)
+		return 0;
+	sb->protected_end = first + n;
+	return h->dirty_clear(h->opaque, sb->block, first, n, e);
+}
+
+static int put_block_pages(struct ram_source *s, struct ram_source_block *sb, uint64_t *pages,
+			   struct err *e)
+{
+	uint64_t page;
+	int ret;
+
+	for (page = bitmap_next(&sb->todo, 0); *pages && page < sb->todo.bits;
+	     page = bitmap_next(&sb->todo, page + 1), (*pages)--) {
+		ret = protect(s, sb, page, e);
+		if (ret < 0)
+			return ret;
+		bitmap_take(&sb->todo, page);
+		put_page(s, sb, page);
+		if (channel_failed(s->job->channel))
+			return channel_check(s->job->channel, e);
+	}
+	return 0;
+}
+
+/**
+ * ram_put_pages() - Write pages that must be sent
+ * @s:		Source
+ * @pages:	At most so many
+ * @ret_done:	Set: was this all there was?
+ * @e:		Set on failure only
+ *
+ * What is queued in the channel is flushed: the guest may go on writing, and pages aren't to be older than their bits.
+ *
+ * Return: 0, or a negative errno of the channel or the dirty log
+ */
+int ram_put_pages(struct ram_source *s, uint64_t pages, bool *ret_done, struct err *e)
+{
+	uint64_t left = pages;
+	size_t i;
+	int ret;
+
+	for (i = 0; i < s->blocks_len && left; i++) {
+		ret = put_block_pages(s, &s->blocks[i], &left, e);
+		if (ret < 0)
+			return ret;
+	}
+	*ret_done = left > 0;
+	s->job->progress.remaining_bytes -= MIN(s->job->progress.remaining_bytes,
+						(pages - left) * WIRE_PAGE);
+	channel_flush(s->job->channel);
+	return channel_check(s->job->channel, e);
+}
