@@ -369,7 +369,8 @@ void channel_skip(struct channel *c, size_t n)
 	}
 }
 
-/* Reads the rest of a large piece straight to its place, and ahead into the empty buffer in the same call. */
+/* Reads the rest of a large piece straight to its place, and ahead into the empty buffer in the
+ * same call. */
 static bool get_direct(struct channel *c, uint8_t *to, size_t n)
 {
 	ssize_t got;

@@ -10,13 +10,15 @@
 #include <sys/uio.h>
 
 /*
- * Theory of operation: a channel is a stream of bytes in both directions, buffered, owned by one thread. The first failure
- * is latched with its story: writes after it do nothing, reads after it give zeros, and whoever drives the stream
- * looks once in a while (channel_check). Only channel_shutdown() may be called by another thread.
+ * Theory of operation: a channel is a stream of bytes in both directions, buffered, owned by one
+ * thread. The first failure is latched with its story: writes after it do nothing, reads after it
+ * give zeros, and whoever drives the stream looks once in a while (channel_check). Only
+ * channel_shutdown() may be called by another thread.
  *
- * Written bytes are small (headers, fields: copied to the buffer) or large (guest pages: queued where they are, and
- * handed to the kernel together with the small ones by one writev). What was queued must stay until the next flush.
- * Read bytes are buffered, too, but a large read goes straight to its place.
+ * Written bytes are small (headers, fields: copied to the buffer) or large (guest pages: queued
+ * where they are, and handed to the kernel together with the small ones by one writev). What was
+ * queued must stay until the next flush. Read bytes are buffered, too, but a large read goes
+ * straight to its place.
  */
 
 struct channel;
@@ -40,9 +42,11 @@ void *channel_carrier(struct channel *c, const struct channel_ops *ops);
 void channel_destroy(struct channel *c); /* what isn't flushed is dropped */
 void channel_shutdown(struct channel *c);
 
-/* channel_fd.c: pipe, socket, character device or file; the channel owns the fd, which becomes non-blocking. */
+/* channel_fd.c: pipe, socket, character device or file; the channel owns the fd, which becomes
+ * non-blocking. */
 MUST_CHECK int channel_open_fd(struct channel **ret, int fd, struct err *e);
-/* channel_memory.c: for tests, and for state that crosses in shared memory. Reads @bytes (borrowed), keeps what is written. */
+/* channel_memory.c: for tests, and for state that crosses in shared memory. Reads @bytes
+ * (borrowed), keeps what is written. */
 struct channel *channel_open_memory(const void *bytes, size_t len);
 const uint8_t *channel_memory(struct channel *c, size_t *ret_len); /* flushes first */
 
@@ -73,8 +77,8 @@ void channel_fail(struct channel *c,
 bool channel_failed(const struct channel *c);
 MUST_CHECK int channel_check(struct channel *c, struct err *e);
 /*
- * Running XXH3 of what passes, in wire order. Without @stable what is queued is copied first, since the guest may write
- * it between being hashed and being sent.
+ * Running XXH3 of what passes, in wire order. Without @stable what is queued is copied first, since
+ * the guest may write it between being hashed and being sent.
  */
 void channel_hash_start(struct channel *c, bool stable);
 uint64_t channel_hash(struct channel *c); /* of all that was put or taken since the start */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the descriptor is non-blocking and waited for together with an eventfd, so that a shutdown
- * from another thread wakes whatever kind it is; shutdown(2) would do for sockets only.
+ * Theory of operation: the descriptor is non-blocking and waited for together with an eventfd, so
+ * that a shutdown from another thread wakes whatever kind it is; shutdown(2) would do for sockets
+ * only.
  */
 #include "base/owned.h"
 #include "migrate/channel.h"
@@ -81,8 +82,8 @@ static const struct channel_ops fd_ops = {
 /**
  * channel_open_fd() - A channel on a descriptor
  * @ret:	Set on success only
- * @fd:		Pipe, socket, character device or file; owned by the channel on success. Becomes non-blocking,
- *		which whoever shares its description sees
+ * @fd:		Pipe, socket, character device or file; owned by the channel on success. Becomes
+ *non-blocking, which whoever shares its description sees
  * @e:		Set on failure only
  *
  * Errors: as fcntl(2), eventfd(2)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the configuration section has no footer and no length: the machine's name, then subsections as
- * long as there are any. Both sides must agree on what it says before anything else is read.
+ * Theory of operation: the configuration section has no footer and no length: the machine's name,
+ * then subsections as long as there are any. Both sides must agree on what it says before anything
+ * else is read.
  */
 #include "migrate/configuration.h"
 
@@ -193,8 +194,8 @@ static int judge(const struct configuration *conf, const struct migrate_options 
  * @job:	Gives channel and options
  * @e:		Says what doesn't fit
  *
- * Errors: EINVAL no such stream, or for another machine; ENOTSUP, ENOENT something that isn't known here
- * Return: 0, or a negative errno
+ * Errors: EINVAL no such stream, or for another machine; ENOTSUP, ENOENT something that isn't known
+ * here Return: 0, or a negative errno
  */
 int configuration_load(struct migrate_job *job, struct err *e)
 {

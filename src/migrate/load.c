@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: sections are taken as they come until the end mark. RAM goes to its place, device sections go
- * to scratch copies. Then the description is read (the source would notice if we closed before), the whole is judged, and
- * the devices get their states.
+ * Theory of operation: sections are taken as they come until the end mark. RAM goes to its place,
+ * device sections go to scratch copies. Then the description is read (the source would notice if we
+ * closed before), the whole is judged, and the devices get their states.
  *
- * A section has no length, so what its table doesn't read would be taken for the next section's mark: the footer behind
- * every section is what finds a table that reads too little or too much.
+ * A section has no length, so what its table doesn't read would be taken for the next section's
+ * mark: the footer behind every section is what finds a table that reads too little or too much.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -214,8 +214,8 @@ static int load_stream(struct load *l, struct err *e)
  *
  * On failure no device has changed; the content of RAM is undefined.
  *
- * Errors: EINVAL, ENOENT, ENOTSUP, ENODATA, EEXIST the stream isn't for this machine; ECANCELED; else as the channel
- * Return: 0, or a negative errno
+ * Errors: EINVAL, ENOENT, ENOTSUP, ENODATA, EEXIST the stream isn't for this machine; ECANCELED;
+ * else as the channel Return: 0, or a negative errno
  */
 int migrate_load(struct migrate_job *job, struct err *e)
 {

@@ -12,16 +12,19 @@
 #include <stdint.h>
 
 /*
- * Theory of operation: a guest is written to a channel as QEMU's migration stream, version 3, and read from one. docs/wire.md has
- * the octets. The stream is a header, a configuration section, the RAM (which comes in several parts, while the guest may
- * still be running), one section per device, an end mark and a JSON description of the device sections.
+ * Theory of operation: a guest is written to a channel as QEMU's migration stream, version 3, and
+ * read from one. docs/wire.md has the octets. The stream is a header, a configuration section, the
+ * RAM (which comes in several parts, while the guest may still be running), one section per device,
+ * an end mark and a JSON description of the device sections.
  *
- * The machine gives the list of sections in the order in which devices are saved and applied, and the guest's memory.
- * What is read goes to scratch copies: only when the whole stream has been read and every section of the list was in it and
- * passed its checks, they are applied, which can't fail. RAM goes straight to its place, so after a failed load the
- * devices are untouched while the content of RAM isn't defined.
+ * The machine gives the list of sections in the order in which devices are saved and applied, and
+ * the guest's memory. What is read goes to scratch copies: only when the whole stream has been read
+ * and every section of the list was in it and passed its checks, they are applied, which can't
+ * fail. RAM goes straight to its place, so after a failed load the devices are untouched while the
+ * content of RAM isn't defined.
  *
- * One thread owns a job from begin to end. It calls back for what belongs to others: struct migrate_hooks.
+ * One thread owns a job from begin to end. It calls back for what belongs to others: struct
+ * migrate_hooks.
  */
 
 /**
@@ -61,7 +64,8 @@ struct migrate_sections {
 
 void migrate_sections_destroy(struct migrate_sections *s);
 void migrate_sections_add(struct migrate_sections *s, const struct migrate_section *section);
-/* EOPNOTSUPP if the device can't follow its guest; the text is its class's reason. Stateless devices add nothing. */
+/* EOPNOTSUPP if the device can't follow its guest; the text is its class's reason. Stateless
+ * devices add nothing. */
 MUST_CHECK int migrate_sections_add_device(struct migrate_sections *s, struct device *dev,
 					   struct err *e);
 void migrate_section_id(const struct migrate_section *s, char id[256]);
@@ -71,13 +75,15 @@ void migrate_section_id(const struct migrate_section *s, char id[256]);
  */
 enum migrate_phase {
 	MIGRATE_SETUP =
-		1, /* block list sent. Guest runs; cancel, failure: as if nothing had been */
-	MIGRATE_PRECOPY, /* rounds of dirty pages. Guest runs (slower: write faults); cancel, failure: as above.
-			    * RAM must not be added, resized or removed, devices not plugged */
-	MIGRATE_SWITCHOVER, /* guest stopped; the rest of RAM and the devices. Cancel, failure: the guest runs on here.
-			     * Nothing may change the guest: no monitor command that touches it, no I/O in flight */
-	MIGRATE_DONE, /* everything is in the channel. The guest stays stopped here; it runs on only if the
-		       * operator knows that it doesn't run there */
+		1,       /* block list sent. Guest runs; cancel, failure: as if nothing had been */
+	MIGRATE_PRECOPY, /* rounds of dirty pages. Guest runs (slower: write faults); cancel,
+			  * failure: as above. RAM must not be added, resized or removed, devices
+			  * not plugged */
+	MIGRATE_SWITCHOVER, /* guest stopped; the rest of RAM and the devices. Cancel, failure: the
+			     * guest runs on here. Nothing may change the guest: no monitor command
+			     * that touches it, no I/O in flight */
+	MIGRATE_DONE, /* everything is in the channel. The guest stays stopped here; it runs on only
+		       * if the operator knows that it doesn't run there */
 	MIGRATE_FAILED,    /* the channel can't be used any more; the guest is where it was */
 	MIGRATE_CANCELLED, /* as failed, on request */
 };
@@ -110,8 +116,8 @@ struct migrate_progress {
  * struct migrate_hooks - What a job needs from others
  * @dirty_start: Begin logging; from now on nothing the guest writes is lost
  * @dirty_sync:	OR what was written since the last sync into the blocks' dirty bitmaps
- * @dirty_clear: Protect again those pages of a range that a sync has reported (and no others: what was written since then
- *		must stay reported), before they are read; NULL: @dirty_sync did it
+ * @dirty_clear: Protect again those pages of a range that a sync has reported (and no others: what
+ *was written since then must stay reported), before they are read; NULL: @dirty_sync did it
  * @dirty_stop:	End logging
  * @stop:	Bring vCPUs and I/O to rest; returns when they are
  * @resume:	The guest runs on here: the job failed after @stop
@@ -135,10 +141,13 @@ struct migrate_hooks {
 /**
  * struct migrate_options - How a guest is written or read
  * @machine:	Resolved machine type ("pc-q35-7.2")
- * @uuid:	16 bytes to be checked on the other side (capability validate-uuid); NULL: not sent, not checked
- * @ignore_shared: Capability x-ignore-shared: the other side has the content of shared blocks already
+ * @uuid:	16 bytes to be checked on the other side (capability validate-uuid); NULL: not sent,
+ * not checked
+ * @ignore_shared: Capability x-ignore-shared: the other side has the content of shared blocks
+ * already
  * @shared:	With @ignore_shared: is this block shared? NULL: every block that isn't a ROM
- * @switchover_start: Send command 0x0b, which QEMU's machines of version 11 expect and older ones refuse
+ * @switchover_start: Send command 0x0b, which QEMU's machines of version 11 expect and older ones
+ * refuse
  * @limit_us:	Pause that may not be exceeded by prediction; 0: 300 ms, as QEMU
  * @max_bandwidth: Bytes a second before the switchover; 0: no limit
  * @runstate:	What globalstate says: "running", "paused"; NULL: "running"

@@ -8,11 +8,13 @@
 /*
  * The RAM section of a stream. Inside this room only.
  *
- * Theory of operation: a source keeps a bitmap per block of the pages that still have to be sent. At the beginning that is
- * every page; each sync adds what was written since, and a page's bit is taken (and the page protected again) before its
- * content is read, so that a write during the sending is found by the next sync.
+ * Theory of operation: a source keeps a bitmap per block of the pages that still have to be sent.
+ * At the beginning that is every page; each sync adds what was written since, and a page's bit is
+ * taken (and the page protected again) before its content is read, so that a write during the
+ * sending is found by the next sync.
  *
- * Guest RAM is a file; where it has holes there are zeros, and lseek(2) knows that without a page being touched.
+ * Guest RAM is a file; where it has holes there are zeros, and lseek(2) knows that without a page
+ * being touched.
  */
 
 /**
@@ -35,7 +37,8 @@ struct ram_source {
  * struct ram_source_block - A block being sent
  * @block:	The block
  * @todo:	Pages of 4 KiB that must be sent
- * @data_at, @data_end: The piece of data in the file that the last look for holes found; a hole is in front of it
+ * @data_at, @data_end: The piece of data in the file that the last look for holes found; a hole is
+ * in front of it
  * @protected_end: Pages up to here have been protected again in this pass
  */
 struct ram_source_block {
@@ -50,7 +53,8 @@ void ram_source_end(struct ram_source *s);
 void ram_put_blocks(struct ram_source *s); /* payload of the START section */
 MUST_CHECK int ram_sync(struct ram_source *s, struct err *e);
 uint64_t ram_remaining(const struct ram_source *s); /* bytes */
-/* Sends up to @pages; a whole pass ends when nothing is left. Payload of PART or END without the final EOS. */
+/* Sends up to @pages; a whole pass ends when nothing is left. Payload of PART or END without the
+ * final EOS. */
 MUST_CHECK int ram_put_pages(struct ram_source *s, uint64_t pages, bool *ret_done, struct err *e);
 void ram_put_eos(struct ram_source *s);
 

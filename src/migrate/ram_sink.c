@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: page contents go from the channel straight to their place in guest RAM. A zero page is written only
- * where there may be something else: the bitmap of touched pages begins with what the file has as data, so that a
- * fresh guest's RAM stays a hole where the source's was empty.
+ * Theory of operation: page contents go from the channel straight to their place in guest RAM. A
+ * zero page is written only where there may be something else: the bitmap of touched pages begins
+ * with what the file has as data, so that a fresh guest's RAM stays a hole where the source's was
+ * empty.
  */
 #include "base/owned.h"
 #include "migrate/ram.h"
@@ -246,9 +247,9 @@ static int get_record(struct ram_sink *s, uint64_t offset, uint64_t flags, struc
  * @s:	Sink
  * @e:	Says which block, and what about it
  *
- * Errors: ENOENT a block that isn't here; EINVAL sizes, addresses or records that can't be right; ENOTSUP
- * compressed pages; else as the channel or ram_resize()
- * Return: 0 behind the part's end mark, or a negative errno
+ * Errors: ENOENT a block that isn't here; EINVAL sizes, addresses or records that can't be right;
+ * ENOTSUP compressed pages; else as the channel or ram_resize() Return: 0 behind the part's end
+ * mark, or a negative errno
  */
 int ram_get(struct ram_sink *s, struct err *e)
 {

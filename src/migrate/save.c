@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: section number 0 is the RAM, the devices follow from 1 in the machine's order, globalstate is
- * the last, as QEMU has it. A device's bytes and their description are made in one walk over its table.
+ * Theory of operation: section number 0 is the RAM, the devices follow from 1 in the machine's
+ * order, globalstate is the last, as QEMU has it. A device's bytes and their description are made
+ * in one walk over its table.
  */
 #include "base/clock.h"
 #include "base/owned.h"

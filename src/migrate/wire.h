@@ -2,7 +2,8 @@
 #ifndef MIGRATE_WIRE_H
 #define MIGRATE_WIRE_H
 
-/* Numbers of QEMU's migration stream, version 3. Source: docs/wire.md; include/migration of QEMU 7.2, by reading. */
+/* Numbers of QEMU's migration stream, version 3. Source: docs/wire.md; include/migration of
+ * QEMU 7.2, by reading. */
 
 enum {
 	WIRE_MAGIC = 0x5145564d, /* "QEVM" */

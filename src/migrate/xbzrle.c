@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: XBZRLE is the difference of two versions of a page: pairs of a run of equal bytes (its length only)
- * and a run of changed bytes (length and new bytes), lengths in LEB128 of at most two bytes. We read it from QEMU
- * and never write it: it pays on slow links with few changed bytes per page only.
+ * Theory of operation: XBZRLE is the difference of two versions of a page: pairs of a run of equal
+ * bytes (its length only) and a run of changed bytes (length and new bytes), lengths in LEB128 of
+ * at most two bytes. We read it from QEMU and never write it: it pays on slow links with few
+ * changed bytes per page only.
  */
 #include "migrate/ram.h"
 #include "migrate/wire.h"

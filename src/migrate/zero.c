@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The compiler makes vector code of the inner loop, once per instruction set, and the loader picks. */
+/* The compiler makes vector code of the inner loop, once per instruction set, and the loader picks.
+ */
 #if defined(__x86_64__)
 #define EACH_VECTOR_SIZE __attribute__((target_clones("avx2", "default")))
 #else
@@ -15,7 +16,8 @@
 
 /**
  * page_is_zero() - Is a page all zeros?
- * @page:	WIRE_PAGE bytes, aligned to 64. May be written meanwhile; then the answer is of some moment
+ * @page:	WIRE_PAGE bytes, aligned to 64. May be written meanwhile; then the answer is of some
+ * moment
  *
  * Most pages that aren't zero show it in the first few bytes, so these are looked at first.
  */

@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the RAM is sent in rounds while the guest runs; each round sends what was
+ *written during the one before. After each round the pause is predicted that would follow if the
+ *guest were stopped now:
+ *
+ *	pages left / measured rate + what the devices cost
+ *
+ * As long as that is above the limit there is no choice but another round. Below the limit it is a
+ *matter of price: another round costs about as long as sending what is left takes, and what it
+ *gains is the part of the pause that the guest doesn't dirty again meanwhile. So rounds go on while
+ *the guest dirties clearly slower than we send, and RAM is still the larger part of the pause. What
+ *the devices cost is a guess before the first stop, see DEVICES_US.
+ */
+#include "migrate/precopy.h"
+#include "base/clock.h"
+#include "migrate/configuration.h"
+#include "migrate/devices.h"
+#include "migrate/ram.h"
+#include "migrate/wire.h"
+
+#include <errno.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+	PART_PAGES = 2048,           /* between two looks at the clock, and at whether to cancel */
+	DEVICES_US = 2000,           /* saving and sending the device sections */
+	LIMIT_US = 300 * 1000,       /* QEMU's default of downtime-limit */
+	PROGRESS_NS = 100 * 1000000, /* between two reports of progress */
+	FAIR_ROUNDS = 32,            /* below the limit, not more rounds than these */
+};
+
+/**
+ * struct precopy - A running guest being sent
+ * @job:	Whose
+ * @ram:	Its RAM
+ * @begin_ns:	When the job began
+ * @reported_ns: When progress was reported
+ * @fair_rounds: Rounds since the prediction first fitted the limit
+ * @logging:	The dirty log is on
+ * @stopped:	The guest is
+ */
+struct precopy {
+	struct migrate_job *job;
+	struct ram_source ram;
+	int64_t begin_ns, reported_ns;
+	unsigned int fair_rounds;
+	bool logging, stopped;
+};
+
+static void report(struct precopy *p, bool now)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+	int64_t ns = time_ns();
+
+	p->job->progress.sent_bytes = channel_written(p->job->channel);
+	p->job->progress.total_us = (uint64_t)(ns - p->begin_ns) / 1000;
+	if (!h->progress || (!now && ns - p->reported_ns < PROGRESS_NS))
+		return;
+	p->reported_ns = ns;
+	h->progress(h->opaque, &p->job->progress);
+}
+
+static void enter(struct precopy *p, enum migrate_phase phase)
+{
+	p->job->progress.phase = phase;
+	report(p, true);
+}
+
+static int look_up(struct precopy *p, struct err *e)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+
+	report(p, false);
+	if (h->cancelled && h->cancelled(h->opaque))
+		return err_set(e, ECANCELED, "cancelled");
+	return 0;
+}
+
+/* Waits until what was sent since @begin_ns fits the bandwidth; looks up every 100 ms. */
+static int throttle(struct precopy *p, uint64_t sent, int64_t begin_ns, struct err *e)
+{
+	uint64_t limit = p->job->options.max_bandwidth;
+	int64_t due, left;
+	int ret = 0;
+
+	if (!limit)
+		return 0;
+	due = begin_ns + (int64_t)((double)sent / (double)limit * NS_PER_SEC);
+	while (ret == 0 && (left = due - time_ns()) > 0) {
+		struct timespec nap = {.tv_nsec = MIN(left, (int64_t)PROGRESS_NS)};
+
+		nanosleep(&nap, NULL);
+		ret = look_up(p, e);
+	}
+	return ret;
+}
+
+static int send_round(struct precopy *p, struct err *e)
+{
+	struct channel *c = p->job->channel;
+	uint64_t before = channel_written(c);
+	int64_t begin = time_ns();
+	bool done = false;
+	int ret = 0;
+
+	while (!done && ret == 0) {
+		section_begin(c, WIRE_PART, 0);
+		ret = ram_put_pages(&p->ram, PART_PAGES, &done, e);
+		ram_put_eos(&p->ram);
+		section_end(c, 0);
+		if (ret == 0)
+			ret = look_up(p, e);
+		if (ret == 0)
+			ret = throttle(p, channel_written(c) - before, begin, e);
+	}
+	return ret;
+}
+
+/* Bytes a second; a round too short to measure says nothing. */
+static uint64_t rate_of(uint64_t bytes, int64_t ns)
+{
+	return ns > 0 ? (uint64_t)((double)bytes * NS_PER_SEC / (double)ns) : 0;
+}
+
+/**
+ * precopy_predict() - Pause if the guest were stopped now
+ * @p:	Progress with what remains and the measured rate
+ *
+ * Return: us; UINT64_MAX while nothing is known
+ */
+uint64_t precopy_predict(const struct migrate_progress *p)
+{
+	if (!p->remaining_bytes)
+		return DEVICES_US;
+	if (!p->rate)
+		return UINT64_MAX;
+	return DEVICES_US + (uint64_t)((double)p->remaining_bytes * 1e6 / (double)p->rate);
+}
+
+/**
+ * precopy_again() - Is another round worth it?
+ * @p:		Progress after a round, with the prediction
+ * @limit_us:	Pause that may not be exceeded
+ * @fair_rounds: Rounds so far that weren't needed for the limit
+ */
+bool precopy_again(const struct migrate_progress *p, uint64_t limit_us, unsigned int fair_rounds)
+{
+	uint64_t ram_us = p->predicted_us - DEVICES_US;
+
+	if (p->predicted_us > limit_us)
+		return true;
+	if (fair_rounds >= FAIR_ROUNDS || ram_us <= DEVICES_US / 4)
+		return false;
+	return p->dirty_rate < p->rate / 4 * 3; /* a round takes at least a quarter off the pause */
+}
+
+static int one_round(struct precopy *p, bool *ret_again, struct err *e)
+{
+	struct migrate_progress *g = &p->job->progress;
+	uint64_t limit = p->job->options.limit_us ? p->job->options.limit_us : LIMIT_US;
+	uint64_t before = channel_written(p->job->channel);
+	int64_t begin = time_ns();
+	int ret;
+
+	g->round++;
+	ret = send_round(p, e);
+	if (ret == 0)
+		ret = ram_sync(&p->ram, e);
+	if (ret < 0)
+		return ret;
+	g->rate = rate_of(channel_written(p->job->channel) - before, time_ns() - begin);
+	g->dirty_bytes = g->remaining_bytes;
+	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
+	g->predicted_us = precopy_predict(g);
+	*ret_again = precopy_again(g, limit, p->fair_rounds);
+	p->fair_rounds += g->predicted_us <= limit;
+	return 0;
+}
+
+static int send_rest(struct precopy *p, struct err *e)
+{
+	struct channel *c = p->job->channel;
+	bool done;
+	int ret = ram_sync(&p->ram, e);
+
+	if (ret < 0)
+		return ret;
+	if (p->job->options.switchover_start) {
+		channel_put_u8(c, WIRE_COMMAND);
+		channel_put_be16(c, WIRE_SWITCHOVER_START);
+		channel_put_be16(c, 0);
+	}
+	section_begin(c, WIRE_END, 0);
+	ret = ram_put_pages(&p->ram, UINT64_MAX, &done, e);
+	ram_put_eos(&p->ram);
+	section_end(c, 0);
+	if (ret < 0)
+		return ret;
+	devices_save(p->job);
+	channel_flush(c);
+	return channel_check(c, e);
+}
+
+static int switchover(struct precopy *p, struct err *e)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+	int64_t begin = time_ns();
+	int ret = h->stop(h->opaque, e);
+
+	if (ret < 0)
+		return ret;
+	p->stopped = true;
+	enter(p, MIGRATE_SWITCHOVER);
+	ret = send_rest(p, e);
+	p->job->progress.pause_us = (uint64_t)(time_ns() - begin) / 1000;
+	return ret;
+}
+
+static int begin(struct precopy *p, struct err *e)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+	struct channel *c = p->job->channel;
+	int ret = ram_source_begin(&p->ram, p->job, e);
+
+	if (ret == 0)
+		ret = h->dirty_start(h->opaque, e);
+	if (ret < 0)
+		return ret;
+	p->logging = true;
+	configuration_save(p->job);
+	section_begin(c, WIRE_START, 0);
+	section_name(c, "ram", 0, WIRE_RAM_VERSION);
+	ram_put_blocks(&p->ram);
+	section_end(c, 0);
+	channel_flush(c);
+	p->job->progress.setup_us = (uint64_t)(time_ns() - p->begin_ns) / 1000;
+	return channel_check(c, e);
+}
+
+static void end(struct precopy *p, int ret)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+
+	if (p->logging)
+		h->dirty_stop(h->opaque);
+	if (ret < 0 && p->stopped)
+		h->resume(h->opaque);
+	ram_source_end(&p->ram);
+	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);
+}
+
+/**
+ * migrate_precopy() - Write a running guest
+ * @job:	See there; all hooks but those that say they may be NULL
+ * @e:		Set on failure only
+ *
+ * On success the guest is stopped and everything is in the channel's carrier. On failure it runs as
+ * before.
+ *
+ * Errors: ECANCELED on request; else as the channel, the dirty log or the stop
+ * Return: 0, or a negative errno
+ */
+int migrate_precopy(struct migrate_job *job, struct err *e)
+{
+	struct precopy p = {.job = job, .begin_ns = time_ns()};
+	bool again = true;
+	int ret;
+
+	job->progress = (struct migrate_progress){.phase = MIGRATE_SETUP};
+	ret = begin(&p, e);
+	if (ret == 0)
+		enter(&p, MIGRATE_PRECOPY);
+	while (ret == 0 && again)
+		ret = one_round(&p, &again, e);
+	if (ret == 0)
+		ret = look_up(&p, e);
+	if (ret == 0)
+		ret = switchover(&p, e);
+	end(&p, ret);
+	return ret;
+}

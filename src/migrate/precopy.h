@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATE_PRECOPY_H
+#define MIGRATE_PRECOPY_H
+
+#include "migrate/migrate.h"
+
+/* The policy of pre-copy, apart from its work, so that it can be tested. Inside this room only. */
+
+uint64_t precopy_predict(const struct migrate_progress *p);
+bool precopy_again(const struct migrate_progress *p, uint64_t limit_us, unsigned int fair_rounds);
+
+#endif
