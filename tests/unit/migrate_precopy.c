@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A guest that writes while it is being sent, and what becomes of it when the job fails. */
+#include "migrate/precopy.h"
+
+#include "migrate_guest.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+/* The guest and what happens to it; each sync is a moment in which it has written @pages_left
+ * pages. */
+struct world {
+	struct guest *guest;
+	struct channel *channel;
+	unsigned int syncs, clears, stops, resumes, writes, cancel_at, fail_sync;
+	bool logging, running, cut_at_stop;
+};
+
+static int world_start(void *opaque, struct err *e)
+{
+	((struct world *)opaque)->logging = true;
+	return 0;
+}
+
+static int world_sync(void *opaque, struct err *e)
+{
+	struct world *w = opaque;
+	unsigned int i;
+
+	w->syncs++;
+	if (w->syncs == w->fail_sync)
+		return err_set(e, EIO, "the dirty log is gone");
+	for (i = 0; w->running && i < w->writes; i++) {
+		w->guest->ram.hva[(10 + i) * 4096] = (uint8_t)(w->syncs + i + 1);
+		bitmap_set(&w->guest->ram.dirty, 10 + i);
+	}
+	w->writes /= 2;
+	return 0;
+}
+
+static int world_clear(void *opaque, struct ram_block *b, uint64_t first, uint64_t n, struct err *e)
+{
+	((struct world *)opaque)->clears++;
+	return 0;
+}
+
+static void world_log_stop(void *opaque)
+{
+	((struct world *)opaque)->logging = false;
+}
+
+static int world_stop(void *opaque, struct err *e)
+{
+	struct world *w = opaque;
+
+	w->running = false;
+	w->stops++;
+	if (w->cut_at_stop)
+		channel_shutdown(w->channel);
+	return 0;
+}
+
+static void world_resume(void *opaque)
+{
+	struct world *w = opaque;
+
+	w->running = true;
+	w->resumes++;
+}
+
+static bool world_cancelled(void *opaque)
+{
+	struct world *w = opaque;
+
+	return w->cancel_at && w->syncs >= w->cancel_at;
+}
+
+static int precopy(struct world *w, struct migrate_job *job, struct err *e)
+{
+	*job = guest_job(w->guest, w->channel);
+	job->hooks = (struct migrate_hooks){.dirty_start = world_start,
+					    .dirty_sync = world_sync,
+					    .dirty_clear = world_clear,
+					    .dirty_stop = world_log_stop,
+					    .stop = world_stop,
+					    .resume = world_resume,
+					    .cancelled = world_cancelled,
+					    .opaque = w};
+	w->running = true;
+	return migrate_precopy(job, e);
+}
+
+static struct world world_create(void)
+{
+	return (struct world){.guest = guest_create_used(),
+			      .channel = channel_open_memory(NULL, 0),
+			      .writes = 16};
+}
+
+static void world_destroy(struct world *w)
+{
+	channel_destroy(w->channel);
+	guest_destroy(w->guest);
+}
+
+static void what_the_guest_writes_meanwhile_arrives(void **unused)
+{
+	struct world w = world_create();
+	struct guest *b = guest_create();
+	struct channel *c;
+	struct migrate_job job, load;
+	struct err e = {0};
+	const uint8_t *bytes;
+	size_t len;
+
+	assert_int_equal(precopy(&w, &job, &e), 0);
+	assert_int_equal(job.progress.phase, MIGRATE_DONE);
+	assert_true(w.stops == 1 && !w.resumes && !w.running && !w.logging && w.clears);
+	bytes = channel_memory(w.channel, &len);
+	c = channel_open_memory(bytes, len);
+	load = guest_job(b, c);
+	assert_int_equal(migrate_load(&load, &e), 0);
+	assert_true(guest_same(w.guest, b));
+	assert_int_not_equal(b->ram.hva[10 * 4096], 0);
+	channel_destroy(c);
+	guest_destroy(b);
+	world_destroy(&w);
+}
+
+static void a_cancelled_guest_never_stopped(void **unused)
+{
+	struct world w = world_create();
+	struct migrate_job job;
+	struct err e = {0};
+
+	w.cancel_at = 1;
+	assert_int_equal(precopy(&w, &job, &e), -ECANCELED);
+	assert_int_equal(job.progress.phase, MIGRATE_CANCELLED);
+	assert_true(!w.stops && w.running && !w.logging);
+	world_destroy(&w);
+}
+
+static void a_cut_cable_at_the_switchover_lets_the_guest_run_on(void **unused)
+{
+	struct world w = world_create();
+	struct migrate_job job;
+	struct err e = {0};
+
+	w.cut_at_stop = true;
+	assert_int_equal(precopy(&w, &job, &e), -ECANCELED);
+	assert_true(w.stops == 1 && w.resumes == 1 && w.running && !w.logging);
+	world_destroy(&w);
+}
+
+static void a_failing_dirty_log_fails_the_job_only(void **unused)
+{
+	struct world w = world_create();
+	struct migrate_job job;
+	struct err e = {0};
+
+	w.fail_sync = 1;
+	assert_int_equal(precopy(&w, &job, &e), -EIO);
+	assert_int_equal(job.progress.phase, MIGRATE_FAILED);
+	assert_string_equal(e.msg, "the dirty log is gone");
+	assert_true(w.running && !w.logging);
+	world_destroy(&w);
+}
+
+static bool again(uint64_t remaining, uint64_t rate, uint64_t dirty_rate, uint64_t limit_us,
+		  unsigned int rounds)
+{
+	struct migrate_progress p = {
+		.remaining_bytes = remaining, .rate = rate, .dirty_rate = dirty_rate};
+
+	p.predicted_us = precopy_predict(&p);
+	return precopy_again(&p, limit_us, rounds);
+}
+
+static void the_limit_is_a_ceiling_not_a_target(void **unused)
+{
+	assert_true(again(500 * MiB, GiB, 100 * MiB, 300000, 0)); /* doesn't fit: no choice */
+	assert_true(again(500 * MiB, GiB, 2 * GiB, 300000, 99));  /* ... even without hope */
+	assert_true(again(100 * MiB, GiB, 100 * MiB, 300000,
+			  0)); /* fits, but a round makes it a tenth */
+	assert_false(again(100 * MiB, GiB, GiB, 300000, 0)); /* fits, and a round gains nothing */
+	assert_false(again(256 * KiB, GiB, MiB, 300000, 0)); /* RAM is a small part of the pause */
+	assert_false(again(0, GiB, 0, 300000, 0));
+	assert_false(again(100 * MiB, GiB, 100 * MiB, 300000, 32)); /* enough is enough */
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_the_guest_writes_meanwhile_arrives),
+		cmocka_unit_test(a_cancelled_guest_never_stopped),
+		cmocka_unit_test(a_cut_cable_at_the_switchover_lets_the_guest_run_on),
+		cmocka_unit_test(a_failing_dirty_log_fails_the_job_only),
+		cmocka_unit_test(the_limit_is_a_ceiling_not_a_target),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
