@@ -13,6 +13,7 @@
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
 #include "migrate/ram.h"
+#include "migrate/trailer.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -204,7 +205,8 @@ static int load_stream(struct load *l, struct err *e)
 	if (ret < 0)
 		return ret;
 	skip_description(l->job->channel);
-	return channel_check(l->job->channel, e);
+	ret = channel_check(l->job->channel, e);
+	return ret == 0 && l->job->trailer ? trailer_get(l->job->channel, e) : ret;
 }
 
 /**

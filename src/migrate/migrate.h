@@ -170,6 +170,8 @@ struct migrate_options {
  * @options:	See there
  * @hooks:	See there; for a stopped guest and for loading only @cancelled and @progress matter
  * @progress:	Kept up to date by the job
+ * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
+ * migrate_snapshot_load()
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
  */
 struct migrate_job {
@@ -179,6 +181,7 @@ struct migrate_job {
 	struct migrate_options options;
 	struct migrate_hooks hooks;
 	struct migrate_progress progress;
+	bool trailer;
 	char runstate[100];
 };
 

@@ -288,7 +288,8 @@ static int put_block_pages(struct ram_source *s, struct ram_source_block *sb, ui
  * @ret_done:	Set: was this all there was?
  * @e:		Set on failure only
  *
- * What is queued in the channel is flushed: the guest may go on writing, and pages aren't to be older than their bits.
+ * What is queued in the channel is flushed: the guest may go on writing, and pages aren't to be
+ * older than their bits.
  *
  * Return: 0, or a negative errno of the channel or the dirty log
  */
