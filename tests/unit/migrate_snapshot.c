@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Snapshot files: whole or not there, and damage is found before a device changes. */
+#include "migrate_guest.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <sys/stat.h>
+
+#include <cmocka.h>
+
+static char folder[64], path[128];
+
+static int make_folder(void **state)
+{
+	snprintf(folder, sizeof(folder), "/tmp/outlive-snapshot-XXXXXX");
+	if (!mkdtemp(folder))
+		return -1;
+	snprintf(path, sizeof(path), "%s/guest", folder);
+	return 0;
+}
+
+static int remove_folder(void **state)
+{
+	unlink(path);
+	return rmdir(folder);
+}
+
+static void save(struct guest *g)
+{
+	struct migrate_job job = guest_job(g, NULL);
+	struct err e = {0};
+
+	assert_int_equal(migrate_snapshot_save(&job, path, false, &e), 0);
+}
+
+static int load(struct guest *g, struct err *e)
+{
+	struct migrate_job job = guest_job(g, NULL);
+
+	return migrate_snapshot_load(&job, path, e);
+}
+
+static unsigned int files_in_folder(void)
+{
+	DIR *d = opendir(folder);
+	unsigned int n = 0;
+
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n - 2;
+}
+
+static void flip(off_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	assert_int_equal(pread(fd, &byte, 1, at), 1);
+	byte ^= 1;
+	assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+	close(fd);
+}
+
+static off_t size_of_file(void)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return st.st_size;
+}
+
+static void a_snapshot_comes_back(void **state)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	struct err e = {0};
+	int fd;
+
+	save(a);
+	assert_int_equal(files_in_folder(), 1);
+	assert_int_equal(load(b, &e), 0);
+	assert_true(guest_same(a, b));
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(migrate_snapshot_verify(fd, &e), 0);
+	close(fd);
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
+static void damage_in_a_page_changes_no_device(void **state)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	struct err e = {0};
+	int fd;
+
+	save(a);
+	flip(4096); /* inside the page of 0x11 */
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	assert_int_equal(migrate_snapshot_verify(fd, &e), -EBADMSG);
+	close(fd);
+	assert_int_equal(load(b, &e), -EBADMSG);
+	assert_non_null(strstr(e.msg, "damaged: its checksum is"));
+	assert_int_equal(b->applied, 0);
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
+static void a_cut_trailer_is_damage(void **state)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	struct err e = {0};
+
+	save(a);
+	assert_int_equal(truncate(path, size_of_file() - 1), 0);
+	assert_int_equal(load(b, &e), -EBADMSG);
+	assert_int_equal(b->applied, 0);
+	assert_int_equal(truncate(path, size_of_file() - 23),
+			 0); /* as QEMU would have written it */
+	assert_int_equal(load(b, &e), 0);
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
+static void a_failed_snapshot_leaves_the_old_one(void **state)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	struct migrate_job job = guest_job(a, NULL);
+	struct err e = {0};
+	char sub[160];
+
+	save(a);
+	snprintf(sub, sizeof(sub), "%s/file", path); /* the snapshot as a folder */
+	assert_int_equal(migrate_snapshot_save(&job, sub, false, &e), -ENOTDIR);
+	assert_int_equal(files_in_folder(), 1);
+	assert_int_equal(load(b, &e), 0);
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_snapshot_comes_back, make_folder, remove_folder),
+		cmocka_unit_test_setup_teardown(damage_in_a_page_changes_no_device, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(a_cut_trailer_is_damage, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(a_failed_snapshot_leaves_the_old_one, make_folder,
+						remove_folder),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
