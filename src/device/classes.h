@@ -6,6 +6,11 @@
 
 /* Every class of this room, as registry.c lists them. */
 
+extern const struct device_class debug_exit_class;
+extern const struct device_class debugcon_class;
+extern const struct device_class fw_cfg_class;
+extern const struct device_class port92_class;
+extern const struct device_class pvpanic_class;
 extern const struct device_class serial_class;
 
 #endif

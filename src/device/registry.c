@@ -13,8 +13,8 @@
 #include <string.h>
 
 static const struct device_class *classes[128] = {
-	&serial_class,
-	NULL,
+	&debug_exit_class, &debugcon_class, &fw_cfg_class, &port92_class,
+	&pvpanic_class,    &serial_class,   NULL,
 };
 
 /**
