@@ -11,6 +11,7 @@ extern const struct device_class debugcon_class;
 extern const struct device_class fw_cfg_class;
 extern const struct device_class port92_class;
 extern const struct device_class pvpanic_class;
+extern const struct device_class rtc_class;
 extern const struct device_class serial_class;
 
 #endif
