@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_Q35_ACPI_H
+#define MACHINE_Q35_ACPI_H
+
+#include "base/err.h"
+#include "machine/q35/aml.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/**
+ * enum acpi_slot_kind - What stands at an address of the root bus, as far as the tables care
+ */
+enum acpi_slot_kind { ACPI_SLOT_PLAIN = 1, ACPI_SLOT_ROOT_PORT, ACPI_SLOT_LPC };
+
+/**
+ * struct acpi_slot - A function of the root bus
+ * @devfn:	Its address
+ * @kind:	What it is
+ * @bsel:	Root ports: number that the hot-plug registers know its bus by; -1: no ACPI hot-plug
+ * @child:	Root ports: something is plugged in
+ */
+struct acpi_slot {
+	uint8_t devfn;
+	enum acpi_slot_kind kind;
+	int bsel;
+	bool child;
+};
+
+/**
+ * struct acpi_node - A NUMA node, for SRAT
+ * @base, @size: Its memory, bytes; several entries may name the same node
+ * @node:	Number
+ */
+struct acpi_node {
+	uint64_t base, size;
+	uint32_t node;
+};
+
+/**
+ * struct acpi_config - What the tables say. Firmware changes some of it, so tables are made anew
+ * when they are first read
+ * @vcpus:	Present at start; @apic_ids has @max_vcpus entries, @vcpu_nodes as well (or is NULL)
+ * @max_vcpus:	Places, hot-pluggable ones included
+ * @pmbase:	Port of the power management block as programmed, 0: not yet
+ * @ecam:	Base of the memory-mapped configuration space, 0: off
+ * @hole, @hole_end: 32-bit PCI window [hole, hole_end)
+ * @hole64, @hole64_end: 64-bit PCI window; equal: none
+ * @hpet:	There is an HPET
+ * @serial:	Bit n: COMn+1 is there
+ * @slots, @slots_len: Root bus, ordered by devfn
+ * @nodes, @nodes_len: NUMA; 0: no SRAT
+ * @smm:	Firmware may use SMI to switch ACPI on
+ */
+struct acpi_config {
+	unsigned int vcpus, max_vcpus;
+	const uint32_t *apic_ids, *vcpu_nodes;
+	uint16_t pmbase;
+	uint64_t ecam;
+	uint64_t hole, hole_end, hole64, hole64_end;
+	bool hpet, smm;
+	uint8_t serial;
+	const struct acpi_slot *slots;
+	size_t slots_len;
+	const struct acpi_node *nodes;
+	size_t nodes_len;
+};
+
+/* fw_cfg blobs and the sizes of the RAM blocks that carry them through a migration. */
+#define ACPI_TABLES_FILE  "etc/acpi/tables"
+#define ACPI_RSDP_FILE    "etc/acpi/rsdp"
+#define ACPI_LOADER_FILE  "etc/table-loader"
+#define ACPI_TABLES_BYTES 0x20000
+#define ACPI_LOADER_BYTES 0x1000
+#define ACPI_RSDP_BYTES   20
+
+/**
+ * struct acpi_tables - The three blobs
+ * @tables:	FACS, DSDT, FADT, MADT, ... RSDT, with pointers that are offsets into this blob
+ * @loader:	Commands that tell the firmware to place, link and checksum them
+ * @rsdp:	Root pointer
+ */
+struct acpi_tables {
+	struct aml tables, loader;
+	uint8_t rsdp[ACPI_RSDP_BYTES];
+};
+
+void acpi_build(const struct acpi_config *c, struct acpi_tables *ret);
+void acpi_destroy(struct acpi_tables *t);
+/* Boot without firmware: links and checksums as the loader commands say, for blobs placed at these
+ * guest addresses. */
+MUST_CHECK int acpi_link(struct acpi_tables *t, uint64_t tables_gpa, uint64_t rsdp_gpa,
+			 struct err *e);
+
+/* dsdt.c, dsdt_pci.c, dsdt_cpu.c: the parts of the DSDT. */
+void dsdt_build(const struct acpi_config *c, struct aml *a);
+void dsdt_pci_hotplug(struct aml *a);
+void dsdt_pci_routing(struct aml *a);
+void dsdt_pci_slots(const struct acpi_config *c, struct aml *a);
+void dsdt_cpus(const struct acpi_config *c, struct aml *a);
+size_t madt_local_apic(uint8_t entry[16], uint32_t uid, uint32_t apic_id, bool enabled);
+
+#endif
