@@ -1,0 +1,396 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the hand-over without a guest. This program is its own target: started with
+ * --takeover it plays the new process, well or badly, as FAKE_TARGET in the environment says. The
+ * "guest" is a counter that must be seen to run in exactly one place.
+ */
+#include "base/clock.h"
+#include "upgrade/upgrade.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define STATE "what the guest knows"
+
+/* The target. */
+
+static bool fake(const char *mode)
+{
+	const char *wanted = getenv("FAKE_TARGET");
+
+	return wanted && strcmp(wanted, mode) == 0;
+}
+
+static void report_owner(struct upgrade_target *t)
+{
+	int fd = bundle_take_fd(&t->bundle, "witness");
+
+	if (write(fd, "T", 1) < 0)
+		_exit(1);
+}
+
+static int target_main(void)
+{
+	json_t *schema = json_pack("{s:{s:s}}", fake("schema") ? "other" : "thing", "name",
+				   "thing");
+	struct upgrade_target t;
+	struct state_reader r;
+	struct err e = {0};
+
+	if (fake("mute"))
+		return 0;
+	if (target_open(&t, 3, "2.0", schema, &e) < 0)
+		return 1;
+	json_decref(schema);
+	if (fake("die-building"))
+		return 1;
+	if (fake("hang-building"))
+		pause();
+	if (target_wait(&t, &e) < 0)
+		return 2;
+	target_reader(&t, &r);
+	if (fake("die-offered"))
+		kill(getpid(), SIGKILL);
+	if (fake("hang-offered"))
+		pause();
+	if (fake("refuse") || r.len != strlen(STATE) || memcmp(r.buf, STATE, r.len)) {
+		err_set(&e, EINVAL, "thing/field: 4 offered, 1 configured here");
+		target_refuse(&t, &e);
+		pause();
+	}
+	if (target_take(&t, &e) < 0)
+		return 3;
+	report_owner(&t);
+	return 0;
+}
+
+/* The source. */
+
+/**
+ * struct world - What a test looks at
+ * @witness:	Pipe into which whoever runs the guest writes its letter
+ * @left:	leave() was called
+ */
+struct world {
+	struct loop *loop;
+	int witness[2];
+	bool paused, left, done;
+	int ret, pauses, resumes;
+	struct err e;
+	struct upgrade_report report;
+	const char *blocker;
+};
+
+static void blockers(void *opaque, json_t *sentences)
+{
+	struct world *w = opaque;
+
+	if (w->blocker)
+		json_array_append_new(sentences, json_string(w->blocker));
+}
+
+static int describe(void *opaque, struct bundle *b, struct err *e)
+{
+	struct world *w = opaque;
+
+	json_object_set_new(b->body, "version", json_string("1.0"));
+	return bundle_add_fd(b, "witness", w->witness[1], e);
+}
+
+static int do_pause(void *opaque, struct err *e)
+{
+	struct world *w = opaque;
+
+	w->paused = true;
+	w->pauses++;
+	return 0;
+}
+
+static void capture(void *opaque, struct state_writer *sw)
+{
+	state_put(sw, STATE, strlen(STATE));
+}
+
+static void resume(void *opaque)
+{
+	struct world *w = opaque;
+
+	assert_true(w->paused);
+	w->paused = false;
+	w->resumes++;
+}
+
+static void leave(void *opaque)
+{
+	struct world *w = opaque;
+
+	w->left = true;
+	loop_exit(w->loop);
+}
+
+static void done(void *opaque, int ret, const struct upgrade_report *report, const struct err *e)
+{
+	struct world *w = opaque;
+
+	w->done = true;
+	w->ret = ret;
+	w->e = *e;
+	w->report = *report;
+	loop_exit(w->loop);
+}
+
+static void run_with(struct world *w, const char *mode, struct upgrade_options options)
+{
+	static json_t *schema;
+	static struct upgrade_guest guest;
+	struct upgrade *u;
+	struct err e;
+
+	if (!schema)
+		schema = json_pack("{s:{s:s}}", "thing", "name", "thing");
+	if (!options.prepare_ms)
+		options.prepare_ms = 5000;
+	if (!options.pause_ms)
+		options.pause_ms = 2000;
+	guest = (struct upgrade_guest){.version = "1.0",
+				       .schema = schema,
+				       .blockers = blockers,
+				       .describe = describe,
+				       .pause = do_pause,
+				       .capture = capture,
+				       .resume = resume,
+				       .leave = leave,
+				       .opaque = w};
+	setenv("FAKE_TARGET", mode, 1);
+	assert_int_equal(loop_create(&w->loop, &e), 0);
+	assert_int_equal(pipe(w->witness), 0);
+	assert_int_equal(upgrade_start(&u, w->loop, &guest, &options, NULL, done, w, &e), 0);
+	assert_int_equal(upgrade_start(&u, w->loop, &guest, &options, NULL, done, w, &e), -EBUSY);
+	assert_int_equal(loop_run(w->loop, &e), 0);
+}
+
+static char owner_letter(struct world *w)
+{
+	char letter = '-';
+
+	close(w->witness[1]);
+	if (read(w->witness[0], &letter, 1) < 0)
+		letter = '!';
+	close(w->witness[0]);
+	return letter;
+}
+
+static void stays_here(struct world *w, const char *reason)
+{
+	assert_true(w->done);
+	assert_true(w->ret < 0);
+	assert_false(w->left);
+	assert_false(w->paused);
+	assert_int_equal(w->pauses, w->resumes);
+	if (!strstr(w->e.msg, reason))
+		fail_msg("'%s' doesn't say '%s'", w->e.msg, reason);
+	assert_int_equal(owner_letter(w), '-');
+}
+
+static void a_dry_run_builds_the_target_and_pauses_nothing(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "good", (struct upgrade_options){.dry_run = true});
+	assert_int_equal(w.ret, 0);
+	assert_int_equal(w.pauses, 0);
+	assert_string_equal(w.report.to, "2.0");
+	assert_int_equal(owner_letter(&w), '-');
+}
+
+static void a_blocker_stops_it_before_anything_starts(void **state)
+{
+	struct world w = {.blocker = "chardev tls0: a TLS session can't follow"};
+
+	run_with(&w, "good", (struct upgrade_options){0});
+	assert_string_equal(w.report.stage, "preflight");
+	assert_int_equal(w.ret, -EPERM);
+	stays_here(&w, "TLS session can't follow");
+}
+
+static void a_missing_binary_is_named(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "good", (struct upgrade_options){.binary = "/nonexistent/outlive-vmm"});
+	stays_here(&w, "/nonexistent/outlive-vmm: No such file or directory");
+}
+
+static void a_program_that_is_no_vmm_is_refused(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "good", (struct upgrade_options){.binary = "/bin/true"});
+	stays_here(&w, "without saying hello");
+}
+
+static void a_target_with_another_schema_is_refused_before_the_pause(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "schema", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 0);
+	stays_here(&w, "no device with the state 'thing'");
+}
+
+static void a_target_that_dies_while_building_costs_no_pause(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "die-building", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 0);
+	stays_here(&w, "gone");
+}
+
+static void a_target_that_hangs_while_building_is_given_up(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "hang-building", (struct upgrade_options){.prepare_ms = 300});
+	assert_int_equal(w.pauses, 0);
+	stays_here(&w, "didn't answer in time");
+}
+
+static void a_target_that_refuses_the_state_gives_its_reason(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "refuse", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 1);
+	stays_here(&w, "thing/field: 4 offered, 1 configured here");
+}
+
+static void a_target_killed_with_the_offer_in_hand_loses_it(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "die-offered", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 1);
+	stays_here(&w, "died");
+}
+
+static void a_target_that_hangs_with_the_offer_in_hand_loses_it(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "hang-offered", (struct upgrade_options){.pause_ms = 200});
+	assert_int_equal(w.pauses, 1);
+	stays_here(&w, "within 200 ms");
+}
+
+static void a_good_target_gets_the_guest_and_the_source_leaves(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "good", (struct upgrade_options){0});
+	assert_true(w.left);
+	assert_false(w.done);
+	assert_int_equal(w.resumes, 0);
+	assert_int_equal(owner_letter(&w), 'T');
+}
+
+/* The word alone. */
+
+static void the_word_has_one_winner(void **state)
+{
+	struct area a;
+	struct err e;
+	int taken = 0, revoked = 0;
+
+	for (int i = 0; i < 200; i++) {
+		int status;
+		pid_t pid;
+
+		assert_int_equal(area_create(&a, 4096, &e), 0);
+		assert_int_equal(ownership(&a), OWNER_SOURCE);
+		assert_false(ownership_take(&a));
+		pid = fork();
+		if (pid == 0) {
+			ownership_wait(&a, OWNER_SOURCE, 5 * NS_PER_SEC);
+			_exit(ownership_take(&a) ? 1 : 0);
+		}
+		assert_true(ownership_offer(&a));
+		ownership_wait(&a, OWNER_OFFERED, i * 2 * NS_PER_US);
+		if (ownership_revoke(&a))
+			revoked++;
+		else
+			taken++;
+		waitpid(pid, &status, 0);
+		assert_int_equal(WEXITSTATUS(status), ownership(&a) == OWNER_TARGET);
+		area_close(&a);
+	}
+	assert_int_equal(taken + revoked, 200);
+}
+
+static void descriptors_go_by_name(void **state)
+{
+	int pair[2], fd = memfd_create("thing", 0);
+	struct bundle out, in;
+	struct err e;
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	bundle_init(&out);
+	json_object_set_new(out.body, "answer", json_integer(42));
+	for (int i = 0; i < 450; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "fd%d", i);
+		assert_int_equal(bundle_add_fd(&out, name, fd, &e), 0);
+	}
+	assert_int_equal(link_send(pair[0], &out, &e), 0);
+	assert_int_equal(link_recv(pair[1], &in, 1000, &e), 0);
+	assert_int_equal(json_integer_value(json_object_get(in.body, "answer")), 42);
+	assert_int_equal(in.len, 450);
+	fd = bundle_take_fd(&in, "fd449");
+	assert_true(fd >= 0);
+	assert_int_equal(bundle_take_fd(&in, "fd449"), -1);
+	assert_int_equal(bundle_take_fd(&in, "fd450"), -1);
+	close(fd);
+	bundle_release(&out);
+	bundle_release(&in);
+	assert_int_equal(link_recv(pair[1], &in, 50, &e), -ETIMEDOUT);
+	close(pair[0]);
+	assert_int_equal(link_recv(pair[1], &in, 50, &e), -ECONNRESET);
+	close(pair[1]);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_word_has_one_winner),
+		cmocka_unit_test(descriptors_go_by_name),
+		cmocka_unit_test(a_dry_run_builds_the_target_and_pauses_nothing),
+		cmocka_unit_test(a_blocker_stops_it_before_anything_starts),
+		cmocka_unit_test(a_missing_binary_is_named),
+		cmocka_unit_test(a_program_that_is_no_vmm_is_refused),
+		cmocka_unit_test(a_target_with_another_schema_is_refused_before_the_pause),
+		cmocka_unit_test(a_target_that_dies_while_building_costs_no_pause),
+		cmocka_unit_test(a_target_that_hangs_while_building_is_given_up),
+		cmocka_unit_test(a_target_that_refuses_the_state_gives_its_reason),
+		cmocka_unit_test(a_target_killed_with_the_offer_in_hand_loses_it),
+		cmocka_unit_test(a_target_that_hangs_with_the_offer_in_hand_loses_it),
+		cmocka_unit_test(a_good_target_gets_the_guest_and_the_source_leaves),
+	};
+
+	if (argc > 1 && strcmp(argv[1], "--takeover") == 0)
+		return target_main();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
