@@ -23,7 +23,7 @@ class Qmp:
             raise LabError("the emulated host's monitor is gone")
         return json.loads(line)
 
-    def command(self, name, **arguments):
+    def command(self, name, /, **arguments):
         """Run a QMP command and return its value."""
         if not self._file:
             self._sock.settimeout(30)

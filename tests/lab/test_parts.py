@@ -4,6 +4,8 @@
 import lzma
 import os
 import pathlib
+import select
+import signal
 import stat
 import struct
 import subprocess
@@ -136,6 +138,22 @@ def test_process_started_by_a_thread_outlives_the_thread():
         started[0].wait(0.2)
     started[0].kill()
     started[0].wait()
+
+
+def test_process_ends_with_the_one_that_started_it():
+    program = ("import os, sys; sys.path.insert(0, sys.argv[1]); from lab import qemu; "
+               "print(qemu.start(['sleep', '600'], [], os.devnull).pid, flush=True); sys.stdin.read()")
+    with subprocess.Popen([sys.executable, "-c", program, PROJECT], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE) as starter:
+        pidfd = os.pidfd_open(int(starter.stdout.readline()))
+        starter.kill()
+    try:
+        ended = select.select([pidfd], [], [], 20)[0]
+        if not ended:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        assert ended, "it still ran after 20 s"
+    finally:
+        os.close(pidfd)
 
 
 def test_disk_holds_the_folder(tmp_path):
