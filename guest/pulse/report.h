@@ -2,27 +2,29 @@
 /*
  * The witness's report: what it felt, at a published guest physical address
  *
- * The guest forms (PVH, firmware) put this at PULSE_REPORT_GPA, RAM on q35 and microvm alike. It is one header page,
- * then one block per vCPU. A reader needs nothing else: all sizes are in the header. Every field is naturally aligned,
- * little endian, and written by one vCPU only; a reader that looks while the guest runs gets each word whole, and a
- * vCPU block whole when its @lock was even and the same before and after.
+ * The guest forms (PVH, firmware) put this at PULSE_REPORT_GPA, RAM on q35 and microvm alike. It is
+ * one header page, then one block per vCPU. A reader needs nothing else: all sizes are in the
+ * header. Every field is naturally aligned, little endian, and written by one vCPU only; a reader
+ * that looks while the guest runs gets each word whole, and a vCPU block whole when its @lock was
+ * even and the same before and after.
  *
- * Also read by tools/pulse_report.py: change both, and PULSE_VERSION with any change of meaning or place.
+ * Also read by tools/pulse_report.py: change both, and PULSE_VERSION with any change of meaning or
+ * place.
  */
 #ifndef PULSE_REPORT_H
 #define PULSE_REPORT_H
 
 #include <stdint.h>
 
-#define PULSE_REPORT_GPA	0x10000ull
-#define PULSE_MAGIC		0x0045534c55500a7eull	/* 7e 0a "PULSE" 00 */
-#define PULSE_VERSION		1u
-#define PULSE_MAX_CPUS		64
-#define PULSE_BUCKETS		160	/* four per power of two of nanoseconds */
-#define PULSE_GAPS		16
-#define PULSE_FAULTS		16
-#define PULSE_DEVICES		8
-#define PULSE_CMDLINE		256
+#define PULSE_REPORT_GPA 0x10000ull
+#define PULSE_MAGIC      0x0045534c55500a7eull /* 7e 0a "PULSE" 00 */
+#define PULSE_VERSION    1u
+#define PULSE_MAX_CPUS   64
+#define PULSE_BUCKETS    160 /* four per power of two of nanoseconds */
+#define PULSE_GAPS       16
+#define PULSE_FAULTS     16
+#define PULSE_DEVICES    8
+#define PULSE_CMDLINE    256
 
 /**
  * enum pulse_state - Life of the witness
@@ -39,19 +41,25 @@ enum pulse_form { PULSE_FORM_PVH = 1, PULSE_FORM_BIOS, PULSE_FORM_LINUX };
 
 /** enum pulse_tsc_source - Where the TSC's frequency is from */
 enum pulse_tsc_source {
-	PULSE_TSC_PARAMETER = 1, PULSE_TSC_HYPERVISOR, PULSE_TSC_CPUID, PULSE_TSC_KVMCLOCK, PULSE_TSC_PIT, PULSE_TSC_HOST,
+	PULSE_TSC_PARAMETER = 1,
+	PULSE_TSC_HYPERVISOR,
+	PULSE_TSC_CPUID,
+	PULSE_TSC_KVMCLOCK,
+	PULSE_TSC_PIT,
+	PULSE_TSC_HOST,
 	PULSE_TSC_UNKNOWN,
 };
 
-/* What a vCPU did between two beats (struct pulse_gap.cause); none means that it only read its clock. */
-#define PULSE_DID_DIRTY		(1u << 0)
-#define PULSE_DID_VERIFY	(1u << 1)
-#define PULSE_DID_FILL		(1u << 2)
-#define PULSE_DID_CONSOLE	(1u << 3)
-#define PULSE_DID_CLOCK		(1u << 4)	/* asked ring 0 for the wall clock */
-#define PULSE_DID_IO		(1u << 5)
-#define PULSE_DID_SLEEP		(1u << 6)
-#define PULSE_DID_REQUEST	(1u << 7)
+/* What a vCPU did between two beats (struct pulse_gap.cause); none means that it only read its
+ * clock. */
+#define PULSE_DID_DIRTY   (1u << 0)
+#define PULSE_DID_VERIFY  (1u << 1)
+#define PULSE_DID_FILL    (1u << 2)
+#define PULSE_DID_CONSOLE (1u << 3)
+#define PULSE_DID_CLOCK   (1u << 4) /* asked ring 0 for the wall clock */
+#define PULSE_DID_IO      (1u << 5)
+#define PULSE_DID_SLEEP   (1u << 6)
+#define PULSE_DID_REQUEST (1u << 7)
 
 /**
  * struct pulse_gap - One time the clock jumped between two readings
@@ -59,7 +67,8 @@ enum pulse_tsc_source {
  * @ticks:	To the reading after
  * @ns:		The same in nanoseconds
  * @mono_ns:	Monotonic clock before, 0 without one
- * @mono_delta:	How far the monotonic clock moved over the gap (ns); a guest that was stopped may not see the pause here
+ * @mono_delta:	How far the monotonic clock moved over the gap (ns); a guest that was stopped may
+ * not see the pause here
  * @number:	Counts the vCPU's gaps over the threshold, from 1; 0: entry unused
  * @cause:	PULSE_DID_* of what the vCPU itself did meanwhile
  */
@@ -125,7 +134,7 @@ struct pulse_cpu {
 	uint64_t first_page;
 	uint64_t rate;
 	uint64_t behind;
-	uint64_t verify_all;		/* requests to verify everything that this vCPU has finished */
+	uint64_t verify_all; /* requests to verify everything that this vCPU has finished */
 	uint64_t reserved[75];
 	uint64_t hist[PULSE_BUCKETS];
 	struct pulse_gap top[PULSE_GAPS];
@@ -141,7 +150,14 @@ struct pulse_cpu {
  * @PULSE_MISPLACED:	Whole, but it belongs to another page number
  * @PULSE_CORRUPT:	None of these: bits changed
  */
-enum pulse_fault_kind { PULSE_LOST = 1, PULSE_STALE, PULSE_AHEAD, PULSE_TORN, PULSE_MISPLACED, PULSE_CORRUPT };
+enum pulse_fault_kind {
+	PULSE_LOST = 1,
+	PULSE_STALE,
+	PULSE_AHEAD,
+	PULSE_TORN,
+	PULSE_MISPLACED,
+	PULSE_CORRUPT
+};
 
 /**
  * struct pulse_fault - One page that was found wrong
@@ -206,16 +222,18 @@ struct pulse_device {
 /**
  * struct pulse_report - The header page
  *
- * Doorbell: who can write guest memory sets @req_arg, then @req to a letter (see docs/pulse.md), then adds 1 to
+ * Doorbell: who can write guest memory sets @req_arg, then @req to a letter (see docs/pulse.md),
+ * then adds 1 to
  * @req_count; the witness serves it, sets @ack_result and then @ack_count to the same number.
  *
- * Clocks: all differences are taken against the start, in ns; @wall_mono_ns is (wall clock - monotonic clock), which
- * stays 0 as long as the guest was never stopped; @tsc_mono_ns the same for the TSC.
+ * Clocks: all differences are taken against the start, in ns; @wall_mono_ns is (wall clock -
+ * monotonic clock), which stays 0 as long as the guest was never stopped; @tsc_mono_ns the same for
+ * the TSC.
  */
 struct pulse_report {
 	uint64_t magic;
 	uint32_t version;
-	uint32_t size;			/* bytes in use: header_size + cpus * cpu_size */
+	uint32_t size; /* bytes in use: header_size + cpus * cpu_size */
 	uint32_t header_size;
 	uint32_t cpu_size;
 	uint32_t cpus;
@@ -235,20 +253,20 @@ struct pulse_report {
 	/* 0x80: clocks */
 	uint64_t tsc_hz;
 	uint32_t tsc_source;
-	uint32_t has_mono;		/* 1: kvmclock; 0: no monotonic clock but the TSC */
-	uint64_t tsc_start;		/* first instruction of the C code */
-	uint64_t tsc_ready;		/* state became RUNNING */
+	uint32_t has_mono;  /* 1: kvmclock; 0: no monotonic clock but the TSC */
+	uint64_t tsc_start; /* first instruction of the C code */
+	uint64_t tsc_ready; /* state became RUNNING */
 	uint64_t mono_start_ns;
 	uint64_t mono_ns;
-	uint64_t wall_start_ns;		/* since 1970; 0: no wall clock */
+	uint64_t wall_start_ns; /* since 1970; 0: no wall clock */
 	uint64_t wall_ns;
 	int64_t tsc_mono_ns;
-	int64_t tsc_mono_max_ns;	/* largest absolute value seen */
+	int64_t tsc_mono_max_ns; /* largest absolute value seen */
 	int64_t wall_mono_ns;
 	int64_t wall_mono_max_ns;
-	uint64_t wall_back;		/* times the wall clock went backward against itself */
+	uint64_t wall_back; /* times the wall clock went backward against itself */
 	uint64_t wall_back_max_ns;
-	uint64_t mono_changes;		/* times the host changed the monotonic clock's parameters */
+	uint64_t mono_changes; /* times the host changed the monotonic clock's parameters */
 	uint64_t gap_threshold_ns;
 	/* 0x100: memory */
 	uint64_t ram_bytes;
@@ -256,15 +274,15 @@ struct pulse_report {
 	uint64_t pages_working;
 	uint64_t pages_filled;
 	uint64_t faults;
-	uint64_t verify_asked;		/* requests to verify everything */
-	uint64_t verify_done;		/* ... and how many are complete */
-	uint64_t verify_faults;		/* wrong pages found by the last complete one */
-	uint64_t verify_pages;		/* pages it checked */
-	uint64_t life;			/* random number of this start, part of every page's content */
+	uint64_t verify_asked;  /* requests to verify everything */
+	uint64_t verify_done;   /* ... and how many are complete */
+	uint64_t verify_faults; /* wrong pages found by the last complete one */
+	uint64_t verify_pages;  /* pages it checked */
+	uint64_t life;          /* random number of this start, part of every page's content */
 	uint32_t pattern;
 	uint32_t content;
-	uint64_t shadow_gpa;		/* 32-bit sequence per owned page */
-	uint64_t first_gpa;		/* the first owned page */
+	uint64_t shadow_gpa; /* 32-bit sequence per owned page */
+	uint64_t first_gpa;  /* the first owned page */
 	uint64_t reserved1[3];
 	/* 0x180 */
 	char cmdline[PULSE_CMDLINE];

@@ -1,4 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * All parameters stand in one table: name, how the value is read, where it goes, what holds without
+ * it. Nothing of the C library is used, since the freestanding forms have none.
+ */
 #include <stddef.h>
 
 #include "args.h"
@@ -12,11 +18,17 @@ struct parameter {
 	enum kind kind;
 	size_t at;
 	uint64_t fallback;
-	const char *choices;		/* CHOICE: names, separated by blanks, in the order of the enum */
+	const char *choices; /* CHOICE: names, separated by blanks, in the order of the enum */
 };
 
-#define PARAM(name, kind, member, fallback) { name, kind, offsetof(struct args, member), fallback, NULL }
-#define PARAM_CHOICE(name, member, fallback, choices) { name, CHOICE, offsetof(struct args, member), fallback, choices }
+#define PARAM(name, kind, member, fallback)                               \
+	{                                                                 \
+		name, kind, offsetof(struct args, member), fallback, NULL \
+	}
+#define PARAM_CHOICE(name, member, fallback, choices)                          \
+	{                                                                      \
+		name, CHOICE, offsetof(struct args, member), fallback, choices \
+	}
 
 static const struct parameter parameters[] = {
 	PARAM("cpus", NUMBER, cpus, 0),
@@ -83,8 +95,9 @@ static bool number(const char **s, uint64_t *value)
 	}
 	for (*s = from;; (*s)++) {
 		char c = **s;
-		unsigned int digit = c >= '0' && c <= '9' ? (unsigned int)(c - '0')
-				   : c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a' + 10) : 99;
+		unsigned int digit = c >= '0' && c <= '9'   ? (unsigned int)(c - '0')
+				     : c >= 'a' && c <= 'f' ? (unsigned int)(c - 'a' + 10)
+							    : 99;
 
 		if (digit >= base)
 			return *s != from;
@@ -99,13 +112,11 @@ static bool suffixed(const char **s, uint64_t *value)
 	switch (**s) {
 	case 'G':
 		*value <<= 10;
-		__attribute__((fallthrough));
+		/* fall through */
 	case 'M':
 		*value <<= 10;
-		__attribute__((fallthrough));
-	case 'K':
-		*value <<= 10;
-		(*s)++;
+		/* fall through */
+	case 'K': *value <<= 10; (*s)++;
 	}
 	return true;
 }
@@ -119,7 +130,8 @@ static bool size(const char *s, uint64_t *value)
 	return suffixed(&s, value) && ends(*s);
 }
 
-/* "off", "max" or 0, bytes per second ("100M"), or pages per second ("500p"); kept as pages per second. */
+/* "off", "max" or 0, bytes per second ("100M"), or pages per second ("500p"); kept as pages per
+ * second. */
 static bool rate(const char *s, uint64_t *value)
 {
 	uint64_t n;
@@ -185,18 +197,12 @@ static bool read_value(const struct parameter *p, struct args *a, const char *s)
 	uint64_t *value = (uint64_t *)((char *)a + p->at);
 
 	switch (p->kind) {
-	case SIZE:
-		return size(s, value);
-	case RATE:
-		return rate(s, value);
-	case CHOICE:
-		return choice(s, p->choices, value);
-	case ADDRESS:
-		return address(s, value);
-	case EXIT:
-		return exit_way(s, a);
-	default:
-		return number(&s, value) && ends(*s);
+	case SIZE: return size(s, value);
+	case RATE: return rate(s, value);
+	case CHOICE: return choice(s, p->choices, value);
+	case ADDRESS: return address(s, value);
+	case EXIT: return exit_way(s, a);
+	default: return number(&s, value) && ends(*s);
 	}
 }
 
@@ -212,7 +218,7 @@ static const struct parameter *find(const char *word, size_t *skip)
 
 void args_default(struct args *a)
 {
-	*a = (struct args){ .exit_port = 0xf4 };
+	*a = (struct args){.exit_port = 0xf4};
 	for (size_t i = 0; i < COUNT; i++)
 		*(uint64_t *)((char *)a + parameters[i].at) = parameters[i].fallback;
 }

@@ -5,9 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define RATE_OFF	UINT64_MAX
-#define RATE_MAX	0ull
-#define SIZE_ALL	UINT64_MAX
+#define RATE_OFF UINT64_MAX
+#define RATE_MAX 0ull
+#define SIZE_ALL UINT64_MAX
 
 /** enum args_pattern - Which page is written next */
 enum args_pattern { PATTERN_SEQ, PATTERN_RANDOM, PATTERN_HOTCOLD };
@@ -27,7 +27,8 @@ enum args_idle { IDLE_HALT, IDLE_SPIN };
 /**
  * struct args - Parameters of the witness; docs/pulse.md describes each
  *
- * Rates are pages per second and vCPU (RATE_OFF, RATE_MAX), sizes bytes (SIZE_ALL), times as their names say.
+ * Rates are pages per second and vCPU (RATE_OFF, RATE_MAX), sizes bytes (SIZE_ALL), times as their
+ * names say.
  */
 struct args {
 	uint64_t cpus;
@@ -48,12 +49,12 @@ struct args {
 	uint64_t beat;
 	uint64_t serial;
 	uint64_t idle;
-	uint64_t blk;			/* queue depth, 0: no block device is used */
-	uint64_t blk_bytes;		/* how much of the disk is used */
-	uint64_t net;			/* packets in flight, 0: no network device is used */
+	uint64_t blk;       /* queue depth, 0: no block device is used */
+	uint64_t blk_bytes; /* how much of the disk is used */
+	uint64_t net;       /* packets in flight, 0: no network device is used */
 	uint64_t net_ip;
 	uint64_t net_rate;
-	uint64_t seconds;		/* end after this time, 0: never */
+	uint64_t seconds; /* end after this time, 0: never */
 };
 
 /**

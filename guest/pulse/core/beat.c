@@ -2,13 +2,14 @@
 /*
  * Theory of operation
  *
- * A vCPU that does nothing but read its clock sees consecutive readings some ten nanoseconds apart. Whenever it doesn't
- * run, for whatever reason, two readings lie farther apart, by exactly the time it didn't run. So the list of largest
- * gaps is the list of pauses as the guest felt them. What the vCPU did itself between two readings (wrote a page, spoke
- * to the console) is noted with the gap, since that also takes time.
+ * A vCPU that does nothing but read its clock sees consecutive readings some ten nanoseconds apart.
+ * Whenever it doesn't run, for whatever reason, two readings lie farther apart, by exactly the time
+ * it didn't run. So the list of largest gaps is the list of pauses as the guest felt them. What the
+ * vCPU did itself between two readings (wrote a page, spoke to the console) is noted with the gap,
+ * since that also takes time.
  *
- * The monotonic clock is read rarely and extrapolated by the TSC to the reading before a gap; read again after it, it
- * tells whether the guest's own time went on over the gap or stood still.
+ * The monotonic clock is read rarely and extrapolated by the TSC to the reading before a gap; read
+ * again after it, it tells whether the guest's own time went on over the gap or stood still.
  */
 #include "beat.h"
 
@@ -53,8 +54,11 @@ static void record_gap(struct beat *b, uint64_t now, uint32_t did)
 {
 	struct pulse_cpu *out = b->out;
 	struct pulse_gap gap = {
-		.tsc = b->last, .ticks = now - b->last, .ns = clock_ns(b->clock, now - b->last),
-		.number = out->gaps + 1, .cause = did,
+		.tsc = b->last,
+		.ticks = now - b->last,
+		.ns = clock_ns(b->clock, now - b->last),
+		.number = out->gaps + 1,
+		.cause = did,
 	};
 
 	if (b->mono_read) {
@@ -82,7 +86,7 @@ unsigned int beat_bucket(uint64_t ns)
 
 	if (ns < 4)
 		return (unsigned int)ns;
-	e = 61 - (unsigned int)__builtin_clzll(ns);		/* ns >> e is 4..7 */
+	e = 61 - (unsigned int)__builtin_clzll(ns); /* ns >> e is 4..7 */
 	bucket = 4 * e + (unsigned int)(ns >> e);
 	return bucket < PULSE_BUCKETS ? bucket : PULSE_BUCKETS - 1;
 }
@@ -130,8 +134,8 @@ void beat_reset(struct beat *b)
 	for (unsigned int i = 0; i < PULSE_BUCKETS; i++)
 		out->hist[i] = 0;
 	for (unsigned int i = 0; i < PULSE_GAPS; i++) {
-		out->top[i] = (struct pulse_gap){ 0 };
-		out->recent[i] = (struct pulse_gap){ 0 };
+		out->top[i] = (struct pulse_gap){0};
+		out->recent[i] = (struct pulse_gap){0};
 	}
 	lock_flip(out);
 }

@@ -44,7 +44,8 @@ static inline uint64_t clock_ns(const struct clock *c, uint64_t ticks)
  */
 static inline uint64_t clock_ticks(const struct clock *c, uint64_t ns)
 {
-	return ns / 1000000000 * c->hz + ns % 1000000000 * c->hz / 1000000000;	/* no product over 2^64 below 18 GHz */
+	return ns / 1000000000 * c->hz +
+	       ns % 1000000000 * c->hz / 1000000000; /* no product over 2^64 below 18 GHz */
 }
 
 /**

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pace.h"
 
-#define BURST_DIVISOR	1000		/* a debt of more than 1 ms of work is given up */
+#define BURST_DIVISOR 1000 /* a debt of more than 1 ms of work is given up */
 
 void pace_set(struct pace *p, const struct clock *clock, uint64_t rate)
 {
@@ -20,7 +20,7 @@ bool pace_due(struct pace *p, const struct clock *clock, uint64_t *behind)
 	if (p->rate == RATE_MAX)
 		return true;
 	now = tsc();
-	if (now < p->due && p->due - now <= p->period)		/* farther ahead: the clock went backward */
+	if (now < p->due && p->due - now <= p->period) /* farther ahead: the clock went backward */
 		return false;
 	debt = (int64_t)(now - p->due);
 	p->due += p->period;

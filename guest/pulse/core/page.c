@@ -2,14 +2,15 @@
 /*
  * Theory of operation
  *
- * A page starts with four words: its number, its sequence (content kind in the top byte), the life it was written in, a
- * check word over these. Each word of the body depends on all of them and on its place. The sequence last written is
- * also kept in a table elsewhere (worker.c), so a page can be whole and still be found too old.
+ * A page starts with four words: its number, its sequence (content kind in the top byte), the life
+ * it was written in, a check word over these. Each word of the body depends on all of them and on
+ * its place. The sequence last written is also kept in a table elsewhere (worker.c), so a page can
+ * be whole and still be found too old.
  */
 #include "page.h"
 
-#define SEQ_MASK	0x00ffffffffffffffull
-#define TORN_DEPTH	64		/* how many earlier sequences are tried to explain a wrong word */
+#define SEQ_MASK   0x00ffffffffffffffull
+#define TORN_DEPTH 64 /* how many earlier sequences are tried to explain a wrong word */
 
 static uint64_t head_check(const uint64_t *head)
 {
@@ -44,15 +45,10 @@ void page_write(uint64_t *at, const struct page_name *name, enum page_content co
 	at[1] = name->seq | (uint64_t)content << 56;
 	at[2] = name->life;
 	at[3] = head_check(at);
-	switch (content) {			/* one loop each: the kind is not looked at per word */
-	case PAGE_RANDOM:
-		fill_body(at, seed, PAGE_RANDOM);
-		break;
-	case PAGE_TEXT:
-		fill_body(at, seed, PAGE_TEXT);
-		break;
-	default:
-		fill_body(at, seed, PAGE_ZERO);
+	switch (content) { /* one loop each: the kind is not looked at per word */
+	case PAGE_RANDOM: fill_body(at, seed, PAGE_RANDOM); break;
+	case PAGE_TEXT: fill_body(at, seed, PAGE_TEXT); break;
+	default: fill_body(at, seed, PAGE_ZERO);
 	}
 }
 
@@ -61,7 +57,7 @@ static uint64_t body_differs(const uint64_t *at, uint64_t seed, enum page_conten
 {
 	uint64_t i = PAGE_HEAD_WORDS;
 
-	if (content == PAGE_RANDOM)		/* the common case, its own loop for speed */
+	if (content == PAGE_RANDOM) /* the common case, its own loop for speed */
 		while (i < PAGE_WORDS && at[i] == body_word(seed, PAGE_RANDOM, i))
 			i++;
 	else
@@ -80,7 +76,8 @@ static bool all_zero(const uint64_t *at)
 }
 
 /* Whether a wrong word is what another write of the same page had put there. */
-static bool word_of_other_write(uint64_t word, const struct page_name *name, enum page_content content, uint64_t i)
+static bool word_of_other_write(uint64_t word, const struct page_name *name,
+				enum page_content content, uint64_t i)
 {
 	struct page_name other = *name;
 
@@ -99,7 +96,8 @@ static bool word_of_other_write(uint64_t word, const struct page_name *name, enu
 	return false;
 }
 
-static bool blame(struct pulse_fault *f, enum pulse_fault_kind kind, uint64_t word, uint64_t want, uint64_t found)
+static bool blame(struct pulse_fault *f, enum pulse_fault_kind kind, uint64_t word, uint64_t want,
+		  uint64_t found)
 {
 	f->kind = kind;
 	f->offset = word * 8;
@@ -111,20 +109,20 @@ static bool blame(struct pulse_fault *f, enum pulse_fault_kind kind, uint64_t wo
 /* The body of a page whose head is whole: it must belong to the head. */
 static bool body_whole(const uint64_t *at, struct pulse_fault *f)
 {
-	struct page_name name = { .page = at[0], .seq = at[1] & SEQ_MASK, .life = at[2] };
+	struct page_name name = {.page = at[0], .seq = at[1] & SEQ_MASK, .life = at[2]};
 	enum page_content content = (enum page_content)(at[1] >> 56);
 	uint64_t seed = body_seed(&name), i = body_differs(at, seed, content);
 
 	if (i == PAGE_WORDS)
 		return true;
-	return blame(f, word_of_other_write(at[i], &name, content, i) ? PULSE_TORN : PULSE_CORRUPT, i,
-		     body_word(seed, content, i), at[i]);
+	return blame(f, word_of_other_write(at[i], &name, content, i) ? PULSE_TORN : PULSE_CORRUPT,
+		     i, body_word(seed, content, i), at[i]);
 }
 
 /* The head is not whole: name the first word of it that is wrong. */
 static bool blame_head(const uint64_t *at, const struct page_name *name, struct pulse_fault *f)
 {
-	uint64_t want[PAGE_HEAD_WORDS] = { name->page, name->seq | (at[1] & ~SEQ_MASK), name->life };
+	uint64_t want[PAGE_HEAD_WORDS] = {name->page, name->seq | (at[1] & ~SEQ_MASK), name->life};
 	unsigned int i = 0;
 
 	want[3] = head_check(want);

@@ -6,9 +6,9 @@
 
 #include "../report.h"
 
-#define PAGE_BYTES	4096u
-#define PAGE_WORDS	(PAGE_BYTES / 8)
-#define PAGE_HEAD_WORDS	4
+#define PAGE_BYTES      4096u
+#define PAGE_WORDS      (PAGE_BYTES / 8)
+#define PAGE_HEAD_WORDS 4
 
 /**
  * enum page_content - What a page's body looks like
@@ -64,7 +64,8 @@ bool page_verify_zero(const uint64_t *at, const struct page_name *name, struct p
  */
 static inline uint64_t mix64(uint64_t a, uint64_t b)
 {
-	unsigned __int128 m = (unsigned __int128)(a ^ 0xa0761d6478bd642full) * (b ^ 0xe7037ed1a0b428dbull);
+	unsigned __int128 m = (unsigned __int128)(a ^ 0xa0761d6478bd642full) *
+			      (b ^ 0xe7037ed1a0b428dbull);
 
 	return (uint64_t)m ^ (uint64_t)(m >> 64);
 }

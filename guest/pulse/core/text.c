@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * One line of JSON for the console: a few figures of the report, without the C library and without
+ * memory but the caller's. Members end with a comma that the end of their object takes back.
+ */
 #include "text.h"
 
 #define GAPS_SHOWN 5
 
-static const char *const states[] = { "none", "booting", "filling", "running", "ended", "failed" };
-static const char *const kinds[] = { "none", "lost", "stale", "ahead", "torn", "misplaced", "corrupt" };
+static const char *const states[] = {"none", "booting", "filling", "running", "ended", "failed"};
+static const char *const kinds[] = {"none", "lost",      "stale",  "ahead",
+				    "torn", "misplaced", "corrupt"};
 
 void text_add(struct text *t, const char *s)
 {

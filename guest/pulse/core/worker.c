@@ -2,17 +2,18 @@
 /*
  * Theory of operation
  *
- * Every owned page belongs to one worker (one vCPU), which alone writes and checks it: no page needs a lock, and a page
- * is never checked while it is being written. A worker does one page at a time and returns, so that a vCPU that also
- * beats reads its clock between any two pages.
+ * Every owned page belongs to one worker (one vCPU), which alone writes and checks it: no page
+ * needs a lock, and a page is never checked while it is being written. A worker does one page at a
+ * time and returns, so that a vCPU that also beats reads its clock between any two pages.
  *
- * What was last written to a page is told by the shadow table. It lies elsewhere in guest memory: when a page goes back
- * to an older content its entry does not, and the other way round (then pages are found "ahead").
+ * What was last written to a page is told by the shadow table. It lies elsewhere in guest memory:
+ * when a page goes back to an older content its entry does not, and the other way round (then pages
+ * are found "ahead").
  */
 #include "worker.h"
 
-#define HOT_TENTHS	9		/* of the writes go to ... */
-#define HOT_SHARE	10		/* ... this fraction (1/n) of the pages */
+#define HOT_TENTHS 9  /* of the writes go to ... */
+#define HOT_SHARE  10 /* ... this fraction (1/n) of the pages */
 
 static uint64_t next_random(struct worker *w)
 {
@@ -30,7 +31,7 @@ static struct share part_of(uint64_t first, uint64_t count, unsigned int number,
 {
 	uint64_t from = count * number / parts, to = count * (number + 1) / parts;
 
-	return (struct share){ .first = first + from, .count = to - from };
+	return (struct share){.first = first + from, .count = to - from};
 }
 
 static void record_fault(struct worker *w, uint64_t gpa, struct pulse_fault *fault)
@@ -47,7 +48,7 @@ static void record_fault(struct worker *w, uint64_t gpa, struct pulse_fault *fau
 
 static void write_page(struct worker *w, uint64_t page, enum page_content content)
 {
-	struct page_name name = { .seq = w->mem->shadow[page] + 1, .life = w->mem->life };
+	struct page_name name = {.seq = w->mem->shadow[page] + 1, .life = w->mem->life};
 	uint64_t gpa, *at = memory_page(w->mem, page, &gpa);
 
 	if (name.seq >= SHADOW_ZERO)
@@ -70,15 +71,16 @@ static void zero_page(struct worker *w, uint64_t page)
 /* A page found wrong is written anew, so that one fault is reported once. */
 static void verify_page(struct worker *w, uint64_t page)
 {
-	struct page_name name = { .seq = w->mem->shadow[page], .life = w->mem->life };
-	struct pulse_fault fault = { 0 };
+	struct page_name name = {.seq = w->mem->shadow[page], .life = w->mem->life};
+	struct pulse_fault fault = {0};
 	uint64_t gpa, *at = memory_page(w->mem, page, &gpa);
 	bool good;
 
 	if (!name.seq)
 		return;
 	name.page = gpa / PAGE_BYTES;
-	good = name.seq == SHADOW_ZERO ? page_verify_zero(at, &name, &fault) : page_verify(at, &name, &fault);
+	good = name.seq == SHADOW_ZERO ? page_verify_zero(at, &name, &fault)
+				       : page_verify(at, &name, &fault);
 	w->out->verified++;
 	if (good)
 		return;
@@ -94,8 +96,7 @@ static uint64_t pick(struct worker *w)
 	uint64_t hot = w->work.count / HOT_SHARE + 1;
 
 	switch (w->args->pattern) {
-	case PATTERN_RANDOM:
-		return w->work.first + below(w, w->work.count);
+	case PATTERN_RANDOM: return w->work.first + below(w, w->work.count);
 	case PATTERN_HOTCOLD:
 		return w->work.first + below(w, below(w, 10) < HOT_TENTHS ? hot : w->work.count);
 	default:
@@ -110,20 +111,15 @@ static void fill_page(struct worker *w, uint64_t i)
 	uint64_t page = w->rest.first + i;
 
 	switch (w->args->fill) {
-	case FILL_ZERO:
-		zero_page(w, page);
-		break;
+	case FILL_ZERO: zero_page(w, page); break;
 	case FILL_HALF:
 		if (i % 2)
 			zero_page(w, page);
 		else
 			write_page(w, page, PAGE_RANDOM);
 		break;
-	case FILL_TEXT:
-		write_page(w, page, PAGE_TEXT);
-		break;
-	default:
-		write_page(w, page, PAGE_RANDOM);
+	case FILL_TEXT: write_page(w, page, PAGE_TEXT); break;
+	default: write_page(w, page, PAGE_RANDOM);
 	}
 }
 

@@ -2,12 +2,14 @@
 /*
  * Theory of operation
  *
- * The witness as firmware: nothing else runs before it. From the reset vector to 32-bit mode; there the boot block (GDT,
- * TSS) is copied to RAM, since loading the task register writes to the GDT, and five page table entries are made; then
- * to 64-bit mode and ring 3 like entry.S. The IDT's place is loaded although nothing is there yet. Ring 3 still runs from
- * the ROM: it copies the payload and jumps to the same user_start as the PVH form, with no start info.
+ * The witness as firmware: nothing else runs before it. From the reset vector to 32-bit mode;
+ * there the boot block (GDT, TSS) is copied to RAM, since loading the task register writes to
+ * the GDT, and five page table entries are made; then to 64-bit mode and ring 3 like entry.S.
+ * The IDT's place is loaded although nothing is there yet. Ring 3 still runs from the ROM: it
+ * copies the payload and jumps to the same user_start as the PVH form, with no start info.
  *
- * Built to end at 4 GiB; the payload comes first. Only what ring 0 must do is done there (see entry.S for why).
+ * Built to end at 4 GiB; the payload comes first. Only what ring 0 must do is done there (see
+ * entry.S for why).
  */
 #include "layout.h"
 
@@ -54,7 +56,7 @@ bios_protected:
 	movl $EFER_LME, %eax
 	xorl %edx, %edx
 	wrmsr
-	movl $MSR_MTRR_DEFAULT, %ecx	/* all memory write-back; else all is uncached with a passthrough device */
+	movl $MSR_MTRR_DEFAULT, %ecx	/* write-back; else uncached with a passthrough device */
 	movl $MTRR_WRITE_BACK, %eax
 	wrmsr
 	lgdt BOOT_GDT_POINTER
@@ -70,7 +72,8 @@ bios_long:
 	movl $bios_frame, %esp
 	iretq
 
-bios_user:				/* ring 3, in the ROM; the boot block is in use and stays as it is */
+/* Ring 3, in the ROM. The boot block is in use and stays as it is. */
+bios_user:
 	movl $(payload + BOOT_BLOCK_COPY), %esi
 	movl $(BOOT_BLOCK + BOOT_BLOCK_COPY), %edi
 	movl $(payload_end - payload - BOOT_BLOCK_COPY), %ecx

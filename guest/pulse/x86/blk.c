@@ -2,20 +2,21 @@
 /*
  * Theory of operation
  *
- * Blocks of 4 KiB that name themselves like the pages in memory do (core/page.c): block number, sequence, life. Always
- * as many requests in flight as asked for, writes and reads mixed, on random blocks but never two on one block. The
- * sequence that a completed write left on the disk is recorded in memory; each read is checked against it. So what the
- * disk lost, reverted, tore or misplaced is found at the next read.
+ * Blocks of 4 KiB that name themselves like the pages in memory do (core/page.c): block number,
+ * sequence, life. Always as many requests in flight as asked for, writes and reads mixed, on random
+ * blocks but never two on one block. The sequence that a completed write left on the disk is
+ * recorded in memory; each read is checked against it. So what the disk lost, reverted, tore or
+ * misplaced is found at the next read.
  */
 #include "insn.h"
 #include "virtio.h"
 
-#define SECTOR		512
-#define SLOTS_MAX	64
-#define TYPE_IN		0
-#define TYPE_OUT	1
-#define PICK_TRIES	8
-#define FAULT_BLOCK	(1ull << 62)	/* block numbers are kept apart from page numbers */
+#define SECTOR      512
+#define SLOTS_MAX   64
+#define TYPE_IN     0
+#define TYPE_OUT    1
+#define PICK_TRIES  8
+#define FAULT_BLOCK (1ull << 62) /* block numbers are kept apart from page numbers */
 
 /** struct blk_head - Request header (virtio 1.2, 5.2.6) */
 struct blk_head {
@@ -24,7 +25,8 @@ struct blk_head {
 	uint64_t sector;
 };
 
-/** struct slot - One request in flight; the device reads and writes @head, @status and the buffer */
+/** struct slot - One request in flight; the device reads and writes @head, @status and the buffer
+ */
 struct slot {
 	struct blk_head head;
 	volatile uint8_t status;
@@ -63,7 +65,7 @@ static bool in_flight(uint64_t block)
 
 static struct page_name name_of(uint64_t block, uint64_t seq)
 {
-	return (struct page_name){ .page = FAULT_BLOCK | block, .seq = seq, .life = blk.life };
+	return (struct page_name){.page = FAULT_BLOCK | block, .seq = seq, .life = blk.life};
 }
 
 static void check(const struct slot *s)
@@ -79,7 +81,7 @@ static void check(const struct slot *s)
 		blk.out->want = s->seq;
 		blk.out->found = fault.found_seq;
 	}
-	blk.shadow[s->block] = 0;		/* written anew before it is read again */
+	blk.shadow[s->block] = 0; /* written anew before it is read again */
 }
 
 static void complete(struct slot *s)
@@ -109,7 +111,8 @@ static void submit(unsigned int n, uint64_t block)
 
 	s->block = block;
 	s->seq = write ? last + 1 : last;
-	s->head = (struct blk_head){ .type = write ? TYPE_OUT : TYPE_IN, .sector = block * (PAGE_BYTES / SECTOR) };
+	s->head = (struct blk_head){.type = write ? TYPE_OUT : TYPE_IN,
+				    .sector = block * (PAGE_BYTES / SECTOR)};
 	s->status = 0xff;
 	s->busy = true;
 	if (write) {
@@ -146,22 +149,27 @@ static void slot_start(unsigned int n)
 	struct virtq_desc *desc = &blk.queue.desc[3 * n];
 
 	s->buffer = early_pages(1);
-	desc[0] = (struct virtq_desc){ (uintptr_t)&s->head, sizeof(s->head), DESC_NEXT, (uint16_t)(3 * n + 1) };
-	desc[1] = (struct virtq_desc){ (uintptr_t)s->buffer, PAGE_BYTES, DESC_NEXT, (uint16_t)(3 * n + 2) };
-	desc[2] = (struct virtq_desc){ (uintptr_t)&s->status, 1, DESC_WRITE, 0 };
+	desc[0] = (struct virtq_desc){(uintptr_t)&s->head, sizeof(s->head), DESC_NEXT,
+				      (uint16_t)(3 * n + 1)};
+	desc[1] = (struct virtq_desc){(uintptr_t)s->buffer, PAGE_BYTES, DESC_NEXT,
+				      (uint16_t)(3 * n + 2)};
+	desc[2] = (struct virtq_desc){(uintptr_t)&s->status, 1, DESC_WRITE, 0};
 }
 
 void blk_start(struct witness *w, struct vdev *d, struct pulse_device *out)
 {
-	uint64_t sectors = *(volatile uint32_t *)d->config | (uint64_t)*(volatile uint32_t *)(d->config + 4) << 32;
+	uint64_t sectors = *(volatile uint32_t *)d->config |
+			   (uint64_t) * (volatile uint32_t *)(d->config + 4) << 32;
 	uint32_t features;
 
-	blk.blocks = (w->args.blk_bytes < sectors * SECTOR ? w->args.blk_bytes : sectors * SECTOR) / PAGE_BYTES;
+	blk.blocks = (w->args.blk_bytes < sectors * SECTOR ? w->args.blk_bytes : sectors * SECTOR) /
+		     PAGE_BYTES;
 	blk.depth = w->args.blk < SLOTS_MAX ? (unsigned int)w->args.blk : SLOTS_MAX;
 	out->kind = 1;
 	out->id = sectors;
 	out->state = 2;
-	if (!virtio_begin(d, 0, &features) || !virtq_open(d, 0, &blk.queue) || blk.blocks < 2 * blk.depth)
+	if (!virtio_begin(d, 0, &features) || !virtq_open(d, 0, &blk.queue) ||
+	    blk.blocks < 2 * blk.depth)
 		return;
 	if (blk.depth > blk.queue.size / 3u)
 		blk.depth = blk.queue.size / 3u;

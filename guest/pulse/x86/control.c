@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the boot vCPU does beside beating: serves the doorbell and the console's letters, keeps the two clocks compared,
- * prints reports. Each step does at most one of these, all of them together take a few microseconds.
+ * What the boot vCPU does beside beating: serves the doorbell and the console's letters, keeps the
+ * two clocks compared, prints reports. Each step does at most one of these, all of them together
+ * take a few microseconds.
  */
 #include "insn.h"
 #include "platform.h"
 
-#define CLOCKS_US	1000
+#define CLOCKS_US 1000
 
 /** struct control - Owned by the boot vCPU */
 struct control {
 	uint64_t next_clocks, next_wall, next_poll, next_report, end;
-	uint64_t answering;		/* number of the verify request to print when complete, 0: none */
+	uint64_t answering; /* number of the verify request to print when complete, 0: none */
 	uint64_t faults_before, verified_before;
 	char line[4096];
 };
@@ -35,7 +36,7 @@ static bool due(const struct witness *w, uint64_t *next, uint64_t period_us)
 
 static void print(struct witness *w)
 {
-	struct text t = { .at = control.line, .size = sizeof(control.line) };
+	struct text t = {.at = control.line, .size = sizeof(control.line)};
 
 	text_report(&t, w->report, w->cpu);
 	if (w->args.serial)
@@ -59,8 +60,8 @@ static void compare_clocks(struct witness *w)
 	r->mono_ns = beat_mono(&w->beat[0]);
 	r->mono_changes = kvmclock_changes(0);
 	ticks = w->beat[0].mono_tsc - r->tsc_start;
-	keep_largest((int64_t)(clock_ns(&w->clock, ticks) - (r->mono_ns - r->mono_start_ns)), &r->tsc_mono_ns,
-		     &r->tsc_mono_max_ns);
+	keep_largest((int64_t)(clock_ns(&w->clock, ticks) - (r->mono_ns - r->mono_start_ns)),
+		     &r->tsc_mono_ns, &r->tsc_mono_max_ns);
 }
 
 static void compare_wall(struct witness *w)
@@ -79,7 +80,8 @@ static void compare_wall(struct witness *w)
 	}
 	r->wall_ns = wall;
 	r->mono_ns = mono;
-	keep_largest((int64_t)(wall - r->wall_start_ns - (mono - r->mono_start_ns)), &r->wall_mono_ns, &r->wall_mono_max_ns);
+	keep_largest((int64_t)(wall - r->wall_start_ns - (mono - r->mono_start_ns)),
+		     &r->wall_mono_ns, &r->wall_mono_max_ns);
 }
 
 static void ask_verify(struct witness *w)
@@ -108,32 +110,15 @@ static void set_rate(struct witness *w, uint64_t rate)
 static bool serve(struct witness *w, int letter, uint64_t arg)
 {
 	switch (letter) {
-	case 'v':
-		ask_verify(w);
-		return true;
-	case 'p':
-		print(w);
-		return true;
-	case 'q':
-		quit(w);
-		return true;
-	case 'z':
-		__atomic_fetch_add(&w->reset, 1, __ATOMIC_RELEASE);
-		return true;
-	case 'r':
-		set_rate(w, arg);
-		return true;
-	case 's':
-		set_rate(w, RATE_OFF);
-		return true;
-	case 'g':
-		set_rate(w, w->args.rate);
-		return true;
-	case 'm':
-		set_rate(w, RATE_MAX);
-		return true;
-	default:
-		return false;
+	case 'v': ask_verify(w); return true;
+	case 'p': print(w); return true;
+	case 'q': quit(w); return true;
+	case 'z': __atomic_fetch_add(&w->reset, 1, __ATOMIC_RELEASE); return true;
+	case 'r': set_rate(w, arg); return true;
+	case 's': set_rate(w, RATE_OFF); return true;
+	case 'g': set_rate(w, w->args.rate); return true;
+	case 'm': set_rate(w, RATE_MAX); return true;
+	default: return false;
 	}
 }
 
@@ -144,7 +129,7 @@ static uint32_t doorbell(struct witness *w)
 
 	if (count == r->ack_count)
 		return 0;
-	if (r->req == 'q') {				/* won't come back */
+	if (r->req == 'q') { /* won't come back */
 		r->ack_result = 0;
 		__atomic_store_n(&r->ack_count, count, __ATOMIC_RELEASE);
 	}
@@ -161,7 +146,8 @@ static void verify_progress(struct witness *w)
 
 	for (uint32_t i = 0; i < r->cpus; i++) {
 		verified += w->cpu[i].verified;
-		if (w->cpu[i].owned && __atomic_load_n(&w->cpu[i].verify_all, __ATOMIC_ACQUIRE) < control.answering)
+		if (w->cpu[i].owned &&
+		    __atomic_load_n(&w->cpu[i].verify_all, __ATOMIC_ACQUIRE) < control.answering)
 			return;
 	}
 	r->verify_faults = r->faults - control.faults_before;

@@ -1,30 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The other vCPUs. One INIT and one SIPI to all but self start them together; each takes a number and by it its TSS and
- * stack, all prepared before (entry.S, ap_long_entry). That needs no list of APIC ids, so any topology will do.
+ * The other vCPUs. One INIT and one SIPI to all but self start them together; each takes a number
+ * and by it its TSS and stack, all prepared before (entry.S, ap_long_entry). That needs no list of
+ * APIC ids, so any topology will do.
  */
 #include "insn.h"
 #include "platform.h"
 
-#define LAPIC		0xfee00000ull
-#define LAPIC_ICR	0x300
-#define LAPIC_SPURIOUS	0x0f0
-#define LAPIC_TIMER	0x320
-#define LAPIC_COUNT	0x380
-#define LAPIC_DIVIDE	0x3e0
-#define SPURIOUS_ON	0x121		/* enabled; vector 33, see the IDT in entry.S */
-#define TIMER_ONCE	0x20		/* vector 32 */
-#define DIVIDE_BY_1	0xb
+#define LAPIC           0xfee00000ull
+#define LAPIC_ICR       0x300
+#define LAPIC_SPURIOUS  0x0f0
+#define LAPIC_TIMER     0x320
+#define LAPIC_COUNT     0x380
+#define LAPIC_DIVIDE    0x3e0
+#define SPURIOUS_ON     0x121 /* enabled; vector 33, see the IDT in entry.S */
+#define TIMER_ONCE      0x20  /* vector 32 */
+#define DIVIDE_BY_1     0xb
 
-#define ICR_INIT_OTHERS	0x000c4500
-#define ICR_SIPI_OTHERS	(0x000c4600 | TRAMPOLINE_BASE >> 12)
-#define ICR_BUSY	(1u << 12)
+#define ICR_INIT_OTHERS 0x000c4500
+#define ICR_SIPI_OTHERS (0x000c4600 | TRAMPOLINE_BASE >> 12)
+#define ICR_BUSY        (1u << 12)
 
-#define AP_STACK_PAGES	2		/* the last 512 bytes are ring 0's */
-#define GO_POLL_NS	200000
-#define WAIT_UNKNOWN_NS	20000000ull
-#define WAIT_KNOWN_NS	2000000000ull
-#define RETRY_NS	100000000ull
+#define AP_STACK_PAGES  2 /* the last 512 bytes are ring 0's */
+#define GO_POLL_NS      200000
+#define WAIT_UNKNOWN_NS 20000000ull
+#define WAIT_KNOWN_NS   2000000000ull
+#define RETRY_NS        100000000ull
 
 /** struct tss - 64-bit task state: only the stack for ring 0 matters */
 struct tss {
@@ -45,7 +46,8 @@ static uint32_t arrived = 1;
 
 uint32_t cpu_apic_id(void)
 {
-	return cpuid(0, 0).eax >= 0xb && cpuid(0xb, 0).ebx ? cpuid(0xb, 0).edx : cpuid(1, 0).ebx >> 24;
+	return cpuid(0, 0).eax >= 0xb && cpuid(0xb, 0).ebx ? cpuid(0xb, 0).edx
+							   : cpuid(1, 0).ebx >> 24;
 }
 
 static void prepare(unsigned int n)
@@ -55,8 +57,9 @@ static void prepare(unsigned int n)
 
 	ap_stacks[n] = top - 512;
 	ap_tss[n].rsp0 = top;
-	ap_tss[n].io_bitmap = sizeof(struct tss);		/* none: only the boot vCPU uses ports */
-	gdt[GDT_FIXED + 2 * n] = limit | (at & 0xffffff) << 16 | 0x89ull << 40 | (at >> 24 & 0xff) << 56;
+	ap_tss[n].io_bitmap = sizeof(struct tss); /* none: only the boot vCPU uses ports */
+	gdt[GDT_FIXED + 2 * n] = limit | (at & 0xffffff) << 16 | 0x89ull << 40 |
+				 (at >> 24 & 0xff) << 56;
 	gdt[GDT_FIXED + 2 * n + 1] = at >> 32;
 }
 
@@ -104,7 +107,8 @@ unsigned int cpus_start(unsigned int want)
 	return __atomic_load_n(&arrived, __ATOMIC_ACQUIRE);
 }
 
-/* The timer counts nanoseconds: KVM's and QEMU's APIC bus runs at 1 GHz. Elsewhere the sleep is longer or shorter. */
+/* The timer counts nanoseconds: KVM's and QEMU's APIC bus runs at 1 GHz. Elsewhere the sleep is
+ * longer or shorter. */
 void cpu_sleep(uint64_t ns)
 {
 	*lapic(LAPIC_COUNT) = (uint32_t)ns;

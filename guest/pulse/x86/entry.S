@@ -2,24 +2,26 @@
 /*
  * Theory of operation
  *
- * Some KVM hosts run only 64-bit ring 3 at full speed and emulate all else, so ring 0 here is as short as it can be:
- * from the PVH entry (32-bit, no paging) about fifteen instructions lead to ring 3, and the page tables, GDT, TSS and
- * IDT they load are built by the assembler. Everything else, page tables for all of memory included, is done in C in
- * ring 3, which may use every I/O port (empty bitmap in the TSS) and sees all of memory and MMIO (user pages).
+ * Some KVM hosts run only 64-bit ring 3 at full speed and emulate all else, so ring 0 here is as
+ * short as it can be: from the PVH entry (32-bit, no paging) about fifteen instructions lead to
+ * ring 3, and the page tables, GDT, TSS and IDT they load are built by the assembler. Everything
+ * else, page tables for all of memory included, is done in C in ring 3, which may use every I/O
+ * port (empty bitmap in the TSS) and sees all of memory and MMIO (user pages).
  *
- * What only ring 0 can do is a handful of leaf routines (call_*). Ring 3 reaches them by ud2 with the routine's address
- * in %r10 and CALL_MAGIC in %r11: exceptions from ring 3 are delivered on every host, software interrupts are not.
- * Interrupts stay off except inside call_halt.
+ * What only ring 0 can do is a handful of leaf routines (call_*). Ring 3 reaches them by ud2
+ * with the routine's address in %r10 and CALL_MAGIC in %r11: exceptions from ring 3 are
+ * delivered on every host, software interrupts are not. Interrupts stay off except inside
+ * call_halt.
  */
 #include "layout.h"
 
 	.section .note.pvh, "a", @note
 	.balign 4
-	.long 4, 4, 18			/* name size, descriptor size, XEN_ELFNOTE_PHYS32_ENTRY */
+	.long 4, 4, 18		/* name size, descriptor size, XEN_ELFNOTE_PHYS32_ENTRY */
 	.asciz "Xen"
 	.long pvh_entry
 
-/* Boot page tables: the first GiB, and the last 2 MiB below 4 GiB where the firmware form's ROM is. */
+/* Boot page tables: the first GiB, and the firmware form's ROM, below 4 GiB. */
 	.section .boot_tables, "aw", @progbits
 	.globl boot_pml4
 boot_pml4:
@@ -37,7 +39,7 @@ boot_pml4:
 	.fill 511, 8, 0
 	.quad 0xffe00000 + PTE_LARGE
 
-/* What ring 0 needs first; the firmware form copies just BOOT_BLOCK_COPY bytes of it before it leaves ring 0. */
+/* What ring 0 needs first; the firmware form copies BOOT_BLOCK_COPY bytes of it in ring 0. */
 	.section .boot_block, "aw", @progbits
 	.globl gdt, tss0
 boot_block:
@@ -75,7 +77,7 @@ user_frame:				/* iretq: the boot vCPU's way to ring 3 */
 ap_frame:				/* the others: they share it, ring 3 finds its stack */
 	.quad ap_user_start, SEL_CODE3, 2, 0, SEL_DATA3
 
-/* The IDT and, right behind it, its handlers: offsets within this section are known to the assembler. */
+/* The IDT and, right behind it, its handlers: so the assembler knows their offsets. */
 	.section .vectors, "awx", @progbits
 vectors:
 idt:
@@ -99,7 +101,8 @@ idt:
 idt_end:
 
 	.balign 8
-fault_stubs:				/* 8 bytes each: a zero where the CPU pushes no error code, then the number */
+/* 8 bytes each: push a zero where the CPU pushes no error code, then the number. */
+fault_stubs:
 	.set n, 0
 	.rept 32
 	.balign 8
@@ -133,8 +136,6 @@ fault_common:
 	movq 8(%rsp), %rsi		/* error code */
 	movq 16(%rsp), %rdx		/* rip */
 	movq %cr2, %rcx
-	movq 40(%rsp), %r8		/* rsp */
-	movq 24(%rsp), %r9		/* cs: ring 0 means that our few lines above are wrong */
 	movq $user_fault, 16(%rsp)
 	movq $SEL_CODE3, 24(%rsp)
 	movq $SEL_DATA3, 48(%rsp)
@@ -197,7 +198,8 @@ ap_long_entry:				/* from the trampoline; takes the next number */
 	iretq
 
 	.section .text.start, "ax", @progbits
-user_start:				/* ring 3 from here; %rbx: start info, or 0. At USER_START. */
+/* Ring 3 from here; %rbx: start info, or 0. At USER_START. */
+user_start:
 	movl $user_stack_top, %esp
 	movl $__bss_start, %edi
 	movl $__bss_end, %ecx

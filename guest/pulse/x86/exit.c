@@ -4,17 +4,18 @@
 #include "pci.h"
 #include "platform.h"
 
-#define LPC_DEVICE	0xf8		/* 00:1f.0 */
-#define LPC_ID		0x29188086u
-#define LPC_PMBASE	0x40
-#define LPC_ACPI_CNTL	0x44
-#define ACPI_ENABLE	0x80
-#define PM_BASE		0x600
-#define PM1_CONTROL	4
-#define SLEEP_ENABLE	(1u << 13)	/* sleep type 0 is S5 here */
+#define LPC_DEVICE    0xf8 /* 00:1f.0 */
+#define LPC_ID        0x29188086u
+#define LPC_PMBASE    0x40
+#define LPC_ACPI_CNTL 0x44
+#define ACPI_ENABLE   0x80
+#define PM_BASE       0x600
+#define PM1_CONTROL   4
+#define SLEEP_ENABLE  (1u << 13) /* sleep type 0 is S5 here */
 
-#define GED_SLEEP	0xfea00200ull	/* microvm's generic event device: sleep control, status, reset */
-#define GED_S5		(1u << 5 | 5u << 2)
+/* microvm's generic event device: sleep control, status, reset */
+#define GED_SLEEP     0xfea00200ull
+#define GED_S5        (1u << 5 | 5u << 2)
 
 /* The ICH9's PM registers: where the firmware put them, or ours when there was none. */
 static uint16_t pm_base(void)
@@ -49,17 +50,10 @@ void machine_exit(const struct witness *w, uint32_t code)
 {
 	serial_flush();
 	switch (w->args.exit) {
-	case EXIT_DEBUG:
-		outl((uint16_t)w->args.exit_port, code);
-		break;
-	case EXIT_RESET:
-		reset();
-		break;
-	case EXIT_HALT:
-		break;
-	default:
-		power_off();
-		reset();
+	case EXIT_DEBUG: outl((uint16_t)w->args.exit_port, code); break;
+	case EXIT_RESET: reset(); break;
+	case EXIT_HALT: break;
+	default: power_off(); reset();
 	}
 	for (;;)
 		halt();

@@ -3,20 +3,20 @@
 #include "insn.h"
 #include "platform.h"
 
-#define PORT_SELECT	0x510
-#define PORT_DATA	0x511
-#define PORT_DMA_HIGH	0x514
-#define PORT_DMA_LOW	0x518
+#define PORT_SELECT   0x510
+#define PORT_DATA     0x511
+#define PORT_DMA_HIGH 0x514
+#define PORT_DMA_LOW  0x518
 
-#define KEY_SIGNATURE	0x00
-#define KEY_ID		0x01
-#define KEY_DIRECTORY	0x19
+#define KEY_SIGNATURE 0x00
+#define KEY_ID        0x01
+#define KEY_DIRECTORY 0x19
 
-#define ID_DMA		2
+#define ID_DMA        2
 
-#define DMA_ERROR	1
-#define DMA_READ	2
-#define DMA_SELECT	8
+#define DMA_ERROR     1
+#define DMA_READ      2
+#define DMA_SELECT    8
 
 /** struct dma_access - What the device is told to do; big endian */
 struct dma_access {
@@ -33,11 +33,14 @@ struct directory_entry {
 	char name[56];
 };
 
-#define FILES_MAX	64
+#define FILES_MAX 64
 
 static bool has_dma;
 static uint32_t files;
-static struct { uint32_t count; struct directory_entry file[FILES_MAX]; } directory;
+static struct {
+	uint32_t count;
+	struct directory_entry file[FILES_MAX];
+} directory;
 
 static void read_dma(uint16_t key, void *to, uint32_t bytes)
 {
@@ -85,7 +88,8 @@ static void load_directory(void)
 	files = __builtin_bswap32(directory.count);
 	if (files > FILES_MAX)
 		files = FILES_MAX;
-	fwcfg_read(KEY_DIRECTORY, &directory, (uint32_t)(sizeof(directory.count) + files * sizeof(directory.file[0])));
+	fwcfg_read(KEY_DIRECTORY, &directory,
+		   (uint32_t)(sizeof(directory.count) + files * sizeof(directory.file[0])));
 }
 
 uint16_t fwcfg_file(const char *name, uint32_t *bytes)

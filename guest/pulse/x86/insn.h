@@ -70,7 +70,8 @@ extern const char call_wrmsr[], call_cpuid[], call_cr3[], call_halt[];
  * @sub:	Subleaf
  * Return: the answer
  *
- * Where only ring 3 runs natively, CPUID in ring 3 tells about the host's CPU, not about the guest's.
+ * Where only ring 3 runs natively, CPUID in ring 3 tells about the host's CPU, not about the
+ * guest's.
  */
 static inline struct regs cpuid(uint32_t leaf, uint32_t sub)
 {
@@ -78,8 +79,10 @@ static inline struct regs cpuid(uint32_t leaf, uint32_t sub)
 	register uint32_t magic __asm__("r11") = CALL_MAGIC;
 	struct regs r;
 
-	__asm__ volatile("ud2" : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-			 : "r"(routine), "r"(magic), "a"(leaf), "c"(sub) : "memory");
+	__asm__ volatile("ud2"
+			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
+			 : "r"(routine), "r"(magic), "a"(leaf), "c"(sub)
+			 : "memory");
 	return r;
 }
 
@@ -93,7 +96,10 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
 	register const char *routine __asm__("r10") = call_wrmsr;
 	register uint32_t magic __asm__("r11") = CALL_MAGIC;
 
-	__asm__ volatile("ud2" : : "r"(routine), "r"(magic), "c"(msr), "a"((uint32_t)value), "d"((uint32_t)(value >> 32))
+	__asm__ volatile("ud2"
+			 :
+			 : "r"(routine), "r"(magic), "c"(msr), "a"((uint32_t)value),
+			   "d"((uint32_t)(value >> 32))
 			 : "memory");
 }
 

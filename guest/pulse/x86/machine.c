@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What machine this is: parameters and memory map, from the PVH start info when a loader gave one, else from fw_cfg,
- * else (memory) from the CMOS.
+ * What machine this is: parameters and memory map, from the PVH start info when a loader gave one,
+ * else from fw_cfg, else (memory) from the CMOS.
  */
 #include "insn.h"
 #include "platform.h"
 
-#define START_MAGIC	0x336ec578	/* "xEn3" with the top bit of the E */
+#define START_MAGIC      0x336ec578 /* "xEn3" with the top bit of the E */
 #define KEY_CMDLINE_SIZE 0x14
-#define KEY_CMDLINE	0x15
-#define E820_RAM	1
+#define KEY_CMDLINE      0x15
+#define E820_RAM         1
 
 /** struct start_info - PVH: what the loader tells (Xen's hvm_start_info, version 1) */
 struct start_info {
@@ -62,7 +62,7 @@ static void add_ram(struct platform *p, uint64_t base, uint64_t bytes)
 		p->ram[i] = p->ram[i - 1];
 		i--;
 	}
-	p->ram[i] = (struct ram_range){ .base = base, .bytes = bytes };
+	p->ram[i] = (struct ram_range){.base = base, .bytes = bytes};
 	p->ram_ranges++;
 }
 
@@ -124,7 +124,8 @@ static uint8_t cmos(uint8_t at)
 static void read_cmos_memory(struct platform *p)
 {
 	uint64_t above_16m = (uint64_t)(cmos(0x34) | cmos(0x35) << 8) << 16;
-	uint64_t above_4g = (uint64_t)(cmos(0x5b) | cmos(0x5c) << 8 | (uint32_t)cmos(0x5d) << 16) << 16;
+	uint64_t above_4g = (uint64_t)(cmos(0x5b) | cmos(0x5c) << 8 | (uint32_t)cmos(0x5d) << 16)
+			    << 16;
 
 	add_ram(p, BOOT_TABLES, (15 << 20) + above_16m);
 	if (above_4g)

@@ -2,22 +2,23 @@
 /*
  * Theory of operation
  *
- * entry.S brings the boot vCPU to ring 3 and calls pulse_main(): learn about the machine, build page tables, start the
- * other vCPUs, divide memory among the workers, then loop: beat, work, beat, control. The boot vCPU beats and controls;
- * it writes memory only when it is alone. The others work, and beat too with beat=all.
+ * entry.S brings the boot vCPU to ring 3 and calls pulse_main(): learn about the machine, build
+ * page tables, start the other vCPUs, divide memory among the workers, then loop: beat, work, beat,
+ * control. The boot vCPU beats and controls; it writes memory only when it is alone. The others
+ * work, and beat too with beat=all.
  */
 #include "insn.h"
 #include "platform.h"
 #include "virtio.h"
 
-#define KEY_CPUS	0x05
-#define BEATS_PER_STEP	16		/* readings between two looks at what else is to do */
-#define SLEEP_MIN_NS	50000		/* not worth a halt */
-#define SLEEP_IO_NS	100000		/* devices are polled */
-#define SLEEP_MAX_NS	5000000		/* requests must be seen */
+#define KEY_CPUS       0x05
+#define BEATS_PER_STEP 16      /* readings between two looks at what else is to do */
+#define SLEEP_MIN_NS   50000   /* not worth a halt */
+#define SLEEP_IO_NS    100000  /* devices are polled */
+#define SLEEP_MAX_NS   5000000 /* requests must be seen */
 
 struct witness witness;
-uint8_t io_bitmap[8193];		/* all zero: every port is ours; one byte past the limit is read too */
+uint8_t io_bitmap[8193]; /* all zero: every port is ours; one byte past the limit is read too */
 
 static void report_start(struct witness *w)
 {
@@ -49,7 +50,9 @@ static void add_range(struct memory *mem, uint64_t from, uint64_t to)
 	if (from >= to || mem->ranges == MEMORY_RANGES)
 		return;
 	mem->range[mem->ranges++] = (struct memory_range){
-		.gpa = from, .pages = (to - from) / PAGE_BYTES, .at = (uint64_t *)from,
+		.gpa = from,
+		.pages = (to - from) / PAGE_BYTES,
+		.at = (uint64_t *)from,
 	};
 	mem->owned += (to - from) / PAGE_BYTES;
 }
@@ -90,7 +93,8 @@ static void clocks_start(struct witness *w)
 	w->report->has_mono = kvmclock_enable(0);
 	w->report->gap_threshold_ns = w->args.gap_ns;
 	if (w->report->has_mono)
-		w->report->mono_start_ns = kvmclock_read(0) - clock_ns(&w->clock, tsc() - w->report->tsc_start);
+		w->report->mono_start_ns = kvmclock_read(0) -
+					   clock_ns(&w->clock, tsc() - w->report->tsc_start);
 }
 
 static void vcpus_start(struct witness *w)
@@ -113,7 +117,8 @@ static void vcpus_start(struct witness *w)
 
 static void workers_start(struct witness *w)
 {
-	unsigned int workers = w->report->cpus > 1 ? w->report->cpus - 1 : 1, first = w->report->cpus > 1;
+	unsigned int workers = w->report->cpus > 1 ? w->report->cpus - 1 : 1,
+		     first = w->report->cpus > 1;
 
 	w->rate = w->args.rate;
 	w->io_cpu = w->report->device[0].kind ? w->report->cpus - 1 : PULSE_MAX_CPUS;
@@ -121,9 +126,11 @@ static void workers_start(struct witness *w)
 		struct worker *worker = &w->worker[i];
 		struct beat *b = &w->beat[i];
 
-		*b = (struct beat){ .out = &w->cpu[i], .clock = &w->clock,
-				    .mono_read = w->report->has_mono ? kvmclock_read : NULL };
-		w->cpu[i].roles = (i == 0 || w->args.beat == BEAT_ALL ? 1 : 0) | (i >= first ? 2 : 0);
+		*b = (struct beat){.out = &w->cpu[i],
+				   .clock = &w->clock,
+				   .mono_read = w->report->has_mono ? kvmclock_read : NULL};
+		w->cpu[i].roles = (i == 0 || w->args.beat == BEAT_ALL ? 1 : 0) |
+				  (i >= first ? 2 : 0);
 		if (i < first)
 			continue;
 		worker->out = &w->cpu[i];
@@ -155,7 +162,8 @@ static void follow(struct witness *w, unsigned int n, uint32_t *reset_seen, uint
 /* Nothing is due: halt when that will last, unless this vCPU must beat. */
 static void idle(const struct witness *w, unsigned int n)
 {
-	uint64_t ns = 0, limit = clock_ticks(&w->clock, n == w->io_cpu ? SLEEP_IO_NS : SLEEP_MAX_NS);
+	uint64_t ns = 0,
+		 limit = clock_ticks(&w->clock, n == w->io_cpu ? SLEEP_IO_NS : SLEEP_MAX_NS);
 
 	if (!(w->cpu[n].roles & 1) && w->args.idle == IDLE_HALT)
 		ns = clock_ns(&w->clock, worker_idle(&w->worker[n], limit));
@@ -191,7 +199,7 @@ void work(struct witness *w, unsigned int n)
 	}
 }
 
-void user_fault(uint64_t vector, uint64_t error, uint64_t rip, uint64_t address, uint64_t rsp, uint64_t cs)
+void user_fault(uint64_t vector, uint64_t error, uint64_t rip, uint64_t address)
 {
 	struct pulse_report *r = (struct pulse_report *)PULSE_REPORT_GPA;
 

@@ -2,20 +2,21 @@
 /*
  * Theory of operation
  *
- * Numbered packets of an Ethernet type of their own go out as broadcasts; a peer that sends each back (to any address)
- * lets the witness count what was lost, came twice or out of order. A window of the newest numbers remembers when each was
- * sent and whether it came back; a number that leaves the window, or is older than a second, unanswered, is lost.
- * Beside that, ARP and ICMP echo requests for the address given by ip= are answered (netstack.c), so that ping works.
+ * Numbered packets of an Ethernet type of their own go out as broadcasts; a peer that sends each
+ * back (to any address) lets the witness count what was lost, came twice or out of order. A window
+ * of the newest numbers remembers when each was sent and whether it came back; a number that leaves
+ * the window, or is older than a second, unanswered, is lost. Beside that, ARP and ICMP echo
+ * requests for the address given by ip= are answered (netstack.c), so that ping works.
  */
-#include "insn.h"
 #include "net.h"
+#include "insn.h"
 #include "virtio.h"
 
-#define FEATURE_MAC	(1u << 5)
-#define RX_BUFFERS	64
-#define TX_BUFFERS	64
-#define BUFFER_BYTES	2048
-#define TIMEOUT_NS	1000000000ull
+#define FEATURE_MAC  (1u << 5)
+#define RX_BUFFERS   64
+#define TX_BUFFERS   64
+#define BUFFER_BYTES 2048
+#define TIMEOUT_NS   1000000000ull
 
 /** struct numbered - A numbered packet, behind the Ethernet header */
 struct numbered {
@@ -27,8 +28,8 @@ struct numbered {
 
 /** struct sent - What is known of one number */
 struct sent {
-	uint64_t number;		/* from 1 */
-	uint64_t at;			/* TSC; 0: answered or given up */
+	uint64_t number; /* from 1 */
+	uint64_t at;     /* TSC; 0: answered or given up */
 };
 
 static struct {
@@ -37,7 +38,7 @@ static struct {
 	struct virtq rx, tx;
 	uint8_t *rx_buffer, *tx_buffer;
 	bool tx_busy[TX_BUFFERS];
-	unsigned int head_bytes;	/* virtio-net header: shorter for legacy devices */
+	unsigned int head_bytes; /* virtio-net header: shorter for legacy devices */
 	uint8_t mac[6];
 	uint64_t next, highest, oldest, waiting;
 	struct pace pace;
@@ -81,7 +82,7 @@ static void transmit(int buffer, uint32_t bytes)
 	uint8_t *at = net.tx_buffer + buffer * BUFFER_BYTES;
 
 	memset(at, 0, net.head_bytes);
-	net.tx.desc[buffer] = (struct virtq_desc){ (uintptr_t)at, net.head_bytes + bytes, 0, 0 };
+	net.tx.desc[buffer] = (struct virtq_desc){(uintptr_t)at, net.head_bytes + bytes, 0, 0};
 	net.tx_busy[buffer] = true;
 	virtq_offer(&net.tx, (uint16_t)buffer);
 }
@@ -94,7 +95,8 @@ static bool send_numbered(void)
 	struct ethernet *e;
 	struct numbered *p;
 
-	if (!net.w->args.net || buffer < 0 || net.waiting >= net.w->args.net || !pace_due(&net.pace, &net.w->clock, &ignored))
+	if (!net.w->args.net || buffer < 0 || net.waiting >= net.w->args.net ||
+	    !pace_due(&net.pace, &net.w->clock, &ignored))
 		return false;
 	e = (struct ethernet *)(net.tx_buffer + buffer * BUFFER_BYTES + net.head_bytes);
 	p = (struct numbered *)(e + 1);
@@ -106,7 +108,7 @@ static bool send_numbered(void)
 	p->check = mix64(p->life, number);
 	memset(p->fill, (int)number, sizeof(p->fill));
 	account_lost(s);
-	*s = (struct sent){ .number = number, .at = tsc() };
+	*s = (struct sent){.number = number, .at = tsc()};
 	net.next++;
 	net.waiting++;
 	net.out->out++;
@@ -128,7 +130,7 @@ static void receive_numbered(const struct numbered *p)
 	uint64_t ns;
 
 	if (p->life != net.w->report->life)
-		return;				/* not ours: another witness, or an earlier life */
+		return; /* not ours: another witness, or an earlier life */
 	if (p->check != mix64(p->life, p->number) || !fill_good(p)) {
 		if (!net.out->bad++)
 			net.out->first_bad = p->number;
@@ -136,7 +138,7 @@ static void receive_numbered(const struct numbered *p)
 	}
 	net.out->in++;
 	if (s->number != p->number || !s->at) {
-		net.out->duplicated++;		/* or later than the timeout */
+		net.out->duplicated++; /* or later than the timeout */
 		return;
 	}
 	ns = clock_ns(&net.w->clock, tsc() - s->at);
@@ -158,7 +160,8 @@ static void receive(uint8_t *packet, uint32_t bytes)
 
 	if (bytes < sizeof(*e))
 		return;
-	if (e->type == __builtin_bswap16(NET_TYPE) && bytes >= sizeof(*e) + sizeof(struct numbered)) {
+	if (e->type == __builtin_bswap16(NET_TYPE) &&
+	    bytes >= sizeof(*e) + sizeof(struct numbered)) {
 		receive_numbered((const struct numbered *)(e + 1));
 		return;
 	}
@@ -166,7 +169,8 @@ static void receive(uint8_t *packet, uint32_t bytes)
 	if (!net.w->args.net_ip || buffer < 0)
 		return;
 	reply = netstack_answer(packet, bytes, net.mac, (uint32_t)net.w->args.net_ip,
-				net.tx_buffer + buffer * BUFFER_BYTES + net.head_bytes, BUFFER_BYTES - net.head_bytes);
+				net.tx_buffer + buffer * BUFFER_BYTES + net.head_bytes,
+				BUFFER_BYTES - net.head_bytes);
 	if (!reply)
 		return;
 	net.out->answered++;
@@ -181,7 +185,8 @@ static bool receive_next(void)
 	if (!virtq_take(&net.rx, &head, &length))
 		return false;
 	if (length > net.head_bytes)
-		receive(net.rx_buffer + head % RX_BUFFERS * BUFFER_BYTES + net.head_bytes, length - net.head_bytes);
+		receive(net.rx_buffer + head % RX_BUFFERS * BUFFER_BYTES + net.head_bytes,
+			length - net.head_bytes);
 	virtq_offer(&net.rx, head % RX_BUFFERS);
 	return true;
 }
@@ -202,7 +207,7 @@ static void offer_buffers(void)
 	for (uint16_t i = 0; i < RX_BUFFERS && i < net.rx.size; i++) {
 		uint8_t *at = net.rx_buffer + i * BUFFER_BYTES;
 
-		net.rx.desc[i] = (struct virtq_desc){ (uintptr_t)at, BUFFER_BYTES, DESC_WRITE, 0 };
+		net.rx.desc[i] = (struct virtq_desc){(uintptr_t)at, BUFFER_BYTES, DESC_WRITE, 0};
 		virtq_offer(&net.rx, i);
 	}
 }
@@ -213,7 +218,8 @@ void net_start(struct witness *w, struct vdev *d, struct pulse_device *out)
 
 	out->kind = 2;
 	out->state = 2;
-	if (!virtio_begin(d, FEATURE_MAC, &features) || !virtq_open(d, 0, &net.rx) || !virtq_open(d, 1, &net.tx))
+	if (!virtio_begin(d, FEATURE_MAC, &features) || !virtq_open(d, 0, &net.rx) ||
+	    !virtq_open(d, 1, &net.tx))
 		return;
 	if (net.tx.size < TX_BUFFERS)
 		return;

@@ -4,8 +4,8 @@
 
 #include <stdint.h>
 
-#define NET_TYPE	0x88b5		/* for experiments (IEEE 802) */
-#define NET_WINDOW	4096
+#define NET_TYPE   0x88b5 /* for experiments (IEEE 802) */
+#define NET_WINDOW 4096
 
 /** struct ethernet - Ethernet header; type is big endian */
 struct ethernet {
@@ -24,7 +24,7 @@ struct ethernet {
  * @room:	Bytes there
  * Return: length of the answer, 0 when there is none
  */
-uint32_t netstack_answer(const uint8_t *packet, uint32_t bytes, const uint8_t *mac, uint32_t ip, uint8_t *reply,
-			 uint32_t room);
+uint32_t netstack_answer(const uint8_t *packet, uint32_t bytes, const uint8_t *mac, uint32_t ip,
+			 uint8_t *reply, uint32_t room);
 
 #endif

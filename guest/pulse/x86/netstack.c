@@ -5,12 +5,12 @@
 #include "net.h"
 #include "platform.h"
 
-#define TYPE_IP		0x0800
-#define TYPE_ARP	0x0806
-#define ARP_REQUEST	1
-#define ARP_REPLY	2
-#define PROTOCOL_ICMP	1
-#define ICMP_ECHO	8
+#define TYPE_IP       0x0800
+#define TYPE_ARP      0x0806
+#define ARP_REQUEST   1
+#define ARP_REPLY     2
+#define PROTOCOL_ICMP 1
+#define ICMP_ECHO     8
 
 /** struct arp - ARP for IPv4 over Ethernet; big endian */
 struct arp {
@@ -87,8 +87,9 @@ static bool is_echo(const struct ipv4 *p, uint32_t bytes, uint32_t ip)
 	const struct icmp *i = (const struct icmp *)(p + 1);
 	uint32_t length = __builtin_bswap16(p->bytes);
 
-	return bytes >= sizeof(*p) + sizeof(*i) && p->version == 0x45 && p->protocol == PROTOCOL_ICMP &&
-	       p->to == __builtin_bswap32(ip) && !(p->fragment & __builtin_bswap16(0x3fff)) && length <= bytes &&
+	return bytes >= sizeof(*p) + sizeof(*i) && p->version == 0x45 &&
+	       p->protocol == PROTOCOL_ICMP && p->to == __builtin_bswap32(ip) &&
+	       !(p->fragment & __builtin_bswap16(0x3fff)) && length <= bytes &&
 	       length >= sizeof(*p) + sizeof(*i) && i->type == ICMP_ECHO;
 }
 
@@ -113,8 +114,8 @@ static uint32_t answer_echo(struct ethernet *e, uint32_t bytes, const uint8_t *m
 	return (uint32_t)sizeof(*e) + length;
 }
 
-uint32_t netstack_answer(const uint8_t *packet, uint32_t bytes, const uint8_t *mac, uint32_t ip, uint8_t *reply,
-			 uint32_t room)
+uint32_t netstack_answer(const uint8_t *packet, uint32_t bytes, const uint8_t *mac, uint32_t ip,
+			 uint8_t *reply, uint32_t room)
 {
 	struct ethernet *e = (struct ethernet *)reply;
 
@@ -122,11 +123,8 @@ uint32_t netstack_answer(const uint8_t *packet, uint32_t bytes, const uint8_t *m
 		return 0;
 	memcpy(reply, packet, bytes);
 	switch (__builtin_bswap16(e->type)) {
-	case TYPE_ARP:
-		return answer_arp(e, bytes, mac, ip);
-	case TYPE_IP:
-		return answer_echo(e, bytes, mac, ip);
-	default:
-		return 0;
+	case TYPE_ARP: return answer_arp(e, bytes, mac, ip);
+	case TYPE_IP: return answer_echo(e, bytes, mac, ip);
+	default: return 0;
 	}
 }

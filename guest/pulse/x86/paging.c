@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Page tables for everything: identity, writable, for ring 3, in the largest pages the CPU has. They are built aside and
- * switched to at once: writing to tables in use is dear where the host shadows them.
+ * Page tables for everything: identity, writable, for ring 3, in the largest pages the CPU has.
+ * They are built aside and switched to at once: writing to tables in use is dear where the host
+ * shadows them.
  */
 #include "insn.h"
 #include "platform.h"
 
-#define GIB		(1ull << 30)
-#define LOW_GIB		4		/* always mapped: RAM and MMIO below 4 GiB */
-#define FEATURE_GIB	(1u << 26)	/* CPUID 0x80000001 edx: 1 GiB pages */
+#define GIB         (1ull << 30)
+#define LOW_GIB     4          /* always mapped: RAM and MMIO below 4 GiB */
+#define FEATURE_GIB (1u << 26) /* CPUID 0x80000001 edx: 1 GiB pages */
 
 extern char __image_end[];
 
@@ -74,7 +75,8 @@ void paging_full(const struct platform *p)
 	for (uint64_t i = 0; i < LOW_GIB; i++)
 		map_gib(i * GIB);
 	for (unsigned int r = 0; r < p->ram_ranges; r++)
-		for (uint64_t at = p->ram[r].base & ~(GIB - 1); at < p->ram[r].base + p->ram[r].bytes; at += GIB)
+		for (uint64_t at = p->ram[r].base & ~(GIB - 1);
+		     at < p->ram[r].base + p->ram[r].bytes; at += GIB)
 			map_gib(at);
 	load_cr3(paging_root());
 }

@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Configuration space by the old ports, bus 0; addresses for BARs that no firmware has placed. */
-#include "insn.h"
 #include "pci.h"
+#include "insn.h"
 
-#define PORT_ADDRESS	0xcf8
-#define PORT_DATA	0xcfc
-#define COMMAND_MEMORY	2
-#define COMMAND_MASTER	4
-#define MULTIFUNCTION	(1u << 23)
-#define BAR_IO		1
-#define BAR_64		4
-#define BAR_MASK	0xfffffff0u
+#define PORT_ADDRESS   0xcf8
+#define PORT_DATA      0xcfc
+#define COMMAND_MEMORY 2
+#define COMMAND_MASTER 4
+#define MULTIFUNCTION  (1u << 23)
+#define BAR_IO         1
+#define BAR_64         4
+#define BAR_MASK       0xfffffff0u
 
-/* Free on q35 whatever the memory size: above RAM and the configuration window, below the IOAPIC. */
-#define WINDOW		0xe0000000u
-#define WINDOW_END	0xfe000000u
+/* Free on q35 whatever the memory size: above RAM and the configuration window, below the IOAPIC.
+ */
+#define WINDOW         0xe0000000u
+#define WINDOW_END     0xfe000000u
 
 static uint32_t next_free = WINDOW;
 
@@ -89,5 +90,6 @@ void pci_enable(uint8_t devfn)
 		}
 		bar += wide;
 	}
-	pci_write(devfn, PCI_COMMAND, pci_read(devfn, PCI_COMMAND) | COMMAND_MEMORY | COMMAND_MASTER);
+	pci_write(devfn, PCI_COMMAND,
+		  pci_read(devfn, PCI_COMMAND) | COMMAND_MEMORY | COMMAND_MASTER);
 }

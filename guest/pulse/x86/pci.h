@@ -5,11 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define PCI_ID		0x00
-#define PCI_COMMAND	0x04
-#define PCI_HEADER	0x0c
-#define PCI_BAR0	0x10
-#define PCI_CAPS	0x34
+#define PCI_ID      0x00
+#define PCI_COMMAND 0x04
+#define PCI_HEADER  0x0c
+#define PCI_BAR0    0x10
+#define PCI_CAPS    0x34
 
 /**
  * pci_read() - Read a configuration register of a function on bus 0

@@ -97,10 +97,13 @@ __attribute__((noreturn)) void pulse_main(uint64_t start_info);
 
 /**
  * user_fault() - A fault of our own, in ring 3 again
- * @vector, @error, @rip, @address, @rsp, @cs: As the CPU told
+ * @vector:	Exception
+ * @error:	Its error code
+ * @rip:	Where
+ * @address:	CR2
  */
-__attribute__((noreturn)) void user_fault(uint64_t vector, uint64_t error, uint64_t rip, uint64_t address, uint64_t rsp,
-					  uint64_t cs);
+__attribute__((noreturn)) void user_fault(uint64_t vector, uint64_t error, uint64_t rip,
+					  uint64_t address);
 
 /**
  * ap_main() - One of the other vCPUs, in ring 3
@@ -258,7 +261,7 @@ bool serial_step(void);
  */
 int serial_poll(void);
 
-/** serial_flush() - Wait until all is sent (bounded) */
+/** serial_flush() - Wait until all is sent, or nothing moves any more */
 void serial_flush(void);
 
 /* exit.c */

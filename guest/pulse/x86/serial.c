@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The console, polled: lines go through a queue, one character at a time, so that no beat waits for a whole line. The
- * device is asked once per FIFO's worth whether it is empty.
+ * The console, polled: lines go through a queue, one character at a time, so that no beat waits for
+ * a whole line. The device is asked once per FIFO's worth whether it is empty.
  */
 #include "insn.h"
 #include "platform.h"
 
-#define PORT		0x3f8
-#define REG_FIFO	2
-#define REG_LINE	3
-#define REG_MODEM	4
-#define REG_STATUS	5
-#define STATUS_DATA	1
-#define STATUS_EMPTY	0x20
-#define FIFO_BYTES	16
-#define FLUSH_TRIES	100000
+#define PORT         0x3f8
+#define REG_FIFO     2
+#define REG_LINE     3
+#define REG_MODEM    4
+#define REG_STATUS   5
+#define STATUS_DATA  1
+#define STATUS_EMPTY 0x20
+#define FIFO_BYTES   16
+#define FLUSH_NS     100000000ull
 
 static char queue[16384];
-static size_t head, tail;		/* written and sent so far; tail <= head */
-static unsigned int room;		/* what the FIFO surely takes */
+static size_t head, tail; /* written and sent so far; tail <= head */
+static unsigned int room; /* what the FIFO surely takes */
 static bool present;
 
 void serial_start(void)
@@ -26,7 +26,7 @@ void serial_start(void)
 	present = inb(PORT + REG_STATUS) != 0xff;
 	if (!present)
 		return;
-	outb(PORT + REG_LINE, 0x03);	/* 8 bits, no parity */
+	outb(PORT + REG_LINE, 0x03); /* 8 bits, no parity */
 	outb(PORT + REG_FIFO, 0x07);
 	outb(PORT + REG_MODEM, 0x03);
 }
@@ -63,8 +63,15 @@ int serial_poll(void)
 	return inb(PORT);
 }
 
+/* A reader that went away must not keep the guest: given up when nothing moves for a while. */
 void serial_flush(void)
 {
-	for (int i = 0; i < FLUSH_TRIES && serial_step(); i++)
-		pause();
+	uint64_t limit = clock_ticks(&witness.clock, FLUSH_NS), moved = tsc();
+	size_t before = tail;
+
+	while (serial_step() && tsc() - moved < limit) {
+		if (tail != before)
+			moved = tsc();
+		before = tail;
+	}
 }

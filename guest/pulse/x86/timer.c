@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Clocks: the TSC's frequency, and KVM's clocks. KVM publishes per vCPU how to turn the TSC into its monotonic time
- * (Documentation/virt/kvm/x86/msr.rst); ring 3 reads it there, ring 0 is needed only to say where it shall be. The wall
- * clock (time of boot) is written by the host each time it is asked.
+ * Clocks: the TSC's frequency, and KVM's clocks. KVM publishes per vCPU how to turn the TSC into
+ * its monotonic time (Documentation/virt/kvm/x86/msr.rst); ring 3 reads it there, ring 0 is needed
+ * only to say where it shall be. The wall clock (time of boot) is written by the host each time it
+ * is asked.
  */
 #include "insn.h"
 #include "platform.h"
 
-#define KVM_LEAF	0x40000000
-#define FEATURE_CLOCK2	(1u << 3)	/* 0x40000001 eax */
-#define MSR_WALL_CLOCK	0x4b564d00
-#define MSR_SYSTEM_TIME	0x4b564d01
+#define KVM_LEAF        0x40000000
+#define FEATURE_CLOCK2  (1u << 3) /* 0x40000001 eax */
+#define MSR_WALL_CLOCK  0x4b564d00
+#define MSR_SYSTEM_TIME 0x4b564d01
 
-#define PIT_HZ		1193182
-#define PIT_TICKS	11932		/* 10 ms */
+#define PIT_HZ          1193182
+#define PIT_TICKS       11932 /* 10 ms */
 
 /** struct system_time - One vCPU's clock, as the host writes it */
 struct system_time {
-	uint32_t version;		/* odd while the host writes */
+	uint32_t version; /* odd while the host writes */
 	uint32_t pad;
 	uint64_t tsc;
 	uint64_t ns;
@@ -45,7 +46,7 @@ static uint32_t kvm_base(uint32_t *last)
 	for (uint32_t base = KVM_LEAF; base < KVM_LEAF + 0x1000; base += 0x100) {
 		struct regs r = cpuid(base, 0);
 
-		if (r.ebx == 0x4b4d564b && r.ecx == 0x564b4d56 && r.edx == 0x4d) {	/* "KVMKVMKVM" */
+		if (r.ebx == 0x4b4d564b && r.ecx == 0x564b4d56 && r.edx == 0x4d) { /* "KVMKVMKVM" */
 			*last = r.eax ? r.eax : base + 1;
 			return base;
 		}
@@ -113,7 +114,7 @@ static uint64_t kvmclock_hz(void)
 
 static uint64_t cpuid_hz(void)
 {
-	struct regs r = { 0 };
+	struct regs r = {0};
 
 	if (cpuid(0, 0).eax >= 0x15)
 		r = cpuid(0x15, 0);
@@ -139,7 +140,7 @@ static uint64_t pit_hz(void)
 	start = tsc();
 	limit = start + 1000000000ull;
 	if (inb(0x61) & 0x20)
-		return 0;			/* no PIT: floating bus */
+		return 0; /* no PIT: floating bus */
 	while (!(inb(0x61) & 0x20))
 		if (tsc() > limit)
 			return 0;

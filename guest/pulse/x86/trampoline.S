@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Where the other vCPUs start, in real mode: straight to 64-bit mode. Copied to TRAMPOLINE_BASE by cpu.c, which fills in
- * the page tables' address first.
+ * Where the other vCPUs start, in real mode: straight to 64-bit mode. Copied to TRAMPOLINE_BASE
+ * by cpu.c, which fills in the page tables' address first.
  */
 #include "layout.h"
 

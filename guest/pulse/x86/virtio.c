@@ -2,22 +2,23 @@
 /*
  * Theory of operation
  *
- * A small virtio driver, polled: no interrupts. Modern devices over PCI and virtio-mmio, and the legacy register layout of
- * virtio-mmio, which QEMU's microvm has by default. Devices are started by the boot vCPU (configuration space needs I/O
- * ports) and then belong to one vCPU, the last; only memory and doorbells are touched from then on.
+ * A small virtio driver, polled: no interrupts. Modern devices over PCI and virtio-mmio, and the
+ * legacy register layout of virtio-mmio, which QEMU's microvm has by default. Devices are started
+ * by the boot vCPU (configuration space needs I/O ports) and then belong to one vCPU, the last;
+ * only memory and doorbells are touched from then on.
  */
+#include "virtio.h"
 #include "insn.h"
 #include "pci.h"
-#include "virtio.h"
 
 #define PCI_VENDOR_VIRTIO 0x1af4
-#define MMIO_FIRST	0xfeb00000ull
-#define MMIO_STEP	0x200
-#define MMIO_COUNT	24
-#define PCI_POSITIONS	256
-#define FEATURE_VERSION_1 1u		/* in the second word */
-#define USED_ALIGN	4096
-#define RESET_TRIES	1000
+#define MMIO_FIRST        0xfeb00000ull
+#define MMIO_STEP         0x200
+#define MMIO_COUNT        24
+#define PCI_POSITIONS     256
+#define FEATURE_VERSION_1 1u /* in the second word */
+#define USED_ALIGN        4096
+#define RESET_TRIES       1000
 
 bool virtio_next(unsigned int *position, struct vdev *d)
 {
@@ -27,7 +28,8 @@ bool virtio_next(unsigned int *position, struct vdev *d)
 		int devfn = pci_next((int)*position, &id);
 
 		*position = devfn < 0 ? PCI_POSITIONS : (unsigned int)devfn + 1;
-		if (devfn >= 0 && (id & 0xffff) == PCI_VENDOR_VIRTIO && virtio_pci_find((uint8_t)devfn, d))
+		if (devfn >= 0 && (id & 0xffff) == PCI_VENDOR_VIRTIO &&
+		    virtio_pci_find((uint8_t)devfn, d))
 			return true;
 	}
 	while (*position < PCI_POSITIONS + MMIO_COUNT) {
@@ -64,7 +66,8 @@ void virtio_ready(const struct vdev *d)
 {
 	uint8_t features_ok = d->legacy ? 0 : STATUS_FEATURES_OK;
 
-	d->transport->set_status(d, STATUS_ACKNOWLEDGE | STATUS_DRIVER | features_ok | STATUS_DRIVER_OK);
+	d->transport->set_status(d, STATUS_ACKNOWLEDGE | STATUS_DRIVER | features_ok |
+					    STATUS_DRIVER_OK);
 }
 
 bool virtq_open(const struct vdev *d, unsigned int n, struct virtq *q)
@@ -74,16 +77,18 @@ bool virtq_open(const struct vdev *d, unsigned int n, struct virtq *q)
 
 void virtq_layout(struct virtq *q, uint16_t size)
 {
-	uint64_t driver = size * sizeof(struct virtq_desc) + sizeof(struct virtq_avail) + 2 * (size + 1u);
+	uint64_t driver = size * sizeof(struct virtq_desc) + sizeof(struct virtq_avail) +
+			  2 * (size + 1u);
 	uint64_t used = (driver + USED_ALIGN - 1) / USED_ALIGN * USED_ALIGN;
 	uint8_t *at = early_pages((used + 8 * size + 6 + PAGE_BYTES - 1) / PAGE_BYTES);
 
 	*q = (struct virtq){
-		.desc = (struct virtq_desc *)at, .size = size,
+		.desc = (struct virtq_desc *)at,
+		.size = size,
 		.avail = (volatile struct virtq_avail *)(at + size * sizeof(struct virtq_desc)),
 		.used = (volatile struct virtq_used *)(at + used),
 	};
-	q->avail->flags = 1;			/* no interrupts */
+	q->avail->flags = 1; /* no interrupts */
 }
 
 void virtq_offer(struct virtq *q, uint16_t head)
@@ -94,7 +99,7 @@ void virtq_offer(struct virtq *q, uint16_t head)
 	__atomic_thread_fence(__ATOMIC_RELEASE);
 	q->avail->index = (uint16_t)(index + 1);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (q->used->flags & 1)			/* the device polls */
+	if (q->used->flags & 1) /* the device polls */
 		return;
 	if (q->wide)
 		*(volatile uint32_t *)q->notify = q->notify_value;

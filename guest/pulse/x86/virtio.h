@@ -7,16 +7,16 @@
 
 #include "platform.h"
 
-#define VIRTIO_NET	1
-#define VIRTIO_BLK	2
-#define QUEUE_MAX	256		/* largest queue we use */
+#define VIRTIO_NET         1
+#define VIRTIO_BLK         2
+#define QUEUE_MAX          256 /* largest queue we use */
 
 #define STATUS_ACKNOWLEDGE 1
-#define STATUS_DRIVER	2
-#define STATUS_DRIVER_OK 4
+#define STATUS_DRIVER      2
+#define STATUS_DRIVER_OK   4
 #define STATUS_FEATURES_OK 8
 #define STATUS_NEEDS_RESET 0x40
-#define STATUS_FAILED	0x80
+#define STATUS_FAILED      0x80
 
 /** struct virtq_desc - Descriptor (virtio 1.2, 2.7.5) */
 struct virtq_desc {
@@ -26,8 +26,8 @@ struct virtq_desc {
 	uint16_t next;
 };
 
-#define DESC_NEXT	1
-#define DESC_WRITE	2		/* the device writes */
+#define DESC_NEXT  1
+#define DESC_WRITE 2 /* the device writes */
 
 /** struct virtq_avail - What the driver offers; the event word follows the ring */
 struct virtq_avail {

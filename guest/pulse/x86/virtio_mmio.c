@@ -2,28 +2,28 @@
 /* virtio over MMIO (virtio 1.2, 4.2), version 2 and the legacy version 1. */
 #include "virtio.h"
 
-#define MAGIC		0x74726976u
+#define MAGIC            0x74726976u
 
-#define REG_MAGIC	0x000
-#define REG_VERSION	0x004
-#define REG_DEVICE	0x008
-#define REG_FEATURES	0x010
+#define REG_MAGIC        0x000
+#define REG_VERSION      0x004
+#define REG_DEVICE       0x008
+#define REG_FEATURES     0x010
 #define REG_FEATURES_SEL 0x014
-#define REG_ACCEPT	0x020
-#define REG_ACCEPT_SEL	0x024
-#define REG_PAGE_SIZE	0x028		/* legacy */
-#define REG_QUEUE_SEL	0x030
-#define REG_QUEUE_MAX	0x034
-#define REG_QUEUE_NUM	0x038
-#define REG_QUEUE_ALIGN	0x03c		/* legacy */
-#define REG_QUEUE_PFN	0x040		/* legacy */
-#define REG_QUEUE_READY	0x044
-#define REG_NOTIFY	0x050
-#define REG_STATUS	0x070
-#define REG_DESC	0x080
-#define REG_DRIVER	0x090
-#define REG_USED	0x0a0
-#define REG_CONFIG	0x100
+#define REG_ACCEPT       0x020
+#define REG_ACCEPT_SEL   0x024
+#define REG_PAGE_SIZE    0x028 /* legacy */
+#define REG_QUEUE_SEL    0x030
+#define REG_QUEUE_MAX    0x034
+#define REG_QUEUE_NUM    0x038
+#define REG_QUEUE_ALIGN  0x03c /* legacy */
+#define REG_QUEUE_PFN    0x040 /* legacy */
+#define REG_QUEUE_READY  0x044
+#define REG_NOTIFY       0x050
+#define REG_STATUS       0x070
+#define REG_DESC         0x080
+#define REG_DRIVER       0x090
+#define REG_USED         0x0a0
+#define REG_CONFIG       0x100
 
 static volatile uint32_t *reg(const struct vdev *d, unsigned int offset)
 {
@@ -88,12 +88,17 @@ static bool queue(const struct vdev *d, unsigned int n, struct virtq *q)
 }
 
 const struct transport virtio_mmio = {
-	.status = status, .set_status = set_status, .features = features, .accept = accept, .queue = queue,
+	.status = status,
+	.set_status = set_status,
+	.features = features,
+	.accept = accept,
+	.queue = queue,
 };
 
 bool virtio_mmio_find(uint64_t gpa, struct vdev *d)
 {
-	*d = (struct vdev){ .transport = &virtio_mmio, .where = (uint32_t)(gpa >> 8), .regs = paging_map(gpa) };
+	*d = (struct vdev){
+		.transport = &virtio_mmio, .where = (uint32_t)(gpa >> 8), .regs = paging_map(gpa)};
 	if (*reg(d, REG_MAGIC) != MAGIC)
 		return false;
 	d->legacy = *reg(d, REG_VERSION) == 1;

@@ -3,15 +3,15 @@
 #include "pci.h"
 #include "virtio.h"
 
-#define CAP_VENDOR	9
-#define CAP_COMMON	1
-#define CAP_NOTIFY	2
-#define CAP_DEVICE	4
-#define DEVICE_NET	0x1041
-#define DEVICE_BLK	0x1042
-#define DEVICE_NET_OLD	0x1000		/* transitional */
-#define DEVICE_BLK_OLD	0x1001
-#define CONFIG_BYTES	56
+#define CAP_VENDOR     9
+#define CAP_COMMON     1
+#define CAP_NOTIFY     2
+#define CAP_DEVICE     4
+#define DEVICE_NET     0x1041
+#define DEVICE_BLK     0x1042
+#define DEVICE_NET_OLD 0x1000 /* transitional */
+#define DEVICE_BLK_OLD 0x1001
+#define CONFIG_BYTES   56
 
 /** struct common - Common configuration (virtio 1.2, 4.1.4.3) */
 struct common {
@@ -91,43 +91,43 @@ static bool queue(const struct vdev *d, unsigned int n, struct virtq *q)
 }
 
 const struct transport virtio_pci = {
-	.status = status, .set_status = set_status, .features = features, .accept = accept, .queue = queue,
+	.status = status,
+	.set_status = set_status,
+	.features = features,
+	.accept = accept,
+	.queue = queue,
 };
 
 static unsigned int kind_of(uint8_t devfn)
 {
 	switch (pci_read(devfn, PCI_ID) >> 16) {
 	case DEVICE_NET:
-	case DEVICE_NET_OLD:
-		return VIRTIO_NET;
+	case DEVICE_NET_OLD: return VIRTIO_NET;
 	case DEVICE_BLK:
-	case DEVICE_BLK_OLD:
-		return VIRTIO_BLK;
-	default:
-		return 0;
+	case DEVICE_BLK_OLD: return VIRTIO_BLK;
+	default: return 0;
 	}
 }
 
 static void read_capability(uint8_t devfn, uint8_t at, struct vdev *d)
 {
-	uint64_t base = pci_bar(devfn, pci_read8(devfn, (uint8_t)(at + 4))) + pci_read(devfn, (uint8_t)(at + 8));
+	uint64_t base = pci_bar(devfn, pci_read8(devfn, (uint8_t)(at + 4))) +
+			pci_read(devfn, (uint8_t)(at + 8));
 
 	switch (pci_read8(devfn, (uint8_t)(at + 3))) {
-	case CAP_COMMON:
-		d->regs = paging_map(base);
-		break;
+	case CAP_COMMON: d->regs = paging_map(base); break;
 	case CAP_NOTIFY:
 		d->notify = paging_map(base);
 		d->notify_multiplier = pci_read(devfn, (uint8_t)(at + 16));
 		break;
-	case CAP_DEVICE:
-		d->config = paging_map(base);
+	case CAP_DEVICE: d->config = paging_map(base);
 	}
 }
 
 bool virtio_pci_find(uint8_t devfn, struct vdev *d)
 {
-	*d = (struct vdev){ .transport = &virtio_pci, .kind = kind_of(devfn), .where = 0xff00u | devfn };
+	*d = (struct vdev){
+		.transport = &virtio_pci, .kind = kind_of(devfn), .where = 0xff00u | devfn};
 	if (!d->kind)
 		return false;
 	pci_enable(devfn);
