@@ -47,6 +47,7 @@ def test_a_good_file_is_let_be(tree):
     (GOOD.replace("@value", "@number"), "half: documents @number, which it does not take"),
     (GOOD.replace("@value", "@number"), "half: does not document @value"),
     ("static void f(void)\n{\n\tgoto out;\nout:\n}\n", ":4: goto"),
+    ("int LLVMFuzz(void)\n{\n}\n", ":2: LLVMFuzz: no kernel-doc comment"),
     ("/** struct s - No function */\nvoid s(void)\n{\n}\n", ":3: s: no kernel-doc comment"),
     ("int a;\n" * 101, ':1: no "Theory of operation"'),
 ])

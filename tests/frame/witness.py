@@ -22,7 +22,8 @@ CMDLINE = "opt/outlive/pulse/cmdline"
 def options(args="", cpus=1, memory_mib=64, boot="bios", machine=MACHINE):
     """Options that start the witness: pulse's `args`, and how large the guest is.
 
-    The VMM starts it paused, see Witness.start(). `boot`: "bios", as firmware of its own, up at once in each VMM; "pvh", by -kernel, which takes
+    The VMM starts it paused, see Witness.start().
+    `boot`: "bios", as firmware of its own, up at once in each VMM; "pvh", by -kernel, which takes
     QEMU's q35 through SeaBIOS (seconds, on hosts that emulate ring 0).
     """
     image = BUILD / "guest" / "pulse" / ("pulse.bios" if boot == "bios" else "pulse.elf")

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 NAME = re.compile(r"(\w+)\s*\(")
-ATTRIBUTE = re.compile(r"__attribute__\s*\(\(.*?\)\)|\b[A-Z][A-Z_]+\s*(?:\([^()]*\))?", re.S)
+ATTRIBUTE = re.compile(r"__attribute__\s*\(\(.*?\)\)|\b[A-Z][A-Z0-9_]+\b\s*(?:\([^()]*\))?", re.S)
 
 
 @dataclass
