@@ -10,7 +10,7 @@ import pytest
 from frame.paths import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
-from testrun import cases, levels, process, report  # noqa: E402
+from testrun import builds, cases, levels, process, report  # noqa: E402
 
 TAP = "1..3\nok 1 - adds\nnot ok 2 - cuts\n# 0x1 != 0x2\nnot ok 3 # SKIP waits\n# not ok - group\n"
 
@@ -97,6 +97,13 @@ def test_sum_and_names_of_skips(capsys):
     assert report.last_line([result, result]) == "2 passed, 2 failed, 2 skipped"
     report.skips([result])
     assert "unit: c: no /dev/kvm" in capsys.readouterr().out
+
+
+def test_a_failed_build_shows_what_the_compiler_said():
+    said = builds.complaints("[1/3] Compiling C object a.o\n[2/3] Compiling C object b.o\n"
+                             "FAILED: b.o \ncc -Isrc -Wall -c b.c\nb.c:1:1: error: no\n"
+                             "[3/3] Compiling C object c.o\nninja: build stopped.\n")
+    assert said == "b.c:1:1: error: no"
 
 
 def runs(tmp_path, script, seconds):

@@ -2,6 +2,7 @@
 """The build folders of the tests: plain, with sanitizers, by the other compiler."""
 import json
 import os
+import re
 import subprocess
 
 from testrun.process import run
@@ -28,7 +29,7 @@ def build(root, name, jobs, logs):
         if done.status:
             return tail(done.output)
     done = run(["ninja", "-C", folder, "-j", str(jobs)], SECONDS, log, root, env)
-    return tail(done.output) if done.status else ""
+    return complaints(done.output) if done.status else ""
 
 
 def suites(folder):
@@ -36,6 +37,19 @@ def suites(folder):
     listed = subprocess.run(["meson", "introspect", "--tests", folder], check=True,
                             capture_output=True, text=True).stdout
     return [{suite.split(":")[-1] for suite in test["suite"]} for test in json.loads(listed)]
+
+
+def complaints(text):
+    """What the compilers of a failed ninja run said, without the steps that went well."""
+    kept, failed = [], False
+    for line in text.splitlines():
+        if re.match(r"\[\d+/\d+\] ", line):
+            failed = False
+        elif line.startswith("FAILED: "):
+            failed = True
+        elif failed and not re.match(r"\S+ (-\S+ )+", line):  # not the command line
+            kept.append(line)
+    return "\n".join(kept) or tail(text)
 
 
 def tail(text, lines=40):
