@@ -112,10 +112,10 @@ static bool suffixed(const char **s, uint64_t *value)
 	switch (**s) {
 	case 'G':
 		*value <<= 10;
-		/* fall through */
+		__attribute__((fallthrough));
 	case 'M':
 		*value <<= 10;
-		/* fall through */
+		__attribute__((fallthrough));
 	case 'K': *value <<= 10; (*s)++;
 	}
 	return true;
