@@ -104,7 +104,9 @@ struct prop {
  * @gsi:	Interrupt inputs 0-23 (0-15 are the ISA lines); any thread. See device_gsi()
  * @pci_root:	Root bus, for the property "bus"
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
- * @opaque:	For @request
+ * @eject:	The guest let go of a device (hot-unplug): the machine destroys it, later and on the
+ * main thread; any thread
+ * @opaque:	For @request and @eject
  */
 struct device_env {
 	struct memory *memory;
@@ -117,6 +119,7 @@ struct device_env {
 	struct irq gsi;
 	struct pci_bus *pci_root;
 	void (*request)(void *opaque, int what, int arg);
+	void (*eject)(void *opaque, struct device *dev);
 	void *opaque;
 };
 
@@ -127,8 +130,9 @@ enum machine_request {
 	MACHINE_SUSPEND,   /* ACPI S3 */
 	MACHINE_PANICKED,  /* pvpanic; arg: the byte written */
 	MACHINE_CRASHLOADED,
-	MACHINE_EXIT,     /* isa-debug-exit; arg: exit code of the VMM */
-	MACHINE_WATCHDOG, /* action as configured */
+	MACHINE_EXIT,      /* isa-debug-exit; arg: exit code of the VMM */
+	MACHINE_WATCHDOG,  /* action as configured */
+	MACHINE_CPU_EJECT, /* arg: APIC id of a CPU that the guest lets go */
 };
 
 /**

@@ -252,6 +252,7 @@ void pci_msix_apply(struct pci_device *d, const uint8_t *table, const uint8_t *p
  * @name:	Id of the bridge, or "pcie.0"; owned
  * @bridge:	Above it; NULL: the root bus
  * @number:	Of the root bus; behind a bridge the guest sets it
+ * @order:	Counts up over all buses made
  * @devices:	By devfn
  * @lock:	Protects @devices: the chipset's
  * @irq_lock:	A leaf lock; of the root bus: protects the levels and counts of everything below it
@@ -265,6 +266,7 @@ struct pci_bus {
 	char *name;
 	struct pci_device *bridge;
 	uint8_t number;
+	unsigned int order;
 	struct pci_device *devices[256];
 	pthread_mutex_t *lock;
 	pthread_mutex_t irq_lock;

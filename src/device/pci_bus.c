@@ -26,8 +26,10 @@
  */
 struct pci_bus *pci_bus_create(const char *name, struct pci_device *bridge, uint8_t number)
 {
+	static unsigned int made; /* main thread only */
 	struct pci_bus *b = mem_zalloc(sizeof(*b));
 
+	b->order = made++;
 	b->name = str_dup(name);
 	b->bridge = bridge;
 	b->number = number;

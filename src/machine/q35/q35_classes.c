@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The q35 chipset's classes, in one array that a person can read. */
+#include "machine/q35/q35_chipset.h"
+
+const struct device_class *const q35_classes[] = {
+	&lpc_class, &mch_class, &pci_bus_class, &pci_host_class, NULL,
+};
