@@ -72,7 +72,8 @@ configure_net()	# DEV:ADDR/BITS[:GATEWAY]
 	rest=${1#*:}
 	dev=${1%%:*}
 	gateway=${rest#*:}
-	ip link set "$dev" up && ip address add "${rest%%:*}" dev "$dev" || mark "failed guest.ip=$1"
+	ip link set "$dev" up && ip address add "${rest%%:*}" dev "$dev" ||
+		mark "failed guest.ip=$1"
 	[ "$gateway" = "$rest" ] || ip route add default via "$gateway" || mark "failed guest.ip=$1"
 }
 

@@ -243,7 +243,8 @@ class Lab:
         """Return the shell text a job runs. @command: a shell text, or a list of words."""
         text = command if isinstance(command, str) else shlex.join(map(str, command))
         values = {"PATH": JOB_PATH, "HOME": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb", "LAB": self.name,
-                  "LAB_WORK": self.work, "LAB_KERNEL": self.boot[0].vmlinuz, "LAB_INITRD": self.boot[1], **self.env, **(env or {})}
+                  "LAB_WORK": self.work, "LAB_KERNEL": self.boot[0].vmlinuz, "LAB_INITRD": self.boot[1],
+                  **self.env, **(env or {})}
         exports = "".join(f"export {k}={shlex.quote(str(v))}\n" for k, v in values.items())
         return f"{exports}cd {shlex.quote(str(cwd or self.work))} || exit 125\n{text}\n"
 

@@ -107,8 +107,9 @@ def link_args(link):
 def machine_args(kernel, initrd, cpus, memory, cpu, append, console):
     """Return the options for the machine itself, its kernel and its console log."""
     return [
-        need_tool("qemu-system-x86_64", "qemu-system-x86"), "-nodefaults", "-no-user-config", "-display", "none",
-        "-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", cpu, "-smp", str(cpus), "-m", f"{memory}M",
+        need_tool("qemu-system-x86_64", "qemu-system-x86"), "-nodefaults", "-no-user-config",
+        "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi",
+        "-cpu", cpu, "-smp", str(cpus), "-m", f"{memory}M",
         "-kernel", str(kernel.vmlinux), "-initrd", str(initrd), "-append", f"{APPEND} {append}".strip(),
         "-chardev", f"file,id=console,path={escape(console)}", "-serial", "chardev:console",
     ]

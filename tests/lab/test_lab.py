@@ -227,7 +227,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 files = [os.open(os.environ[name], os.O_RDONLY) for name in ("LAB_KERNEL", "LAB_INITRD")]
 line = open("/proc/cmdline", "rb").read().strip() + b" second=boot\\0"
 if libc.syscall(320, *files, len(line), line, 0) == 0:		# kexec_file_load
-	libc.syscall(169, 0xfee1dead, 0x28121969, 0x45584543, 0)	# reboot, KEXEC
+    libc.syscall(169, 0xfee1dead, 0x28121969, 0x45584543, 0)	# reboot, KEXEC
 print(os.strerror(ctypes.get_errno()))
 """
     with Lab(memory=1024) as lab:
