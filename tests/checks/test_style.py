@@ -6,12 +6,12 @@ GOOD = """#include "base/err.h"
 
 /**
  * half() - Half of an even number
- * @value:\tEven
+ * @value, @other: Even
  * @sink:\tCalled with the half
  *
  * Return: 0, or -EINVAL
  */
-MUST_CHECK int half(int value,
+MUST_CHECK int half(FILE *other, int value,
 \t\t    void (*sink)(int))
 {
 \treturn value;

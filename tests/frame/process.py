@@ -82,8 +82,19 @@ def descendants(pid=None):
         except OSError:
             pass
         queue = queue[1:] + children
-        found += [child for child in children if command_line(child)]
+        found += [child for child in children if alive(child)]
     return found
+
+
+def alive(pid):
+    """Whether a process is there and no zombie. (An empty command line is no sign of a zombie:
+    that of a process in execve() is empty too.)
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def command_line(pid):

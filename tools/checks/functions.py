@@ -5,10 +5,6 @@ opening and the closing brace of a function, and of nothing else with a "(", sta
 import re
 from dataclasses import dataclass
 
-NAME = re.compile(r"(\w+)\s*\(")
-ATTRIBUTE = re.compile(r"__attribute__\s*\(\(.*?\)\)|\b[A-Z][A-Z0-9_]+\b\s*(?:\([^()]*\))?", re.S)
-
-
 @dataclass
 class Function:
     """A function definition: lines count from the first of its head to its closing brace."""
@@ -40,13 +36,19 @@ def parameters(text):
 
 
 def head_parts(head):
-    """(name, parameter text) of the head of a function, or None."""
-    bare = ATTRIBUTE.sub(lambda m: re.sub(r"[^\n]", " ", m.group(0)), head)
-    match = NAME.search(bare)
-    if not match or match.group(1) in ("struct", "enum", "union"):
-        return None
-    end = bare.rfind(")")
-    return match.group(1), bare[match.end():end]
+    """(name, parameter text) of the head of a function, or None.
+
+    The parameters are what the last parentheses enclose, the name stands before them; what
+    comes earlier (MUST_CHECK, PRINTF(2, 3)) does not matter.
+    """
+    end = head.rfind(")")
+    depth = 0
+    for start in range(end, -1, -1):
+        depth += (head[start] == ")") - (head[start] == "(")
+        if depth == 0:
+            break
+    name = re.search(r"(\w+)\s*$", head[:max(start, 0)]) if end > 0 else None
+    return (name.group(1), head[start + 1:end]) if name else None
 
 
 def functions(code):

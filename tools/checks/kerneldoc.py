@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 BLOCK = re.compile(r"/\*\*(?:\n\s*\*)?( .*?)\*/", re.S)
 TITLE = re.compile(r"^\s*(?:(struct|enum|union)\s+)?(\w+)(?:\(\))?(?:\s+-|\s*:)")
-PARAM = re.compile(r"^\s*\*\s*@(\w+(?:\.\w+)*|\.\.\.):", re.M)
+PARAM = r"@(\w+(?:\.\w+)*|\.\.\.)"
+PARAMS = re.compile(rf"^\s*\*\s*({PARAM}(?:,\s*{PARAM})*):", re.M)
 
 
 @dataclass
@@ -26,5 +27,6 @@ def docs(text):
         if title:
             kind = title.group(1) or "function"
             found.append(Doc(title.group(2), kind, text.count("\n", 0, block.start()) + 1,
-                             PARAM.findall(block.group(1))))
+                             [name for match in PARAMS.finditer(block.group(1))
+                              for name in re.findall(PARAM, match.group(1))]))
     return found

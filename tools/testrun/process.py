@@ -45,6 +45,17 @@ def descendants(pid):
     return found
 
 
+def alive(pid):
+    """Whether a process is there and no zombie. (An empty command line is no sign of a zombie:
+    that of a process in execve() is empty too.)
+    """
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
 def command_line(pid):
     """What a process was started as, for messages."""
     try:
@@ -58,15 +69,15 @@ def end_descendants():
     """Kill all that is left below us; returns the command lines of what was still running."""
     named = {}
     for _ in range(20):
-        alive = [pid for pid in descendants(os.getpid()) if command_line(pid)]
-        for pid in alive:
+        living = [pid for pid in descendants(os.getpid()) if alive(pid)]
+        for pid in living:
             named[pid] = command_line(pid)
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         reap()
-        if not alive:
+        if not living:
             break
         time.sleep(0.05)
     return list(named.values())
