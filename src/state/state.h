@@ -98,6 +98,7 @@ struct state_field {
  * @fields:	Rows in wire order, closed by FIELDS_END
  * @subsections: NULL-terminated list of tables over the *same* struct, or NULL
  * @needed:	For a subsection: is it written for this state? A NULL means always
+ * @fresh:	The struct as in a fresh device, for whoever loads without one (tests, inspect); NULL: zeros
  * @check:	Judges a loaded scratch state as a whole before anything is applied; NULL: nothing to judge.
  *		The text names the field: "curr_queue_pairs: 4 offered, 1 configured here"
  */
@@ -108,6 +109,7 @@ struct state_table {
 	const struct state_field *fields;
 	const struct state_table *const *subsections;
 	bool (*needed)(const void *state);
+	const void *fresh;
 	int (*check)(const void *state, unsigned int version, struct err *e);
 };
 
