@@ -151,10 +151,18 @@ static const struct state_field serial_fields[] = {
 	FIELDS_END,
 };
 
+static const S serial_fresh = {
+	.thr_ipending = -1,
+	.timeout = -1,
+	.poll_msl = -1,
+	.poll_timer = -1,
+};
+
 const struct state_table serial_table = {
 	.name = "serial",
 	.version = 3,
 	.min_version = 2,
 	.size = sizeof(S),
 	.fields = serial_fields,
+	.fresh = &serial_fresh,
 };
