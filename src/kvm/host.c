@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: see kvm.h. What a guest can't do without is a row in a table: capability, name, what needs it.
- * The first one missing is the error. What is only better to have becomes a flag in struct kvm_caps.
+ * Theory of operation: see kvm.h. What a guest can't do without is a row in a table: capability,
+ * name, what needs it. The first one missing is the error. What is only better to have becomes a
+ * flag in struct kvm_caps.
  */
 #include "base/owned.h"
 #include "kvm/private.h"

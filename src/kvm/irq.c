@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the kernel wants the whole routing table at each change and waits for a grace period, so changes
- * can be bundled (kvm_routes_begin/commit). GSIs 0-23 are the interrupt controllers' pins and never change; each MSI
- * route has a GSI of its own above them. An eventfd may be bound before its route reaches the kernel: the kernel looks
- * the route up again at every change of the table.
+ * Theory of operation: the kernel wants the whole routing table at each change and waits for a
+ * grace period, so changes can be bundled (kvm_routes_begin/commit). GSIs 0-23 are the interrupt
+ * controllers' pins and never change; each MSI route has a GSI of its own above them. An eventfd
+ * may be bound before its route reaches the kernel: the kernel looks the route up again at every
+ * change of the table.
  */
 #include "base/log.h"
 #include "base/owned.h"

@@ -11,9 +11,10 @@
 #include <sys/types.h>
 
 /*
- * Theory of operation: the only room with KVM ioctls. struct kvm_host is /dev/kvm and what it can do; struct kvm_vm a virtual
- * machine with its in-kernel interrupt controllers, clock and memory slots; struct kvm_vcpu one vCPU whose
- * thread belongs to the caller. Missing capabilities are found when the host is opened, each named with what needs it.
+ * Theory of operation: the only room with KVM ioctls. struct kvm_host is /dev/kvm and what it can
+ * do; struct kvm_vm a virtual machine with its in-kernel interrupt controllers, clock and memory
+ * slots; struct kvm_vcpu one vCPU whose thread belongs to the caller. Missing capabilities are
+ * found when the host is opened, each named with what needs it.
  *
  * What is x86 (CPUID, MSRs, LAPIC, the state of a vCPU) is in kvm/x86/.
  */
@@ -49,7 +50,8 @@ void kvm_host_close(struct kvm_host *h);
 
 /**
  * struct kvm_vm_options - Choices that hold for the life of a VM
- * @dirty_ring_entries: Collect dirty pages by a ring of this many entries a vCPU (power of two); 0: by the log
+ * @dirty_ring_entries: Collect dirty pages by a ring of this many entries a vCPU (power of two); 0:
+ * by the log
  */
 struct kvm_vm_options {
 	uint32_t dirty_ring_entries;
@@ -80,18 +82,22 @@ struct kvm_slot {
 };
 
 MUST_CHECK int kvm_slot_set(struct kvm_vm *vm, const struct kvm_slot *slot, struct err *e);
-/* @words gets one bit a page of the slot; without manual protect this also begins the next interval. */
+/* @words gets one bit a page of the slot; without manual protect this also begins the next
+ * interval. */
 MUST_CHECK int kvm_slot_dirty_get(struct kvm_vm *vm, uint32_t id, uint64_t *words, struct err *e);
-/* Manual protect: catches later writes to pages whose bit is set in @words (bit 0 is @first, a multiple of 64). */
+/* Manual protect: catches later writes to pages whose bit is set in @words (bit 0 is @first, a
+ * multiple of 64). */
 MUST_CHECK int kvm_slot_dirty_clear(struct kvm_vm *vm, uint32_t id, uint64_t first, uint32_t pages,
 				    const uint64_t *words, struct err *e);
 typedef void kvm_dirty_fn(void *opaque, uint32_t slot, uint64_t page);
-/* Dirty ring: gives each page noted by any vCPU to @fn and catches later writes to it. One caller at a time. */
+/* Dirty ring: gives each page noted by any vCPU to @fn and catches later writes to it. One caller
+ * at a time. */
 MUST_CHECK int kvm_ring_reap(struct kvm_vm *vm, kvm_dirty_fn *fn, void *opaque, struct err *e);
 
 /* Interrupts and doorbells. Lines 0-23 are the IOAPIC's inputs (0-15 the PICs' as well). */
 void kvm_irq_line(struct kvm_vm *vm, unsigned int gsi, bool level);
-/* @route in: -1 for a new one; out: its handle. @fd -1: no eventfd (yet). Return: 0 or a negative errno. */
+/* @route in: -1 for a new one; out: its handle. @fd -1: no eventfd (yet). Return: 0 or a negative
+ * errno. */
 MUST_CHECK int kvm_msi_route(struct kvm_vm *vm, int *route, uint64_t addr, uint32_t data,
 			     uint32_t devid, int fd);
 void kvm_msi_unroute(struct kvm_vm *vm, int route, int fd);
@@ -112,16 +118,22 @@ unsigned int kvm_vcpu_id(const struct kvm_vcpu *c);
 /* Call once in the vCPU's thread before it runs: takes the kick signal. */
 MUST_CHECK int kvm_vcpu_thread_init(struct err *e);
 /*
- * Runs until an exit. 0: look at the run page; -EINTR: kicked (look at what was asked after this returned, not before);
- * else a negative errno. Own thread only.
+ * Runs until an exit. 0: look at the run page; -EINTR: kicked (look at what was asked after this
+ * returned, not before); else a negative errno. Own thread only.
  */
 MUST_CHECK int kvm_vcpu_run(struct kvm_vcpu *c);
 /* Makes the running or next kvm_vcpu_run() return -EINTR; any thread, no signal lost. */
 void kvm_vcpu_kick(struct kvm_vcpu *c, pthread_t thread);
 /*
- * Completes the I/O exit that was just served, so that the registers are consistent for capture. -EINTR: done; 0: there is
- * another exit to serve first (the rest of a wide access), then call again. Own thread only.
+ * Completes the I/O exit that was just served, so that the registers are consistent for capture.
+ * -EINTR: done; 0: there is another exit to serve first (the rest of a wide access), then call
+ * again. Own thread only.
  */
 MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
+
+/* The vCPU's registers as text for a log, several lines. */
+void kvm_vcpu_describe(struct kvm_vcpu *c, char *buf, size_t size);
+/* A non-maskable interrupt to every vCPU (watchdog, "inject-nmi"). */
+void kvm_vcpus_nmi(struct kvm_vm *vm);
 
 #endif

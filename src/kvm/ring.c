@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: each vCPU has a ring of (slot, page) entries that the kernel fills. An entry is taken by reading its
- * flag with acquire order and marked for reset with release order; one KVM_RESET_DIRTY_RINGS for all rings then
- * catches later writes again. A full ring makes the vCPU exit (KVM_EXIT_DIRTY_RING_FULL), whose thread reaps too.
+ * Theory of operation: each vCPU has a ring of (slot, page) entries that the kernel fills. An entry
+ * is taken by reading its flag with acquire order and marked for reset with release order; one
+ * KVM_RESET_DIRTY_RINGS for all rings then catches later writes again. A full ring makes the vCPU
+ * exit (KVM_EXIT_DIRTY_RING_FULL), whose thread reaps too.
  *
  * Source: Documentation/virt/kvm/api.rst, KVM_CAP_DIRTY_LOG_RING
  */

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a kick must never be lost. The kicker writes immediate_exit and then sends a signal; the thread
- * clears immediate_exit when KVM_RUN has returned and only then looks at what it was kicked for. So a kick that comes
+ * Theory of operation: a kick must never be lost. The kicker writes immediate_exit and then sends a
+ * signal; the thread clears immediate_exit when KVM_RUN has returned and only then looks at what it
+ * was kicked for. So a kick that comes
  * - before KVM_RUN is seen by the kernel as immediate_exit,
  * - inside KVM_RUN ends it by the signal,
  * - after it is found by the thread's own look, or stays in immediate_exit for the next run.
  * The signal is only sent while the thread is in KVM_RUN; its handler does nothing.
  */
+#include "base/log.h"
 #include "base/owned.h"
 #include "kvm/private.h"
 
@@ -188,8 +190,8 @@ void kvm_vcpu_kick(struct kvm_vcpu *c, pthread_t thread)
  * kvm_vcpu_complete_io() - Complete the I/O exit that was just served
  * @c:		A vCPU; own thread only
  *
- * Return: -EINTR: done, the registers are consistent; 0: another exit to serve first, then call again; else a
- * negative errno
+ * Return: -EINTR: done, the registers are consistent; 0: another exit to serve first, then call
+ * again; else a negative errno
  */
 int kvm_vcpu_complete_io(struct kvm_vcpu *c)
 {
@@ -199,4 +201,17 @@ int kvm_vcpu_complete_io(struct kvm_vcpu *c)
 	r = run_once(c);
 	__atomic_store_n(&c->run->immediate_exit, 0, __ATOMIC_SEQ_CST);
 	return r;
+}
+
+/**
+ * kvm_vcpus_nmi() - Send a non-maskable interrupt to every vCPU
+ * @vm:		A VM
+ */
+void kvm_vcpus_nmi(struct kvm_vm *vm)
+{
+	struct kvm_vcpu *c;
+
+	list_for_each (c, &vm->vcpus, link)
+		if (ioctl(c->fd, KVM_NMI) < 0)
+			log_error("vCPU %u takes no NMI: errno %d", c->id, errno);
 }

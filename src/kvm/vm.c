@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a VM is created with everything that takes long (interrupt controllers, PIT), since all of this
- * happens before a guest is paused for a hand-over. Memory comes as slots from memory/slots.c.
+ * Theory of operation: a VM is created with everything that takes long (interrupt controllers,
+ * PIT), since all of this happens before a guest is paused for a hand-over. Memory comes as slots
+ * from memory/slots.c.
  */
 #include "base/owned.h"
 #include "kvm/private.h"
@@ -181,7 +182,8 @@ int kvm_slot_set(struct kvm_vm *vm, const struct kvm_slot *slot, struct err *e)
  * @words:	Filled in: a bit a page, whole words
  * @e:		Set on failure
  *
- * With manual protect pages stay as they are until kvm_slot_dirty_clear(); else this write-protects again.
+ * With manual protect pages stay as they are until kvm_slot_dirty_clear(); else this write-protects
+ * again.
  *
  * Errors: as KVM_GET_DIRTY_LOG
  * Return: 0, or a negative errno

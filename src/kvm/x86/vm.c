@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: what a VM needs on x86 before its first vCPU: three pages of guest address space for
- * Intel's real-mode support, placed where QEMU's machines report them as reserved; the interrupt
- * controllers; the PIT. The pins are routed as on a PC: the timer's line 0 reaches the IOAPIC at pin 2.
+ * Theory of operation: what a VM needs on x86 before its first vCPU: three pages of guest address
+ * space for Intel's real-mode support, placed where QEMU's machines report them as reserved; the
+ * interrupt controllers; the PIT. The pins are routed as on a PC: the timer's line 0 reaches the
+ * IOAPIC at pin 2.
  */
 #include "kvm/private.h"
 
