@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_PRIVATE_H
+#define MACHINE_PRIVATE_H
+
+#include "machine/vm.h"
+
+/* Inside the machine room. */
+
+/* Beside enum machine_request: a vCPU can't go on. */
+#define VM_REQUEST_INTERNAL_ERROR 31
+
+enum vcpu_command { VCPU_RUN = 1, VCPU_WORK, VCPU_QUIT };
+
+/* threads.c */
+MUST_CHECK int vcpu_thread_start(struct vm_vcpu *v, struct err *e);
+void vcpus_command(struct vm *vm, /* Beside enum machine_request: a vCPU can't go on. */
+#define VM_REQUEST_INTERNAL_ERROR 31
+
+		   enum vcpu_command kind);
+void vcpus_wait(struct vm *vm);
+struct vm_vcpu *vcpu_current(void);
+
+/* exit.c: serves the exit on the run page. false: the vCPU can't go on. Own thread. */
+bool vcpu_exit_serve(struct vm_vcpu *v);
+void vcpu_fault(struct vm_vcpu *v, const char *fmt, ...) PRINTF(2, 3);
+
+/* vm.c */
+void vm_tell(struct vm *vm, enum vm_event event, int arg);
+
+#endif

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the main thread gives one command at a time to all vCPU threads: it writes
+ * the command, counts
+ * @busy up to the number of vCPUs, increments @command and wakes them (one futex call for all).
+ * Each takes it, does it, and counts @busy down; the last one wakes the main thread. VCPU_RUN ends
+ * by @stop and a kick.
+ *
+ * A thread that leaves the run loop completes the I/O exit it was in, so that its registers can be
+ * captured.
+ */
+#include "base/log.h"
+#include "machine/private.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static _Thread_local struct vm_vcpu *current;
+
+static void futex_wait(uint32_t *word, uint32_t while_it_is)
+{
+	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_it_is, NULL, NULL, 0);
+}
+
+static void futex_wake(uint32_t *word)
+{
+	syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+/**
+ * vcpu_current() - The vCPU of the calling thread
+ *
+ * Return: it, or NULL on other threads
+ */
+struct vm_vcpu *vcpu_current(void)
+{
+	return current;
+}
+
+static bool must_leave(const struct vm_vcpu *v)
+{
+	return v->hold || __atomic_load_n(&v->vm->stop, __ATOMIC_SEQ_CST);
+}
+
+/* Serves the rest of a wide access too, until the registers are complete. */
+static void complete_io(struct vm_vcpu *v)
+{
+	int r;
+
+	while ((r = kvm_vcpu_complete_io(v->kvm)) == 0)
+		if (!vcpu_exit_serve(v))
+			return;
+	if (r != -EINTR)
+		vcpu_fault(v, "KVM_RUN to complete I/O: %s", strerror(-r));
+}
+
+static void run_loop(struct vm_vcpu *v)
+{
+	bool served = false;
+
+	v->hold = false;
+	while (!must_leave(v)) {
+		int r = kvm_vcpu_run(v->kvm);
+
+		served = r == 0;
+		if (r < 0 && r != -EINTR)
+			vcpu_fault(v, "KVM_RUN: %s", strerror(-r));
+		else if (r == 0 && !vcpu_exit_serve(v))
+			v->hold = true;
+		v->exits++;
+	}
+	if (served)
+		complete_io(v);
+}
+
+static int command_take(struct vm_vcpu *v)
+{
+	struct vm *vm = v->vm;
+	uint32_t now;
+
+	while ((now = __atomic_load_n(&vm->command, __ATOMIC_ACQUIRE)) == v->seen)
+		futex_wait(&vm->command, v->seen);
+	v->seen = now;
+	return vm->command_kind;
+}
+
+static void command_done(struct vm *vm)
+{
+	if (__atomic_sub_fetch(&vm->busy, 1, __ATOMIC_ACQ_REL) == 0)
+		futex_wake(&vm->busy);
+}
+
+static void *vcpu_main(void *arg)
+{
+	struct vm_vcpu *v = arg;
+	struct vm *vm = v->vm;
+	struct err e;
+	int kind;
+
+	current = v;
+	__atomic_store_n(&v->tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	if (kvm_vcpu_thread_init(&e) < 0)
+		log_error("vCPU %u: %s", v->index, e.msg);
+	do {
+		kind = command_take(v);
+		if (kind == VCPU_RUN)
+			run_loop(v);
+		else if (kind == VCPU_WORK)
+			vm->work(v, vm->work_opaque);
+		command_done(vm);
+	} while (kind != VCPU_QUIT);
+	return NULL;
+}
+
+/**
+ * vcpu_thread_start() - Start the thread of a vCPU; it parks at once
+ * @v:		The vCPU, with everything but @thread set
+ * @e:		Set on failure
+ *
+ * Signals are blocked in it but the kick.
+ *
+ * Errors: as pthread_create(3)
+ * Return: 0, or a negative errno
+ */
+int vcpu_thread_start(struct vm_vcpu *v, struct err *e)
+{
+	sigset_t all, before;
+	char name[16];
+	int r;
+
+	sigfillset(&all);
+	v->seen = v->vm->command;
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	r = pthread_create(&v->thread, NULL, vcpu_main, v);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	if (r)
+		return err_ret(e, -r, "start the thread of vCPU %u", v->index);
+	snprintf(name, sizeof(name), "vcpu %u", v->index);
+	pthread_setname_np(v->thread, name);
+	return 0;
+}
+
+/**
+ * vcpus_command() - Give all vCPU threads a command
+ * @vm:		The machine; the last command is done
+ * @kind:	The command
+ */
+void vcpus_command(struct vm *vm, enum vcpu_command kind)
+{
+	vm->command_kind = kind;
+	__atomic_store_n(&vm->busy, vm->vcpus_len, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&vm->command, 1, __ATOMIC_RELEASE);
+	futex_wake(&vm->command);
+}
+
+/**
+ * vcpus_wait() - Wait until all vCPU threads are parked again
+ * @vm:		The machine
+ */
+void vcpus_wait(struct vm *vm)
+{
+	uint32_t left;
+
+	while ((left = __atomic_load_n(&vm->busy, __ATOMIC_ACQUIRE)) != 0)
+		futex_wait(&vm->busy, left);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: see vm.h. Order matters here. Stopping: vCPUs out of guest mode, then the
+ * clock, then the devices in the order they were made; so a device that is stopped sees no vCPU and
+ * no timer any more. Running: the other way round.
+ */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "machine/private.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/**
+ * vm_init() - Make a machine without vCPUs, in run state prelaunch
+ * @vm:		Filled in; release with vm_destroy()
+ * @config:	Copied
+ * @e:		Set on failure
+ *
+ * Return: 0
+ */
+int vm_init(struct vm *vm, const struct vm_config *config, struct err *e)
+{
+	*vm = (struct vm){.c = *config, .state = RUN_PRELAUNCH};
+	list_init(&vm->listeners);
+	return 0;
+}
+
+/**
+ * vm_destroy() - End the vCPU threads and release the vCPUs
+ * @vm:		Initialised
+ */
+void vm_destroy(struct vm *vm)
+{
+	if (vm_running(vm))
+		vm_stop(vm, RUN_SHUTDOWN);
+	vcpus_command(vm, VCPU_QUIT);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
+		pthread_join(vm->vcpus[i]->thread, NULL);
+		kvm_vcpu_destroy(vm->vcpus[i]->kvm);
+		free(vm->vcpus[i]);
+	}
+	free(vm->vcpus);
+	vm->vcpus = NULL;
+	vm->vcpus_len = 0;
+}
+
+static int vcpu_append(struct vm *vm, struct vm_vcpu *v, struct err *e)
+{
+	struct vm_vcpu **more = realloc(vm->vcpus, (vm->vcpus_len + 1) * sizeof(*more));
+
+	if (!more)
+		return err_set(e, ENOMEM, "out of memory");
+	vm->vcpus = more;
+	v->index = vm->vcpus_len;
+	if (vcpu_thread_start(v, e) < 0)
+		return -e->code;
+	vm->vcpus[vm->vcpus_len++] = v;
+	return 0;
+}
+
+/**
+ * vm_vcpu_add() - Add a vCPU with its thread, parked
+ * @vm:		The machine, stopped
+ * @kvm_id:	APIC id on x86
+ * @ret:	Set on success; the machine's. May be NULL
+ * @e:		Set on failure
+ *
+ * Errors: ENOMEM; as kvm_vcpu_create() and pthread_create(3)
+ * Return: 0, or a negative errno
+ */
+int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **ret, struct err *e)
+{
+	struct vm_vcpu *v = mem_zalloc(sizeof(*v));
+	int r;
+
+	if (!v)
+		return err_set(e, ENOMEM, "out of memory");
+	v->vm = vm;
+	r = kvm_vcpu_create(&v->kvm, vm->c.kvm, kvm_id, e);
+	if (r == 0)
+		r = vcpu_append(vm, v, e);
+	if (r < 0) {
+		kvm_vcpu_destroy(v->kvm);
+		free(v);
+		return r;
+	}
+	if (ret)
+		*ret = v;
+	return 0;
+}
+
+/**
+ * vm_tell() - Tell the listeners
+ * @vm:		The machine
+ * @event:	What happened
+ * @arg:	See enum vm_event
+ */
+void vm_tell(struct vm *vm, enum vm_event event, int arg)
+{
+	struct vm_listener *l, *next;
+
+	list_for_each_safe (l, next, &vm->listeners, link)
+		l->event(l, event, arg);
+}
+
+/**
+ * vm_listen() - Be told of what happens to the machine
+ * @vm:		The machine
+ * @l:		With @event set; leave by list_del()
+ */
+void vm_listen(struct vm *vm, struct vm_listener *l)
+{
+	list_add_tail(&vm->listeners, &l->link);
+}
+
+/**
+ * vm_running() - Does the guest run?
+ * @vm:		The machine
+ *
+ * Return: true between vm_start() and vm_stop()
+ */
+bool vm_running(const struct vm *vm)
+{
+	return vm->state == RUN_RUNNING;
+}
+
+static void devices_run(struct vm *vm)
+{
+	struct device *dev;
+
+	list_for_each (dev, vm->c.devices, link)
+		if (dev->class->run)
+			dev->class->run(dev);
+}
+
+static void devices_stop(struct vm *vm)
+{
+	struct device *dev;
+
+	list_for_each (dev, vm->c.devices, link)
+		if (dev->class->stop)
+			dev->class->stop(dev);
+}
+
+/**
+ * vm_start() - Let the guest run
+ * @vm:		The machine; running already: nothing happens
+ */
+void vm_start(struct vm *vm)
+{
+	if (vm_running(vm))
+		return;
+	TRACE(vm_start, "from %s", run_state_name(vm->state));
+	vm->state = RUN_RUNNING;
+	devices_run(vm);
+	guest_clock_run(vm->c.clock);
+	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
+	vcpus_command(vm, VCPU_RUN);
+	vm_tell(vm, VM_RESUMED, 0);
+}
+
+static void vcpus_stop(struct vm *vm)
+{
+	int64_t begin = time_ns();
+
+	__atomic_store_n(&vm->stop, true, __ATOMIC_SEQ_CST);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		kvm_vcpu_kick(vm->vcpus[i]->kvm, vm->vcpus[i]->thread);
+	vcpus_wait(vm);
+	vm->stop_ns = time_ns() - begin;
+}
+
+/**
+ * vm_stop() - Stop the guest: a barrier, see the head of vm.h
+ * @vm:		The machine; stopped already: only the run state changes
+ * @why:	Run state afterwards, not RUN_RUNNING
+ */
+void vm_stop(struct vm *vm, enum run_state why)
+{
+	assert(why != RUN_RUNNING);
+	if (!vm_running(vm)) {
+		vm->state = why;
+		return;
+	}
+	vcpus_stop(vm);
+	guest_clock_stop(vm->c.clock);
+	devices_stop(vm);
+	vm->state = why;
+	TRACE(vm_stop, "%s, vCPUs out after %lld us", run_state_name(why),
+	      (long long)(vm->stop_ns / NS_PER_US));
+	vm_tell(vm, VM_STOPPED, (int)why);
+}
+
+/**
+ * vm_set_state() - Change the run state of a stopped machine
+ * @vm:		The machine
+ * @s:		Not RUN_RUNNING
+ */
+void vm_set_state(struct vm *vm, enum run_state s)
+{
+	assert(!vm_running(vm) && s != RUN_RUNNING);
+	vm->state = s;
+}
+
+/**
+ * vm_each_vcpu() - Do a piece of work on every vCPU's own thread at once
+ * @vm:		The machine, stopped
+ * @fn:		The work
+ * @opaque:	For @fn
+ */
+void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque)
+{
+	assert(!vm_running(vm));
+	vm->work = fn;
+	vm->work_opaque = opaque;
+	vcpus_command(vm, VCPU_WORK);
+	vcpus_wait(vm);
+}
+
+static void devices_reset(struct vm *vm)
+{
+	struct device *dev;
+
+	list_for_each (dev, vm->c.devices, link)
+		device_reset(dev);
+}
+
+/* States that only a reset ends. */
+static bool needs_reset(enum run_state s)
+{
+	return s == RUN_INTERNAL_ERROR || s == RUN_SHUTDOWN || s == RUN_GUEST_PANICKED;
+}
+
+/**
+ * vm_reset() - Bring vCPUs and devices to power-on values; a running guest starts anew
+ * @vm:		The machine
+ * @by_guest:	Who wanted it, for the event
+ */
+void vm_reset(struct vm *vm, bool by_guest)
+{
+	bool was_running = vm_running(vm);
+
+	if (was_running) {
+		vcpus_stop(vm);
+		guest_clock_stop(vm->c.clock);
+		devices_stop(vm);
+		vm->state = RUN_PAUSED;
+	}
+	devices_reset(vm);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		if (vm->c.reset_vcpu)
+			vm->c.reset_vcpu(vm->vcpus[i], vm->c.opaque);
+	vm_tell(vm, VM_RESET, by_guest);
+	if (was_running)
+		vm_start(vm);
+	else if (needs_reset(vm->state))
+		vm->state = RUN_PAUSED;
+}
+
+/**
+ * vm_powerdown() - Press the power button
+ * @vm:		The machine
+ */
+void vm_powerdown(struct vm *vm)
+{
+	vm_tell(vm, VM_POWERDOWN, 0);
+}

@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_VM_H
+#define MACHINE_VM_H
+
+#include "base/err.h"
+#include "base/list.h"
+#include "device/device.h"
+#include "kvm/kvm.h"
+#include "memory/memory.h"
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * Theory of operation: struct vm is a machine that can run and stop. Each vCPU has a thread, which
+ * is parked until the main thread gives a command to all of them: run until stopped, do a piece of
+ * work (capture state), quit. vm_stop() is a barrier: when it returns, every vCPU is out of KVM and
+ * out of every I/O handler with its registers complete, the guest clock stands still and no device
+ * has a request in flight. Everything but vm_request() is for the main thread.
+ *
+ * The thread that leaves guest mode last wakes the main thread; nobody polls. This time is part of
+ * the pause of a live upgrade.
+ */
+
+/**
+ * enum run_state - Why the guest runs or doesn't; QEMU's names
+ */
+enum run_state {
+	RUN_PRELAUNCH = 1, /* never ran (-S, or still being made) */
+	RUN_RUNNING,
+	RUN_PAUSED, /* by the operator */
+	RUN_SHUTDOWN,
+	RUN_SUSPENDED, /* ACPI S3 */
+	RUN_INMIGRATE, /* waits for its state */
+	RUN_POSTMIGRATE,
+	RUN_FINISH_MIGRATE,
+	RUN_SAVE_VM,
+	RUN_RESTORE_VM,
+	RUN_GUEST_PANICKED,
+	RUN_WATCHDOG,
+	RUN_IO_ERROR,
+	RUN_INTERNAL_ERROR,
+	RUN_DEBUG,
+	RUN_STATES
+};
+
+const char *run_state_name(enum run_state s);
+bool run_state_parse(const char *name, enum run_state *ret);
+
+enum reboot_action { REBOOT_RESET, REBOOT_SHUTDOWN };
+enum shutdown_action { SHUTDOWN_POWEROFF, SHUTDOWN_PAUSE };
+enum panic_action { PANIC_SHUTDOWN, PANIC_PAUSE, PANIC_EXIT_FAILURE, PANIC_NONE };
+enum watchdog_action {
+	WATCHDOG_RESET,
+	WATCHDOG_SHUTDOWN,
+	WATCHDOG_POWEROFF,
+	WATCHDOG_PAUSE,
+	WATCHDOG_DEBUG,
+	WATCHDOG_NONE,
+	WATCHDOG_INJECT_NMI
+};
+
+/**
+ * struct vm_policy - What the machine does when the guest asks for something (-no-reboot,
+ * -no-shutdown, -action)
+ */
+struct vm_policy {
+	enum reboot_action reboot;
+	enum shutdown_action shutdown;
+	enum panic_action panic;
+	enum watchdog_action watchdog;
+};
+
+enum vm_event {
+	VM_STOPPED = 1, /* arg: run state */
+	VM_RESUMED,
+	VM_RESET,     /* arg: 1 if by the guest */
+	VM_SHUTDOWN,  /* arg: 1 if by the guest */
+	VM_POWERDOWN, /* the power button was pressed */
+	VM_SUSPENDED,
+	VM_WAKEUP,
+	VM_PANICKED,    /* arg: the byte written to pvpanic */
+	VM_CRASHLOADED, /* likewise */
+	VM_WATCHDOG,    /* arg: enum watchdog_action */
+	VM_EXIT,        /* the process should end; arg: exit code */
+};
+
+/**
+ * struct vm_listener - Told of what happens to the machine, on the main thread
+ */
+struct vm_listener {
+	struct list link;
+	void (*event)(struct vm_listener *l, enum vm_event event, int arg);
+};
+
+struct vm;
+struct vm_vcpu;
+typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
+
+/**
+ * struct vm_vcpu - A vCPU and its thread
+ * @vm:		Its machine
+ * @kvm:	The vCPU in KVM
+ * @index:	0, 1, ...; of QEMU's section instances
+ * @thread:	Named "vcpu N"
+ * @tid:	Of the thread, for query-cpus-fast and pinning
+ * @seen:	Last command this thread has taken
+ * @hold:	Leave the run loop: the vCPU asked for a reset, or can't go on
+ * @exits:	How often it left guest mode for us; own thread writes
+ */
+struct vm_vcpu {
+	struct vm *vm;
+	struct kvm_vcpu *kvm;
+	unsigned int index;
+	pthread_t thread;
+	pid_t tid;
+	uint32_t seen;
+	bool hold;
+	uint64_t exits;
+};
+
+/**
+ * struct vm_config - What a machine is made of; all borrowed but the vCPUs
+ * @reset_vcpu:	Puts a vCPU into its state after reset; all vCPUs parked
+ * @dirty_full:	A dirty ring is full; any vCPU thread. May be NULL
+ */
+struct vm_config {
+	struct kvm_vm *kvm;
+	struct memory *memory;
+	struct io_space *io;
+	struct guest_clock *clock;
+	struct loop *loop;
+	struct list *devices; /* struct device, in realize order */
+	struct vm_policy policy;
+	void (*reset_vcpu)(struct vm_vcpu *v, void *opaque);
+	void (*dirty_full)(void *opaque);
+	void *opaque;
+};
+
+/**
+ * struct vm - The machine. Main thread, but for what is marked atomic
+ * @c:		What it is made of
+ * @vcpus:	By index
+ * @state:	Run state
+ * @command:	Counts commands; vCPU threads wait for it to change (futex, atomic)
+ * @command_kind, @work, @work_opaque: The command, written before @command
+ * @busy:	vCPU threads that haven't finished the command (futex, atomic)
+ * @stop:	vCPU threads in the run loop leave it (atomic)
+ * @requests:	Bits of enum machine_request waiting for the main thread (atomic)
+ * @request_arg: Their arguments (atomic)
+ * @listeners:	struct vm_listener
+ * @stop_ns:	How long the last vm_stop() took until the last vCPU was out
+ * @fault:	What made a vCPU give up, for the log and the monitor
+ */
+struct vm {
+	struct vm_config c;
+	struct vm_vcpu **vcpus;
+	unsigned int vcpus_len;
+	enum run_state state;
+	uint32_t command;
+	int command_kind;
+	vm_vcpu_fn *work;
+	void *work_opaque;
+	uint32_t busy;
+	bool stop;
+	uint32_t requests;
+	int request_arg[32];
+	struct list listeners;
+	int64_t stop_ns;
+	struct err fault;
+};
+
+MUST_CHECK int vm_init(struct vm *vm, const struct vm_config *config, struct err *e);
+void vm_destroy(struct vm *vm);
+/* Adds a parked vCPU; it may be before the first start or later (hot-add) while the machine is
+ * stopped. */
+MUST_CHECK int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **ret, struct err *e);
+
+void vm_start(struct vm *vm);
+void vm_stop(struct vm *vm, enum run_state why);
+bool vm_running(const struct vm *vm);
+void vm_set_state(struct vm *vm,
+		  enum run_state s); /* without starting or stopping: inmigrate, postmigrate */
+void vm_reset(struct vm *vm, bool by_guest);
+/* Runs @fn for every vCPU on the vCPU's own thread, all at once, and waits. Stopped only. */
+void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque);
+
+/* From devices (struct device_env.request with the vm as opaque) and exits: any thread. */
+void vm_request(void *vm, int what, int arg);
+void vm_powerdown(struct vm *vm); /* the ACPI power button; the chipset listens */
+void vm_shutdown(struct vm *vm, bool by_guest);
+void vm_listen(struct vm *vm, struct vm_listener *l);
+
+#endif

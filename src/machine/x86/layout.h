@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_X86_LAYOUT_H
+#define MACHINE_X86_LAYOUT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Where RAM is on q35, and what the guest is told about it. */
+
+#define X86_4GIB           0x100000000ULL
+#define X86_ECAM_GPA       0xb0000000ULL
+#define X86_ECAM_SIZE      0x10000000ULL
+#define X86_KVM_PAGES_GPA  0xfeffc000ULL
+#define X86_KVM_PAGES_SIZE 0x4000ULL
+
+/**
+ * struct x86_layout - RAM below and above 4 GiB, bytes
+ */
+struct x86_layout {
+	uint64_t below_4g, above_4g;
+};
+
+enum e820_type { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3, E820_NVS = 4 };
+
+/**
+ * struct e820_entry - A range as firmware and boot protocols report it
+ */
+struct e820_entry {
+	uint64_t addr, size;
+	uint32_t type;
+};
+
+struct x86_layout x86_layout_q35(uint64_t ram_size);
+size_t x86_e820(const struct x86_layout *l, struct e820_entry *ret, size_t room);
+
+#endif
