@@ -115,6 +115,7 @@ void kvm_vcpu_destroy(struct kvm_vcpu *c);
 struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *c);
 int kvm_vcpu_fd(const struct kvm_vcpu *c);
 unsigned int kvm_vcpu_id(const struct kvm_vcpu *c);
+const struct kvm_host *kvm_vcpu_host(const struct kvm_vcpu *c);
 /* Call once in the vCPU's thread before it runs: takes the kick signal. */
 MUST_CHECK int kvm_vcpu_thread_init(struct err *e);
 /*

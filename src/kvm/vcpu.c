@@ -120,6 +120,17 @@ unsigned int kvm_vcpu_id(const struct kvm_vcpu *c)
 	return c->id;
 }
 
+/**
+ * kvm_vcpu_host() - The host a vCPU is on
+ * @c:		A vCPU
+ *
+ * Return: as given to kvm_vm_create()
+ */
+const struct kvm_host *kvm_vcpu_host(const struct kvm_vcpu *c)
+{
+	return c->vm->host;
+}
+
 static void kicked(int sig)
 {
 }

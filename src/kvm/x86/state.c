@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a state is a row of parts, each with a getter and a setter; two tables give
+ * the orders.
+ *
+ * Capture: MP state first, since KVM takes a pending INIT or start-up IPI while it is read, which
+ * changes the rest. Apply: special registers first (EFER and the APIC base decide what the others
+ * may be), then the local APIC, so that the TSC deadline among the MSRs meets the timer in its
+ * mode; nested state after the special registers it builds on; the TSC's frequency before the TSC;
+ * events and debug registers after everything that may raise or clear one; MP state near the end,
+ * so that nothing counts as a wake-up.
+ */
+#include "kvm/x86/state.h"
+#include "kvm/x86/state_private.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+static int call(struct kvm_vcpu *c, unsigned long request, void *arg, const char *name,
+		struct err *e)
+{
+	if (ioctl(kvm_vcpu_fd(c), request, arg) < 0)
+		return err_sys(e, "%s of vCPU %u", name, kvm_vcpu_id(c));
+	return 0;
+}
+
+#define CALL(c, request, arg, e) call(c, request, arg, #request, e)
+
+static int xsave_capture(struct kvm_vcpu *c, const struct kvm_host *h, struct x86_vcpu_state *s,
+			 struct err *e)
+{
+	s->xsave_size = (uint32_t)h->xsave_size;
+	if (h->xsave_size > sizeof(s->xsave))
+		return err_set(e, ENOTSUP,
+			       "vCPU %u has %zu bytes of extended state, more than is known",
+			       kvm_vcpu_id(c), h->xsave_size);
+	if (h->caps.xsave2)
+		return CALL(c, KVM_GET_XSAVE2, s->xsave, e);
+	return CALL(c, KVM_GET_XSAVE, s->xsave, e);
+}
+
+static int nested_capture(struct kvm_vcpu *c, const struct kvm_host *h, struct x86_vcpu_state *s,
+			  struct err *e)
+{
+	struct kvm_nested_state *n = (void *)s->nested;
+
+	s->nested_size = 0;
+	if (!h->caps.nested_state)
+		return 0;
+	*n = (struct kvm_nested_state){.size = sizeof(s->nested)};
+	if (ioctl(kvm_vcpu_fd(c), KVM_GET_NESTED_STATE, n) < 0)
+		return errno == EINVAL
+			       ? 0
+			       : err_sys(e, "KVM_GET_NESTED_STATE of vCPU %u", kvm_vcpu_id(c));
+	s->nested_size = n->size;
+	return 0;
+}
+
+static void tsc_khz_capture(struct kvm_vcpu *c, struct x86_vcpu_state *s)
+{
+	int khz = ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
+
+	s->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
+}
+
+/**
+ * x86_vcpu_capture() - Read the whole state of a vCPU
+ * @c:		The vCPU, out of guest mode, its last I/O complete
+ * @msrs:	Which MSRs
+ * @s:		Filled in
+ * @e:		Set on failure
+ *
+ * Errors: as the ioctls
+ * Return: 0, or a negative errno
+ */
+int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs, struct x86_vcpu_state *s,
+		     struct err *e)
+{
+	const struct kvm_host *h = kvm_vcpu_host(c);
+	int r = CALL(c, KVM_GET_MP_STATE, &s->mp_state, e);
+
+	r = r ? r : CALL(c, KVM_GET_VCPU_EVENTS, &s->events, e);
+	r = r ? r : CALL(c, KVM_GET_REGS, &s->regs, e);
+	r = r ? r : CALL(c, KVM_GET_SREGS, &s->sregs, e);
+	r = r ? r : xsave_capture(c, h, s, e);
+	r = r ? r : CALL(c, KVM_GET_XCRS, &s->xcrs, e);
+	r = r ? r : CALL(c, KVM_GET_DEBUGREGS, &s->debugregs, e);
+	r = r ? r : CALL(c, KVM_GET_LAPIC, &s->lapic, e);
+	r = r ? r : x86_msrs_capture(c, msrs, s, e);
+	r = r ? r : nested_capture(c, h, s, e);
+	if (r == 0)
+		tsc_khz_capture(c, s);
+	return r;
+}
+
+/* 250 ppm, as KVM itself tolerates: then the difference is below what anybody can tell. */
+static bool khz_close(uint32_t a, uint32_t b)
+{
+	uint64_t diff = a > b ? a - b : b - a;
+
+	return diff * 1000000 <= (uint64_t)b * 250;
+}
+
+static int tsc_khz_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+{
+	int now = ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
+
+	if (!s->tsc_khz || (now > 0 && (uint32_t)now == s->tsc_khz))
+		return 0;
+	if (ioctl(kvm_vcpu_fd(c), KVM_SET_TSC_KHZ, (unsigned long)s->tsc_khz) == 0)
+		return 0;
+	if (now > 0 && khz_close((uint32_t)now, s->tsc_khz))
+		return 0;
+	return err_set(e, ENOTSUP,
+		       "vCPU %u: the guest's TSC runs at %" PRIu32
+		       " kHz, this host's at %d kHz and can't be scaled",
+		       kvm_vcpu_id(c), s->tsc_khz, now);
+}
+
+static int xsave_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+{
+	/* The kernel reads as much as this host's state has: the rest of the buffer is zeros. */
+	return CALL(c, KVM_SET_XSAVE, (void *)(uintptr_t)s->xsave, e);
+}
+
+static int nested_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+{
+	if (!s->nested_size)
+		return 0;
+	return CALL(c, KVM_SET_NESTED_STATE, (void *)(uintptr_t)s->nested, e);
+}
+
+static int events_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+{
+	struct kvm_vcpu_events v = s->events;
+	const struct kvm_caps *caps = &kvm_vcpu_host(c)->caps;
+
+	v.flags |= KVM_VCPUEVENT_VALID_NMI_PENDING;
+	if (s->mp_state.mp_state == KVM_MP_STATE_SIPI_RECEIVED)
+		v.flags |= KVM_VCPUEVENT_VALID_SIPI_VECTOR;
+	else
+		v.flags &= ~KVM_VCPUEVENT_VALID_SIPI_VECTOR;
+	if (!caps->exception_payload)
+		v.flags &= ~KVM_VCPUEVENT_VALID_PAYLOAD;
+	if (!caps->triple_fault_event)
+		v.flags &= ~KVM_VCPUEVENT_VALID_TRIPLE_FAULT;
+	return CALL(c, KVM_SET_VCPU_EVENTS, &v, e);
+}
+
+/* What can be interrupted comes back by KVM_SET_VCPU_EVENTS. */
+static int sregs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+{
+	struct kvm_sregs v = s->sregs;
+
+	memset(v.interrupt_bitmap, 0, sizeof(v.interrupt_bitmap));
+	return CALL(c, KVM_SET_SREGS, &v, e);
+}
+
+/**
+ * x86_vcpu_apply() - Give a vCPU its whole state
+ * @c:		The vCPU, out of guest mode, with its CPUID set
+ * @s:		The state
+ * @e:		Set on failure
+ *
+ * Errors: ENOTSUP the TSC's frequency; EINVAL a value the host refuses; as the ioctls
+ * Return: 0, or a negative errno, and the vCPU must not run
+ */
+int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+{
+	struct x86_vcpu_state *v =
+		(void *)(uintptr_t)s; /* ioctl(2) takes no const; none of these writes */
+	int r = sregs_apply(c, s, e);
+
+	r = r ? r : CALL(c, KVM_SET_LAPIC, &v->lapic, e);
+	r = r ? r : nested_apply(c, s, e);
+	r = r ? r : tsc_khz_apply(c, s, e);
+	r = r ? r : CALL(c, KVM_SET_REGS, &v->regs, e);
+	r = r ? r : xsave_apply(c, s, e);
+	r = r ? r : CALL(c, KVM_SET_XCRS, &v->xcrs, e);
+	r = r ? r : x86_msrs_apply(c, s, e);
+	r = r ? r : events_apply(c, s, e);
+	r = r ? r : CALL(c, KVM_SET_MP_STATE, &v->mp_state, e);
+	r = r ? r : CALL(c, KVM_SET_DEBUGREGS, &v->debugregs, e);
+	return r;
+}
+
+/**
+ * x86_vcpu_setup() - Prepare a new vCPU
+ * @c:		The vCPU
+ * @e:		Set on failure
+ *
+ * Gives it ten machine check banks, as QEMU's have.
+ *
+ * Errors: as KVM_X86_SETUP_MCE
+ * Return: 0, or a negative errno
+ */
+int x86_vcpu_setup(struct kvm_vcpu *c, struct err *e)
+{
+	uint64_t cap = 0,
+		 wanted = (1ULL << 8 | 1ULL << 24) | X86_MCE_BANKS; /* MCG_CTL_P, MCG_SER_P */
+
+	if (ioctl(kvm_vcpu_host(c)->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &cap) < 0)
+		return err_sys(e, "KVM_X86_GET_MCE_CAP_SUPPORTED");
+	wanted &= cap | 0xff;
+	return CALL(c, KVM_X86_SETUP_MCE, &wanted, e);
+}
