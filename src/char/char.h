@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 /*
@@ -76,6 +77,8 @@ void char_remove_all(void);
 void char_for_each(void (*fn)(const struct char_backend *c, void *opaque), void *opaque);
 bool char_attached(const struct char_backend *c);
 const char *char_kind(const struct char_backend *c);
+/* Lists the kinds, or the options of one. */
+void char_help(FILE *out, const char *kind);
 /* What C-a x on a mux does. */
 void char_on_quit(void (*fn)(void *opaque), void *opaque);
 

@@ -3,6 +3,8 @@
  * docs. */
 #include "char/backend.h"
 
+#include <string.h>
+
 const struct char_kind *const char_kinds[] = {
 	&char_null, &char_stdio, &char_pty, &char_socket, &char_file, &char_ringbuf, NULL,
 };
@@ -15,3 +17,20 @@ const struct option char_common_options[] = {
 	{"logappend", OPTION_BOOL, "keep what is in the log file (default off)"},
 	OPTIONS_END,
 };
+
+/**
+ * char_help() - Print what there is
+ * @out:	Where to
+ * @kind:	Print the options of this kind; NULL: list the kinds
+ */
+void char_help(FILE *out, const char *kind)
+{
+	for (const struct char_kind *const *k = char_kinds; *k; k++) {
+		if (!kind)
+			fprintf(out, "  %-10s %s\n", (*k)->name, (*k)->help);
+		else if (!strcmp(kind, (*k)->name))
+			option_help(out, (*k)->options);
+	}
+	if (kind)
+		option_help(out, char_common_options);
+}
