@@ -1,0 +1,151 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: what this program can be: machines, CPU models, kinds of devices and their
+ * properties. This is what libvirt asks of "-machine none" before it ever starts a guest; the
+ * answers must not depend on a machine being there. qom-list-properties of a kind that isn't known
+ * answers an empty list: libvirt crashes on class DeviceNotFound there.
+ */
+#include "control/command.h"
+#include "device/device.h"
+#include "device/props.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const struct option types_args[] = {
+	{"implements", OPTION_STRING, "only kinds of this one"},
+	{"abstract", OPTION_BOOL, "abstract kinds too (there are none)"},
+	OPTIONS_END,
+};
+
+static const struct option typename_args[] = {
+	{"typename", OPTION_STRING, "the kind", .required = true},
+	OPTIONS_END,
+};
+
+/* Kinds that are neither devices nor objects. */
+static const struct {
+	const char *name, *parent;
+} other_types[] = {
+	{"host-x86_64-cpu", "max-x86_64-cpu"},
+	{"max-x86_64-cpu", "x86_64-cpu"},
+	{"pc-q35-7.2-machine", "generic-pc-machine"},
+	{"kvm-accel", "accel"},
+};
+
+static void put_type(json_t *to, const char *wanted, const char *name, const char *parent)
+{
+	if (wanted && strcmp(wanted, parent) && strcmp(wanted, name))
+		return;
+	json_array_append_new(to, json_pack("{s:s, s:s}", "name", name, "parent", parent));
+}
+
+static int qom_list_types(struct control *c, struct control_request *rq, const json_t *args,
+			  json_t **ret, struct err *e)
+{
+	const char *wanted = option_str(args, "implements", NULL);
+
+	*ret = json_array();
+	for (const struct device_class *const *d = device_classes(); *d; d++)
+		put_type(*ret, wanted, (*d)->name, "device");
+	for (const struct object_kind *k = object_kinds; k->name; k++)
+		put_type(*ret, wanted, k->name, "object");
+	for (size_t i = 0; i < ARRAY_SIZE(other_types); i++)
+		put_type(*ret, wanted, other_types[i].name, other_types[i].parent);
+	return 0;
+}
+
+static void put_property(json_t *to, const char *name, const char *type, const char *help)
+{
+	json_t *one = json_pack("{s:s, s:s}", "name", name, "type", type);
+
+	if (help)
+		json_object_set_new(one, "description", json_string(help));
+	json_array_append_new(to, one);
+}
+
+static void put_properties(json_t *to, const struct device_class *class)
+{
+	for (const struct prop *p = class->props; p && p->kind != PROP_END; p++)
+		put_property(to, p->name, prop_kind_name(p), p->help);
+}
+
+static int device_list_properties(struct control *c, struct control_request *rq, const json_t *args,
+				  json_t **ret, struct err *e)
+{
+	const char *name = option_str(args, "typename", "");
+	const struct device_class *class = device_class_find(name);
+
+	if (!class)
+		return err_set(e, ENXIO, "Device '%s' not found", name);
+	*ret = json_array();
+	put_properties(*ret, class);
+	return 0;
+}
+
+static void put_object_properties(json_t *to, const char *name)
+{
+	for (const struct object_kind *k = object_kinds; k->name; k++)
+		for (const struct option *o = strcmp(k->name, name) ? NULL : k->table;
+		     o && o->kind != OPTION_END; o++)
+			put_property(to, o->name, option_kind_name(o), o->help);
+}
+
+static int qom_list_properties(struct control *c, struct control_request *rq, const json_t *args,
+			       json_t **ret, struct err *e)
+{
+	const char *name = option_str(args, "typename", "");
+	const struct device_class *class = device_class_find(name);
+
+	*ret = json_array();
+	if (class)
+		put_properties(*ret, class);
+	put_object_properties(*ret, name);
+	if (!strcmp(name, "max-x86_64-cpu") || !strcmp(name, "host-x86_64-cpu"))
+		put_property(*ret, "migratable", "bool", "leave out what can't be migrated");
+	return 0;
+}
+
+static int query_machines(struct control *c, struct control_request *rq, const json_t *args,
+			  json_t **ret, struct err *e)
+{
+	if (c->ops && c->ops->query_machines)
+		return c->ops->query_machines(c->ops->opaque, rq, args, ret, e);
+	*ret = json_pack(
+		"[{s:s, s:b, s:s, s:i, s:b, s:s, s:s, s:b, s:b, s:b}, {s:s, s:i, s:b, s:b, s:b}]",
+		"name", "pc-q35-7.2", "is-default", 1, "alias", "q35", "cpu-max", 255,
+		"hotpluggable-cpus", 0, "default-cpu-type", "max-x86_64-cpu", "default-ram-id",
+		"pc.ram", "numa-mem-supported", 0, "deprecated", 0, "acpi", 1, "name", "none",
+		"cpu-max", 1, "hotpluggable-cpus", 0, "numa-mem-supported", 0, "deprecated", 0);
+	return 0;
+}
+
+static int query_cpu_definitions(struct control *c, struct control_request *rq, const json_t *args,
+				 json_t **ret, struct err *e)
+{
+	if (c->ops && c->ops->query_cpu_definitions)
+		return c->ops->query_cpu_definitions(c->ops->opaque, rq, args, ret, e);
+	*ret = json_pack("[{s:s, s:s, s:[], s:b, s:b, s:b}, {s:s, s:s, s:[], s:b, s:b, s:b}]",
+			 "name", "host", "typename", "host-x86_64-cpu", "unavailable-features",
+			 "static", 0, "migration-safe", 0, "deprecated", 0, "name", "max",
+			 "typename", "max-x86_64-cpu", "unavailable-features", "static", 0,
+			 "migration-safe", 0, "deprecated", 0);
+	return 0;
+}
+
+const struct command commands_machine[] = {
+	{"query-machines", NULL, "[MachineInfo]", query_machines, .help = "machine types"},
+	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]", query_cpu_definitions,
+	 .help = "CPU models"},
+	{"query-cpus-fast", NULL, "[CpuInfoFast]", .op = COMMAND_OP(query_cpus_fast),
+	 .help = "vCPUs and their threads"},
+	{"query-hotpluggable-cpus", NULL, "[HotpluggableCPU]",
+	 .op = COMMAND_OP(query_hotpluggable_cpus), .help = "places for vCPUs"},
+	{"qom-list-types", types_args, "[ObjectTypeInfo]", qom_list_types,
+	 .help = "kinds of everything"},
+	{"qom-list-properties", typename_args, "[ObjectPropertyInfo]", qom_list_properties,
+	 .help = "properties of a kind"},
+	{"device-list-properties", typename_args, "[ObjectPropertyInfo]", device_list_properties,
+	 .help = "properties of a kind of device"},
+	{0},
+};

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: migration as QMP sees it. Capabilities and parameters are kept here,
+ * checked by name, until the machine has a say of its own; the verbs go to the machine.
+ */
+#include "control/command.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const capability_names[] = {"xbzrle",
+					       "auto-converge",
+					       "events",
+					       "postcopy-ram",
+					       "release-ram",
+					       "return-path",
+					       "pause-before-switchover",
+					       "multifd",
+					       "late-block-activate",
+					       "validate-uuid",
+					       "x-ignore-shared",
+					       "zero-copy-send",
+					       NULL};
+
+/* Those whose absence is declared rather than promised: asking for them is an error until a machine
+ * knows better. */
+static const char *const plain[] = {"events", "return-path", "pause-before-switchover",
+				    "late-block-activate", NULL};
+
+static const struct option capability_fields[] = {
+	{"capability", OPTION_ENUM, "which", .required = true, .names = capability_names,
+	 .type = "MigrationCapability"},
+	{"state", OPTION_BOOL, "on or off", .required = true},
+	OPTIONS_END,
+};
+
+static const struct option capabilities_args[] = {
+	{"capabilities", OPTION_OBJECT, "what to switch", .required = true, .list = true,
+	 .fields = capability_fields, .type = "MigrationCapabilityStatus"},
+	OPTIONS_END,
+};
+
+static const char *const compressions[] = {"none", "zlib", "zstd", NULL};
+static const struct option parameters[] = {
+	{"announce-initial", OPTION_INT, "ms before the first announcement after arrival",
+	 .max = 100000},
+	{"announce-max", OPTION_INT, "longest time between two, ms", .max = 100000},
+	{"announce-rounds", OPTION_INT, "how many", .max = 1000},
+	{"announce-step", OPTION_INT, "increase of the time between, ms", .max = 10000},
+	{"throttle-trigger-threshold", OPTION_INT, "percent dirtied that starts slowing down",
+	 .min = 1, .max = 100},
+	{"cpu-throttle-initial", OPTION_INT, "first slow-down, percent", .min = 1, .max = 99},
+	{"cpu-throttle-increment", OPTION_INT, "each further one", .min = 1, .max = 99},
+	{"cpu-throttle-tailslow", OPTION_BOOL, "smaller steps at the end"},
+	{"max-cpu-throttle", OPTION_INT, "slow-down at most, percent", .min = 1, .max = 99},
+	{"tls-creds", OPTION_STRING, "id of the tls-creds object; empty: no TLS"},
+	{"tls-hostname", OPTION_STRING, "name the other side's certificate must have"},
+	{"tls-authz", OPTION_STRING, "who may come"},
+	{"max-bandwidth", OPTION_SIZE, "bytes a second; 0: no limit"},
+	{"downtime-limit", OPTION_INT, "longest pause at the end, ms", .max = 2000000},
+	{"multifd-channels", OPTION_INT, "connections", .min = 1, .max = 255},
+	{"multifd-compression", OPTION_ENUM, "how pages are compressed", .names = compressions,
+	 .type = "MultiFDCompression"},
+	{"multifd-zlib-level", OPTION_INT, "how hard", .max = 9},
+	{"multifd-zstd-level", OPTION_INT, "how hard", .max = 20},
+	{"xbzrle-cache-size", OPTION_SIZE, "bytes of the cache of sent pages"},
+	{"max-postcopy-bandwidth", OPTION_SIZE, "bytes a second in the background; 0: no limit"},
+	OPTIONS_END,
+};
+
+static const char *const wait_states[] = {"setup", "pre-switchover", "device", NULL};
+static const struct option migrate_args[] = {
+	{"uri", OPTION_STRING, "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH",
+	 .required = true},
+	{"detach", OPTION_BOOL, "has no effect: the command always answers at once"},
+	{"resume", OPTION_BOOL, "go on with a cut post-copy"},
+	OPTIONS_END,
+};
+static const struct option incoming_args[] = {
+	{"uri", OPTION_STRING, "where to listen or read", .required = true},
+	{"exit-on-error", OPTION_BOOL, "end the process if it fails"},
+	OPTIONS_END,
+};
+static const struct option continue_args[] = {
+	{"state", OPTION_ENUM, "where it waits", .required = true, .names = wait_states,
+	 .type = "MigrationStatus"},
+	OPTIONS_END,
+};
+static const struct option uri_args[] = {
+	{"uri", OPTION_STRING, "where to go on", .required = true},
+	OPTIONS_END,
+};
+
+static json_t *capabilities_of(struct control *c)
+{
+	if (!c->capabilities) {
+		c->capabilities = json_object();
+		for (const char *const *n = capability_names; *n; n++)
+			json_object_set_new(c->capabilities, *n, json_false());
+	}
+	return c->capabilities;
+}
+
+static int query_migrate_capabilities(struct control *c, struct control_request *rq,
+				      const json_t *args, json_t **ret, struct err *e)
+{
+	const char *name;
+	json_t *on;
+
+	if (c->ops && c->ops->query_migrate_capabilities)
+		return c->ops->query_migrate_capabilities(c->ops->opaque, rq, args, ret, e);
+	*ret = json_array();
+	json_object_foreach(capabilities_of(c), name, on) json_array_append_new(
+		*ret, json_pack("{s:O, s:s}", "state", on, "capability", name));
+	return 0;
+}
+
+static bool is_plain(const char *name)
+{
+	for (const char *const *p = plain; *p; p++)
+		if (!strcmp(*p, name))
+			return true;
+	return false;
+}
+
+static int migrate_set_capabilities(struct control *c, struct control_request *rq,
+				    const json_t *args, json_t **ret, struct err *e)
+{
+	const json_t *list = json_object_get(args, "capabilities");
+	size_t i;
+	json_t *one;
+
+	if (c->ops && c->ops->migrate_set_capabilities)
+		return c->ops->migrate_set_capabilities(c->ops->opaque, rq, args, ret, e);
+	json_array_foreach(list, i, one)
+	{
+		const char *name = option_str(one, "capability", "");
+
+		if (option_bool(one, "state", false) && !is_plain(name))
+			return err_set(e, ENOTSUP, "capability '%s' needs a machine that has it",
+				       name);
+	}
+	json_array_foreach(list, i, one)
+		json_object_set(capabilities_of(c), option_str(one, "capability", ""),
+				json_object_get(one, "state"));
+	return 0;
+}
+
+static json_t *parameters_of(struct control *c)
+{
+	if (!c->parameters)
+		c->parameters = json_pack(
+			"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s,"
+			" s:i, s:i, s:i, s:s}",
+			"announce-initial", 50, "announce-max", 550, "announce-rounds", 5,
+			"announce-step", 100, "throttle-trigger-threshold", 50,
+			"cpu-throttle-initial", 20, "cpu-throttle-increment", 10,
+			"max-cpu-throttle", 99, "tls-creds", "", "tls-hostname", "", "tls-authz",
+			"", "max-bandwidth", 134217728, "downtime-limit", 300, "multifd-channels",
+			2, "multifd-compression", "none");
+	return c->parameters;
+}
+
+static int query_migrate_parameters(struct control *c, struct control_request *rq,
+				    const json_t *args, json_t **ret, struct err *e)
+{
+	if (c->ops && c->ops->query_migrate_parameters)
+		return c->ops->query_migrate_parameters(c->ops->opaque, rq, args, ret, e);
+	*ret = json_copy(parameters_of(c));
+	return 0;
+}
+
+static int migrate_set_parameters(struct control *c, struct control_request *rq, const json_t *args,
+				  json_t **ret, struct err *e)
+{
+	if (c->ops && c->ops->migrate_set_parameters)
+		return c->ops->migrate_set_parameters(c->ops->opaque, rq, args, ret, e);
+	json_object_update(parameters_of(c), (json_t *)(uintptr_t)args);
+	return 0;
+}
+
+/* Before any migration: {}. */
+static int query_migrate(struct control *c, struct control_request *rq, const json_t *args,
+			 json_t **ret, struct err *e)
+{
+	if (c->ops && c->ops->query_migrate)
+		return c->ops->query_migrate(c->ops->opaque, rq, args, ret, e);
+	return 0;
+}
+
+const struct command commands_migrate[] = {
+	{"migrate", migrate_args, .op = COMMAND_OP(migrate),
+	 .help = "send the guest somewhere else"},
+	{"migrate_cancel", NULL, .op = COMMAND_OP(migrate_cancel), .help = "call it off"},
+	{"migrate-continue", continue_args, .op = COMMAND_OP(migrate_continue),
+	 .help = "go on where pause-before-switchover waits"},
+	{"migrate-incoming", incoming_args, .op = COMMAND_OP(migrate_incoming),
+	 .help = "take a guest (after -incoming defer)"},
+	{"migrate-recover", uri_args, .op = COMMAND_OP(migrate_recover), .flags = COMMAND_OOB,
+	 .help = "take the rest of a cut post-copy"},
+	{"migrate-pause", NULL, .op = COMMAND_OP(migrate_pause), .flags = COMMAND_OOB,
+	 .help = "cut a post-copy on purpose"},
+	{"migrate-start-postcopy", NULL, .op = COMMAND_OP(migrate_start_postcopy),
+	 .help = "run the guest over there now and send the rest behind it"},
+	{"query-migrate", NULL, "MigrationInfo", query_migrate, .help = "how far it is"},
+	{"migrate-set-capabilities", capabilities_args, NULL, migrate_set_capabilities,
+	 .help = "what migration may use"},
+	{"query-migrate-capabilities", NULL, "[MigrationCapabilityStatus]",
+	 query_migrate_capabilities, .help = "what it may use now"},
+	{"migrate-set-parameters", parameters, NULL, migrate_set_parameters, .help = "its limits"},
+	{"query-migrate-parameters", NULL, "MigrationParameters", query_migrate_parameters,
+	 .help = "its limits now"},
+	{0},
+};

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CONTROL_COMMAND_H
+#define CONTROL_COMMAND_H
+
+#include "base/list.h"
+#include "char/char.h"
+#include "control/control.h"
+
+/* Inside the control room: commands, requests, monitors. */
+
+typedef int command_fn(struct control *c, struct control_request *rq, const json_t *args,
+		       json_t **ret, struct err *e);
+
+#define COMMAND_OOB \
+	1u /* may run out of band: quick, takes no lock that a stuck command could hold */
+#define COMMAND_NEGOTIATE 2u /* the only kind before qmp_capabilities, and only then */
+#define COMMAND_OPEN \
+	4u /* other arguments than the table's are passed on (properties of a driver) */
+
+/**
+ * struct command - One QMP command: check, dispatch, schema and man page
+ * @name:	As on the wire
+ * @args:	Its arguments; NULL: none
+ * @ret:	Its return type in the schema ("StatusInfo", "[str]"); NULL: {}
+ * @fn:		Its function, or
+ * @op:		offsetof() the member of struct control_ops that does it
+ * @flags:	COMMAND_*
+ * @help:	One line
+ * @features:	Space-separated, for the schema
+ */
+struct command {
+	const char *name;
+	const struct option *args;
+	const char *ret;
+	command_fn *fn;
+	size_t op;
+	unsigned int flags;
+	const char *help;
+	const char *features;
+};
+
+#define COMMAND_OP(member) offsetof(struct control_ops, member)
+
+/* Groups, each closed by a NULL name; commands.c lists them. */
+extern const struct command commands_protocol[], commands_run[], commands_device[],
+	commands_block[], commands_char[], commands_fd[], commands_machine[], commands_migrate[],
+	commands_memory[], commands_job[];
+extern const struct command *const command_groups[]; /* NULL-terminated */
+const struct command *command_find(const char *name);
+const char *command_nearest(const char *name);
+
+/**
+ * struct qmp_type - A named object type of the schema
+ */
+struct qmp_type {
+	const char *name;
+	const struct option *fields;
+};
+
+/**
+ * struct qmp_event - An event that may come
+ */
+struct qmp_event {
+	const char *name, *help;
+	const struct option *fields;
+};
+
+extern const struct qmp_type qmp_types[];
+extern const struct qmp_event qmp_events[];
+json_t *schema_build(void);
+
+/**
+ * struct json_stream - Cuts bytes into JSON values
+ * @text:	What has come of the next value
+ * @depth:	Open braces and brackets
+ * @string, @escape: Inside a string, behind a backslash
+ * @skipping:	After an error: until the end of the line
+ */
+struct json_stream {
+	char *text;
+	size_t len, room;
+	unsigned int depth;
+	bool string, escape, skipping;
+};
+
+typedef void json_stream_fn(void *opaque, const char *text, size_t len, const char *error);
+void json_stream_feed(struct json_stream *s, const uint8_t *buf, size_t len, json_stream_fn *fn,
+		      void *opaque);
+void json_stream_reset(struct json_stream *s);
+
+/**
+ * struct monitor - One QMP connection at a time on one character back end. Main loop
+ * @negotiated:	qmp_capabilities was answered: commands and events flow
+ * @oob:	The client may send exec-oob
+ * @running:	The request that answers later; the ones behind it wait in @queue
+ * @fds:	Came with the bytes, not taken yet
+ */
+struct monitor {
+	struct list link;
+	struct control *control;
+	struct char_backend *backend;
+	char *name;
+	bool pretty, negotiated, oob, connected;
+	struct json_stream in;
+	char *out;
+	size_t out_len;
+	struct control_request *running;
+	struct list queue;
+	unsigned int queued;
+	int fds[64];
+	size_t fds_len;
+};
+
+/**
+ * struct control_request - One command
+ * @monitor:	Where the answer goes; NULL: the client has gone
+ * @id:		To be repeated in the answer, or NULL
+ * @oob:	Came as exec-oob
+ */
+struct control_request {
+	struct list link;
+	struct control *control;
+	struct monitor *monitor;
+	const struct command *command;
+	json_t *args, *id;
+	bool oob;
+};
+
+/**
+ * struct control - All of QMP
+ */
+struct control {
+	struct loop *loop;
+	struct control_config config;
+	const struct control_ops *ops;
+	struct list monitors, jobs, orphans;
+	json_t *capabilities, *parameters; /* of migration, until a machine takes them */
+	bool quitting;
+};
+
+/* dispatch.c */
+void request_run(struct control_request *rq);
+void request_free(struct control_request *rq);
+struct control_request *request_create(struct monitor *m, json_t *message, struct err *e);
+const char *error_class(const struct err *e);
+
+/* monitor.c */
+void monitor_send(struct monitor *m, const json_t *message);
+void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e);
+void monitor_flush(struct monitor *m);
+void monitor_destroy(struct monitor *m);
+
+/* job.c */
+void jobs_release(struct control *c);
+
+#endif

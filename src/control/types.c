@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: what answers and events look like, for query-qmp-schema and the man page.
+ * Members are rows as for arguments; "required" means always there. Types whose members a client
+ * never looks up stay short.
+ */
+#include "control/command.h"
+
+#define STR(n, h)                                     \
+	{                                             \
+		n, OPTION_STRING, h, .required = true \
+	}
+#define INT(n, h)                                  \
+	{                                          \
+		n, OPTION_INT, h, .required = true \
+	}
+#define BOOL(n, h)                                  \
+	{                                           \
+		n, OPTION_BOOL, h, .required = true \
+	}
+#define FIELDS(name) static const struct option name[]
+
+FIELDS(version_triple) = {INT("major", "of QEMU"), INT("minor", "of QEMU"), INT("micro", "of QEMU"),
+			  OPTIONS_END};
+FIELDS(version_info) = {{"qemu", OPTION_OBJECT, "QEMU's version", .required = true,
+			 .fields = version_triple, .type = "VersionTriple"},
+			STR("package", "our version"),
+			OPTIONS_END};
+FIELDS(name_only) = {STR("name", "its name"), OPTIONS_END};
+FIELDS(name_info) = {{"name", OPTION_STRING, "of the guest"}, OPTIONS_END};
+FIELDS(uuid_info) = {STR("UUID", "of the guest"), OPTIONS_END};
+FIELDS(kvm_info) = {BOOL("enabled", "in use"), BOOL("present", "can be used"), OPTIONS_END};
+FIELDS(target_info) = {STR("arch", "of the guest"), OPTIONS_END};
+FIELDS(status_info) = {BOOL("running", "vCPUs run"), BOOL("singlestep", "never"),
+		       STR("status", "run state"), OPTIONS_END};
+FIELDS(type_info) = {
+	STR("name", "the kind"), {"parent", OPTION_STRING, "what it is a kind of"}, OPTIONS_END};
+FIELDS(property_info) = {STR("name", "the property"),
+			 STR("type", "its type"),
+			 {"description", OPTION_STRING, "what it is for"},
+			 OPTIONS_END};
+FIELDS(iothread_info) = {STR("id", "its name"), INT("thread-id", "its thread"), OPTIONS_END};
+FIELDS(chardev_info) = {STR("label", "its name"), STR("filename", "what it is connected to"),
+			BOOL("frontend-open", "something uses it"), OPTIONS_END};
+FIELDS(chardev_return) = {{"pty", OPTION_STRING, "the pseudo terminal"}, OPTIONS_END};
+FIELDS(addfd_info) = {INT("fdset-id", "the set"), INT("fd", "the descriptor"), OPTIONS_END};
+FIELDS(fdset_fd) = {
+	INT("fd", "the descriptor"), {"opaque", OPTION_STRING, "as given"}, OPTIONS_END};
+FIELDS(fdset_info) = {INT("fdset-id", "the set"),
+		      {"fds", OPTION_OBJECT, "in it", .required = true, .list = true,
+		       .fields = fdset_fd, .type = "FdsetFdInfo"},
+		      OPTIONS_END};
+FIELDS(option_info) = {STR("option", "without dash"),
+		       {"parameters", OPTION_ANY, "keys it knows", .required = true, .list = true},
+		       OPTIONS_END};
+FIELDS(machine_info) = {STR("name", "machine type"),
+			{"alias", OPTION_STRING, "other name"},
+			{"is-default", OPTION_BOOL, "taken without -machine"},
+			INT("cpu-max", "vCPUs"),
+			BOOL("hotpluggable-cpus", "vCPUs can be plugged"),
+			{"default-cpu-type", OPTION_STRING, "taken without -cpu"},
+			{"default-ram-id", OPTION_STRING, "name of guest RAM"},
+			BOOL("numa-mem-supported", "-numa mem="),
+			BOOL("deprecated", "will go"),
+			OPTIONS_END};
+FIELDS(cpu_definition) = {
+	STR("name", "model"),
+	STR("typename", "kind"),
+	BOOL("static", "never changes"),
+	BOOL("migration-safe", "means the same everywhere"),
+	{"unavailable-features", OPTION_STRING, "what this host lacks", .list = true},
+	BOOL("deprecated", "will go"),
+	OPTIONS_END};
+FIELDS(cpu_props) = {{"node-id", OPTION_INT, "NUMA node"}, {"socket-id", OPTION_INT, "socket"},
+		     {"die-id", OPTION_INT, "die"},        {"core-id", OPTION_INT, "core"},
+		     {"thread-id", OPTION_INT, "thread"},  OPTIONS_END};
+#define PROPS_REQUIRED                                                                  \
+	{                                                                               \
+		"props", OPTION_OBJECT, "place", .required = true, .fields = cpu_props, \
+						 .type = "CpuInstanceProperties"        \
+	}
+FIELDS(cpu_info) = {INT("cpu-index", "number"),      STR("qom-path", "in the object tree"),
+		    INT("thread-id", "host thread"), PROPS_REQUIRED,
+		    STR("target", "architecture"),   OPTIONS_END};
+FIELDS(hotpluggable_cpu) = {STR("type", "kind"),
+			    INT("vcpus-count", "vCPUs there"),
+			    PROPS_REQUIRED,
+			    {"qom-path", OPTION_STRING, "if it is there"},
+			    OPTIONS_END};
+FIELDS(balloon_info) = {INT("actual", "bytes"), OPTIONS_END};
+FIELDS(memory_info) = {INT("base-memory", "bytes at start"),
+		       {"plugged-memory", OPTION_INT, "bytes plugged"},
+		       OPTIONS_END};
+FIELDS(job_info) = {STR("id", "its name"),
+		    STR("type", "what it does"),
+		    STR("status", "where it is"),
+		    INT("current-progress", "done"),
+		    INT("total-progress", "of"),
+		    {"error", OPTION_STRING, "why it failed"},
+		    OPTIONS_END};
+FIELDS(capability_status) = {STR("capability", "which"), BOOL("state", "on or off"), OPTIONS_END};
+FIELDS(migration_info) = {{"status", OPTION_STRING, "phase"},
+			  {"total-time", OPTION_INT, "ms"},
+			  {"downtime", OPTION_INT, "ms"},
+			  {"expected-downtime", OPTION_INT, "ms"},
+			  {"setup-time", OPTION_INT, "ms"},
+			  {"ram", OPTION_ANY, "counters"},
+			  {"error-desc", OPTION_STRING, "why it failed"},
+			  {"blocked-reasons", OPTION_STRING, "why it can't", .list = true},
+			  OPTIONS_END};
+FIELDS(anything) = {OPTIONS_END};
+
+const struct qmp_type qmp_types[] = {
+	{"VersionInfo", version_info},
+	{"CommandInfo", name_only},
+	{"SchemaInfo", name_only},
+	{"CommandLineOptionInfo", option_info},
+	{"NameInfo", name_info},
+	{"UuidInfo", uuid_info},
+	{"KvmInfo", kvm_info},
+	{"TargetInfo", target_info},
+	{"StatusInfo", status_info},
+	{"ObjectTypeInfo", type_info},
+	{"ObjectPropertyInfo", property_info},
+	{"IOThreadInfo", iothread_info},
+	{"ChardevInfo", chardev_info},
+	{"ChardevBackendInfo", name_only},
+	{"ChardevReturn", chardev_return},
+	{"AddfdInfo", addfd_info},
+	{"FdsetInfo", fdset_info},
+	{"MachineInfo", machine_info},
+	{"CpuDefinitionInfo", cpu_definition},
+	{"CpuInfoFast", cpu_info},
+	{"HotpluggableCPU", hotpluggable_cpu},
+	{"BalloonInfo", balloon_info},
+	{"MemoryInfo", memory_info},
+	{"JobInfo", job_info},
+	{"MigrationCapabilityStatus", capability_status},
+	{"MigrationInfo", migration_info},
+	{"MigrationParameters", anything},
+	{"BlockDeviceInfo", anything},
+	{"BlockInfo", anything},
+	{"BlockStats", anything},
+	{0},
+};
+
+FIELDS(shutdown_event) = {BOOL("guest", "by the guest"), STR("reason", "why"), OPTIONS_END};
+FIELDS(deleted_event) = {
+	{"device", OPTION_STRING, "its id"}, STR("path", "in the object tree"), OPTIONS_END};
+FIELDS(migration_event) = {STR("status", "phase"), OPTIONS_END};
+FIELDS(pass_event) = {INT("pass", "round"), OPTIONS_END};
+FIELDS(job_event) = {STR("id", "the job"), STR("status", "where it is"), OPTIONS_END};
+FIELDS(action_event) = {STR("action", "what was done"), OPTIONS_END};
+FIELDS(panicked_event) = {
+	STR("action", "what was done"), {"info", OPTION_ANY, "from the guest"}, OPTIONS_END};
+FIELDS(balloon_event) = {INT("actual", "bytes"), OPTIONS_END};
+FIELDS(rtc_event) = {INT("offset", "seconds from the host's clock"), STR("qom-path", "the clock"),
+		     OPTIONS_END};
+FIELDS(serial_event) = {STR("id", "the port"), BOOL("open", "by the guest"), OPTIONS_END};
+FIELDS(rx_event) = {
+	{"name", OPTION_STRING, "the device"}, STR("path", "in the object tree"), OPTIONS_END};
+FIELDS(io_error_event) = {STR("device", "the disk"),
+			  {"node-name", OPTION_STRING, "its node"},
+			  STR("operation", "read or write"),
+			  STR("action", "what was done"),
+			  {"nospace", OPTION_BOOL, "the storage is full"},
+			  STR("reason", "why"),
+			  OPTIONS_END};
+
+const struct qmp_event qmp_events[] = {
+	{"SHUTDOWN", "the guest powered off, or the VMM is asked to end", shutdown_event},
+	{"POWERDOWN", "the power button was pressed", NULL},
+	{"RESET", "the guest was reset", shutdown_event},
+	{"STOP", "the vCPUs stopped", NULL},
+	{"RESUME", "the vCPUs run", NULL},
+	{"SUSPEND", "the guest suspended itself", NULL},
+	{"WAKEUP", "it woke up", NULL},
+	{"WATCHDOG", "a watchdog bit", action_event},
+	{"GUEST_PANICKED", "the guest's kernel panicked", panicked_event},
+	{"GUEST_CRASHLOADED", "it panicked and saves its memory", panicked_event},
+	{"DEVICE_DELETED", "the guest gave a device back", deleted_event},
+	{"DEVICE_UNPLUG_GUEST_ERROR", "the guest keeps a device", deleted_event},
+	{"MIGRATION", "a new phase", migration_event},
+	{"MIGRATION_PASS", "a new round over guest RAM", pass_event},
+	{"JOB_STATUS_CHANGE", "a job got further", job_event},
+	{"BALLOON_CHANGE", "the balloon changed its size", balloon_event},
+	{"RTC_CHANGE", "the guest set its clock", rtc_event},
+	{"VSERPORT_CHANGE", "the guest opened or closed a port", serial_event},
+	{"NIC_RX_FILTER_CHANGED", "the guest changed a receive filter", rx_event},
+	{"BLOCK_IO_ERROR", "a disk failed", io_error_event},
+	{0},
+};
