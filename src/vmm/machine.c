@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: which machine -machine names. "none" has no guest: QMP answers what this
+ * program can be, which is what libvirt asks for before it starts any guest.
+ */
+#include "base/nearest.h"
+#include "vmm/vmm.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const char *const names[] = {"none", "q35", "pc-q35-7.2", NULL};
+
+/**
+ * machine_types_help() - List the machine types
+ * @out:	Where to
+ */
+void machine_types_help(FILE *out)
+{
+	fputs("  q35          alias of pc-q35-7.2 (default)\n"
+	      "  pc-q35-7.2   standard PC (Q35 + ICH9), as QEMU 7.2 presents it\n"
+	      "  none         no machine: only QMP\n",
+	      out);
+}
+
+static const char *known(const char *name)
+{
+	for (const char *const *n = names; *n; n++)
+		if (!strcmp(*n, name))
+			return *n;
+	return NULL;
+}
+
+/**
+ * machine_start() - Build the machine that the options name
+ * @v:		With loop and QMP
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL no such machine, ENOTSUP it isn't in this build
+ * Return: 0, or a negative errno
+ */
+int machine_start(struct vmm *v, struct err *e)
+{
+	const char *name = v->options->machine;
+
+	if (!known(name)) {
+		err_set(e, EINVAL, "'%s' is not a machine type", name);
+		return err_nearest(e, nearest_string(name, names));
+	}
+	if (strcmp(name, "none"))
+		return err_set(e, ENOTSUP, "machine %s isn't in this build", name);
+	return 0;
+}
+
+/**
+ * machine_stop() - End the machine
+ * @v:		Whose
+ */
+void machine_stop(struct vmm *v)
+{
+	v->machine = NULL;
+}

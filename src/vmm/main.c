@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the program. Options are parsed and judged before anything happens; then
+ * (as a daemon, in a child) start.c builds everything, the pid file is written, whoever waits is
+ * told, and the loop runs until the guest, QMP or a signal ends it. Errors are printed here, once,
+ * on stderr: libvirt shows them to its user.
+ */
+#include "base/log.h"
+#include "base/owned.h"
+#include "vmm/vmm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *opaque)
+{
+	struct vmm *v = opaque;
+
+	log_info("terminating on signal %u from pid %u", info->ssi_signo, info->ssi_pid);
+	control_event(v->control, "SHUTDOWN",
+		      json_pack("{s:b, s:s}", "guest", 0, "reason", "host-signal"));
+	control_flush(v->control);
+	loop_exit(v->loop);
+	return 0;
+}
+
+static int signals_watch(struct vmm *v, struct err *e)
+{
+	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		sigset_t one;
+		int r;
+
+		sigemptyset(&one);
+		sigaddset(&one, signals[i]);
+		sigprocmask(SIG_BLOCK, &one, NULL);
+		r = sd_event_add_signal(loop_event(v->loop), NULL, signals[i], on_signal, v);
+		if (r < 0)
+			return err_ret(e, r, "signal %d", signals[i]);
+	}
+	return 0;
+}
+
+static int log_prepare(const struct vmm_options *o, struct err *e)
+{
+	static const char *const levels[] = {"error", "warn", "info", "debug"};
+	const char *path = vmm_text(o, VMM_LOGFILE), *level = vmm_text(o, VMM_LOG);
+	OWNED_FD fd = -1;
+
+	log_set_timestamps(option_bool(vmm_values(o, VMM_MSG), "timestamp", false));
+	for (size_t i = 0; level && i < ARRAY_SIZE(levels); i++)
+		if (!strcmp(level, levels[i]))
+			log_set_level((enum log_level)i);
+	for (size_t i = 0; i < o->groups[VMM_TRACE].len; i++)
+		trace_enable(option_str(o->groups[VMM_TRACE].items[i].values, "enable", ""));
+	if (!path)
+		return 0;
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
+		return err_sys(e, "log file %s", path);
+	return 0;
+}
+
+static void name_process(const struct vmm_options *o)
+{
+	const char *name = option_str(vmm_values(o, VMM_NAME), "process", NULL);
+
+	if (name)
+		prctl(PR_SET_NAME, name);
+}
+
+static int ready(struct vmm *v, int *ready_fd, struct err *e)
+{
+	const char *pidfile = vmm_text(v->options, VMM_PIDFILE);
+	const char *user = vmm_text(v->options, VMM_RUNAS);
+	int r = 0;
+
+	if (pidfile)
+		r = pidfile_write(pidfile, e);
+	if (r == 0 && user)
+		r = user_change(user, e);
+	if (r == 0)
+		daemon_ready(ready_fd);
+	return r;
+}
+
+static int run(struct vmm *v, struct err *e)
+{
+	OWNED_FD ready_fd = -1;
+	int r = log_prepare(v->options, e);
+
+	if (r == 0 && vmm_given(v->options, VMM_DAEMONIZE))
+		r = daemon_fork(&ready_fd, e);
+	if (r == 0)
+		r = loop_create(&v->loop, e);
+	if (r == 0)
+		r = signals_watch(v, e);
+	if (r == 0)
+		r = vmm_start(v, e);
+	if (r == 0)
+		r = ready(v, &ready_fd, e);
+	if (r == 0)
+		r = loop_run(v->loop, e);
+	if (r == 0 && vmm_text(v->options, VMM_PIDFILE) &&
+	    unlink(vmm_text(v->options, VMM_PIDFILE)) < 0)
+		log_debug("pid file: %m");
+	vmm_stop_all(v);
+	loop_destroy(v->loop);
+	return r;
+}
+
+/* Options that only print something: true if one was given. */
+static bool only_prints(const struct vmm_options *o)
+{
+	bool printed = false;
+
+	if (vmm_given(o, VMM_HELP))
+		vmm_help(stdout);
+	else if (vmm_given(o, VMM_VERSION))
+		puts("QEMU emulator version 8.2.0 (outlive-" OUTLIVE_VERSION ")\n"
+		     "outlive-vmm " OUTLIVE_VERSION ", which speaks QEMU's command line and QMP");
+	else
+		for (size_t g = 0; g < VMM_GROUPS; g++)
+			for (size_t i = 0; i < o->groups[g].len; i++)
+				printed |= vmm_help_item(stdout, &o->groups[g].items[i]);
+	return printed || vmm_given(o, VMM_HELP) || vmm_given(o, VMM_VERSION);
+}
+
+int main(int argc, char **argv)
+{
+	struct vmm_options options;
+	struct vmm v = {.options = &options};
+	struct err e = {0};
+	int r;
+
+	log_set_program("outlive-vmm");
+	r = vmm_options_parse(&options, argc, (const char *const *)argv, &e);
+	if (r == 0 && only_prints(&options)) {
+		vmm_options_release(&options);
+		return 0;
+	}
+	if (r == 0)
+		r = vmm_options_finish(&options, &e);
+	if (r == 0) {
+		name_process(&options);
+		r = run(&v, &e);
+	}
+	if (r < 0)
+		log_error("%s", e.msg);
+	vmm_options_release(&options);
+	return r < 0 ? 1 : v.exit_code;
+}

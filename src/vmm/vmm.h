@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_VMM_H
+#define VMM_VMM_H
+
+#include "base/loop.h"
+#include "control/control.h"
+#include "vmm/options.h"
+
+/**
+ * struct vmm - The process. Main thread
+ * @options:	The command line
+ * @loop:	Main loop
+ * @control:	QMP; its monitors listen already when the machine starts
+ * @machine:	The machine's own, set by machine_start()
+ * @exit_code:	Of the process; the machine may set it (isa-debug-exit, panic action)
+ */
+struct vmm {
+	const struct vmm_options *options;
+	struct loop *loop;
+	struct control *control;
+	void *machine;
+	int exit_code;
+};
+
+/*
+ * The machine. machine_start() builds what -machine names and connects it to QMP by
+ * control_set_ops(); the vCPUs run when it returns unless -S or -incoming were given. Failure
+ * leaves nothing behind. machine_stop() ends it.
+ */
+MUST_CHECK int machine_start(struct vmm *v, struct err *e);
+void machine_stop(struct vmm *v);
+void machine_types_help(FILE *out);
+
+/* start.c: everything between the parsed options and a running loop. */
+MUST_CHECK int vmm_start(struct vmm *v, struct err *e);
+void vmm_stop_all(struct vmm *v);
+/* Id of the character back end of serial port @index; NULL: it has none. */
+const char *vmm_serial(const struct vmm *v, size_t index);
+
+/* daemon.c */
+MUST_CHECK int daemon_fork(int *ret_ready_fd, struct err *e); /* returns in the child only */
+void daemon_ready(int *ready_fd);
+MUST_CHECK int pidfile_write(const char *path, struct err *e);
+MUST_CHECK int user_change(const char *name, struct err *e);
+
+/* query.c: the answer of query-command-line-options. */
+json_t *vmm_options_describe(void);
+
+#endif
