@@ -10,22 +10,22 @@
 
 #include <errno.h>
 
+#define PCI_STATE_VERSION 2
+
 static void version_save(const void *member, struct state_writer *w)
 {
-	uint8_t bytes[4];
-
-	store_le32(bytes, *(const uint32_t *)member);
-	state_put(w, bytes, sizeof(bytes));
+	state_put_be32(w, *(const uint32_t *)member);
 }
 
+/* "le" is less or equal: an older version is taken, a newer one isn't. */
 static int version_load(void *member, struct state_reader *r, unsigned int version, struct err *e)
 {
-	uint8_t bytes[4] = {0};
+	uint32_t offered = state_get_be32(r);
 
-	state_get(r, bytes, sizeof(bytes));
-	*(int32_t *)member = (int32_t)load_le32(bytes);
-	if (*(int32_t *)member < 0)
-		return err_set(e, EINVAL, "version_id: %d is negative", *(int32_t *)member);
+	if (offered > PCI_STATE_VERSION)
+		return err_set(e, EINVAL, "version_id: %u offered, %u known here", offered,
+			       PCI_STATE_VERSION);
+	*(int32_t *)member = (int32_t)offered;
 	return 0;
 }
 
@@ -145,7 +145,7 @@ static void config_in(struct pci_device *d, const uint8_t *config, const uint32_
  */
 void pci_capture(const struct pci_device *d, struct pci_state *s)
 {
-	s->version_id = 2;
+	s->version_id = PCI_STATE_VERSION;
 	config_out(d, s->config);
 	s->irq_state[pin_index(d)] = d->irq_state;
 }
@@ -181,7 +181,7 @@ void pci_apply(struct pci_device *d, const struct pci_state *s)
  */
 void pcie_capture(const struct pci_device *d, struct pcie_state *s)
 {
-	s->version_id = 2;
+	s->version_id = PCI_STATE_VERSION;
 	config_out(d, s->config);
 	s->irq_state[pin_index(d)] = d->irq_state;
 }
