@@ -103,6 +103,7 @@ struct prop {
  * @msi_opaque:	For @msi
  * @gsi:	Interrupt inputs 0-23 (0-15 are the ISA lines); any thread. See device_gsi()
  * @pci_root:	Root bus, for the property "bus"
+ * @vcpus:	How many the machine has: the default number of queues; 0 counts as 1
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
  * @eject:	The guest let go of a device (hot-unplug): the machine destroys it, later and on the
  * main thread; any thread
@@ -118,6 +119,7 @@ struct device_env {
 	void *msi_opaque;
 	struct irq gsi;
 	struct pci_bus *pci_root;
+	unsigned int vcpus;
 	void (*request)(void *opaque, int what, int arg);
 	void (*eject)(void *opaque, struct device *dev);
 	void *opaque;
