@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a virtio driver of a few functions. It keeps descriptors on a free list, publishes chains in either
- * ring format, reads used ones back and asks for or declines interrupts. Everything is in TEST_RAM.
+ * Theory of operation: a virtio driver of a few functions. It keeps descriptors on a free list,
+ * publishes chains in either ring format, reads used ones back and asks for or declines interrupts.
+ * Everything is in TEST_RAM.
  */
 #include "unit/virtio_driver.h"
 
@@ -128,8 +129,7 @@ static int packed_add(struct driver *d, const struct driver_buf *bufs, unsigned 
 		}
 		step(d, &at, &wrap, 1);
 	}
-	__atomic_store_n(ram_word(d->desc + 16ULL * head + 14), head_flags,
-			 __ATOMIC_RELEASE);
+	__atomic_store_n(ram_word(d->desc + 16ULL * head + 14), head_flags, __ATOMIC_RELEASE);
 	d->avail_idx = at;
 	d->avail_wrap = wrap;
 	return id;

@@ -17,7 +17,8 @@ struct driver_buf {
 };
 
 /**
- * struct driver - The guest's side of a ring, written from the specification and sharing no code with the device's
+ * struct driver - The guest's side of a ring, written from the specification and sharing no code
+ * with the device's
  * @packed, @event, @indirect: Features in use
  * @num:	Entries
  * @desc, @avail, @used: Ring parts

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a driver (virtio_driver.c) and the device's queue code on one ring, in every combination of ring
- * format, event index and indirect tables. The reference for contents is a counter in each buffer.
+ * Theory of operation: a driver (virtio_driver.c) and the device's queue code on one ring, in every
+ * combination of ring format, event index and indirect tables. The reference for contents is a
+ * counter in each buffer.
  */
 #include "unit/virtio_driver.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: what a hostile driver writes into its rings. Whatever it is, the device gives no chain, says why
- * once, stays inside guest memory (AddressSanitizer watches the borders of the test's RAM) and returns.
+ * Theory of operation: what a hostile driver writes into its rings. Whatever it is, the device
+ * gives no chain, says why once, stays inside guest memory (AddressSanitizer watches the borders of
+ * the test's RAM) and returns.
  */
 #include "unit/virtio_driver.h"
 
@@ -236,7 +237,8 @@ static void rings_outside_ram_break_the_queue(void **state)
 				virtqueue_flush(&f.q);
 				virtqueue_should_notify(&f.q);
 			}
-			/* A ring that begins within the last bytes of RAM is legal as long as nothing beyond is used. */
+			/* A ring that begins within the last bytes of RAM is legal as long as
+			 * nothing beyond is used. */
 			if (bad[i] != END_GPA - 16)
 				assert_true(f.q.broken);
 			assert_true(f.broken <= 1);
@@ -274,7 +276,8 @@ static void a_loaded_state_that_contradicts_memory_breaks_the_queue(void **state
 	assert_false(virtqueue_resume(&f.q, VIRTQ_F_VERSION_1 | VIRTQ_F_PACKED));
 }
 
-/* Random bytes all over the rings, many times: nothing to assert but that we get here, in time and within memory. */
+/* Random bytes all over the rings, many times: nothing to assert but that we get here, in time and
+ * within memory. */
 static void noise_in_the_rings_is_survived(void **state)
 {
 	struct virtq_chain *c;

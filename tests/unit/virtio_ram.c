@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: stands in for the memory room at link time, so that a queue's tests see each mark of a dirty page and
- * need no files. Only the calls that queues make exist here.
+ * Theory of operation: stands in for the memory room at link time, so that a queue's tests see each
+ * mark of a dirty page and need no files. Only the calls that queues make exist here.
  */
 #include "unit/virtio_ram.h"
 
-uint8_t test_ram[TEST_RAM_BYTES] ALIGNED(4096);
+static uint8_t ram[TEST_RAM_BYTES] ALIGNED(4096);
+uint8_t *test_ram = ram;
 unsigned int test_dirty[TEST_RAM_BYTES / 4096];
 static uint8_t test_rom[TEST_ROM_BYTES] ALIGNED(4096);
 

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef DEVICE_VIRTIO_BLK_H
+#define DEVICE_VIRTIO_BLK_H
+
+#include "block/block.h"
+#include "device/virtio/virtio.h"
+
+/**
+ * struct blk_carried - A request that another VMM had taken from a ring and not finished
+ * @queue:	Index
+ * @chain:	id, slots, lengths and gpas; gpas is owned
+ * @lens:	Of each buffer; owned
+ */
+struct blk_carried {
+	uint32_t queue;
+	struct virtq_chain chain;
+	uint32_t *lens;
+};
+
+/**
+ * struct virtio_blk - A disk; requests are the owner's
+ * @v:		First
+ * @drive:	Property; attached while realized
+ * @bq:		Requests go here
+ * @limits:	Of @bq
+ * @serial, @num_queues, @queue_size, @logical, @physical, @min_io, @opt_io, @discard_granularity:
+ * Properties
+ * @max_discard, @max_zeroes: Properties, sectors
+ * @seg_max_adjust, @request_merging, @share_rw, @write_cache: Properties
+ * @rerror, @werror: Properties: what to do about errors (0: report)
+ * @bootindex:	Property, read by the machine
+ * @cyls, @heads, @secs: Geometry
+ * @wce:	Writes may stay in the host's cache until a flush; atomic
+ * @attached:	The drive is ours
+ * @carried, @carried_len: Loaded requests, submitted when the guest runs; owned
+ * @reads, @writes, @flushes, @errors: Counted
+ */
+struct virtio_blk {
+	struct virtio v;
+	struct block_node *drive;
+	struct block_queue *bq;
+	struct block_limits limits;
+	char *serial;
+	uint16_t num_queues, queue_size;
+	uint32_t logical, physical, min_io, opt_io, discard_granularity;
+	uint32_t max_discard, max_zeroes;
+	bool seg_max_adjust, request_merging, share_rw;
+	int write_cache;
+	int rerror, werror;
+	int32_t bootindex;
+	uint32_t cyls, heads, secs;
+	bool wce, attached;
+	struct blk_carried *carried;
+	unsigned int carried_len;
+	uint64_t reads, writes, flushes, errors;
+};
+
+/* blk_request.c */
+enum virtio_served blk_serve_one(struct virtio *v, struct virtqueue *q);
+void blk_resume_carried(struct virtio_blk *b);
+void blk_carried_free(struct virtio_blk *b);
+
+extern const struct device_class virtio_blk_class, virtio_blk_transitional_class,
+	virtio_blk_non_transitional_class;
+
+#endif

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: each virtio device against sections of QEMU 7.2: "cold" before the first
+ * instruction (what a device is when made), "bios" and "linux" after drivers ran.
+ */
+#include "device/virtio/blk_state.h"
+#include "wire/virtio_sections.h"
+
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static struct test_machine machine;
+
+static void disk_open(const char *name)
+{
+	json_t *options = json_pack("{s:s,s:s,s:I}", "driver", "null-co", "node-name", name, "size",
+				    (json_int_t)(64 * MiB));
+	struct block_node *n;
+	struct err e;
+
+	if (block_open(options, &n, &e))
+		fail_msg("%s", e.msg);
+	json_decref(options);
+}
+
+static int setup(void **state)
+{
+	machine_open(&machine, 64 * MiB);
+	disk_open("d0");
+	disk_open("d1");
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct err e;
+
+	assert_int_equal(block_remove("d0", &e), 0);
+	assert_int_equal(block_remove("d1", &e), 0);
+	machine_close(&machine);
+	return 0;
+}
+
+static void blk(void **state)
+{
+	static const char *const props[] = {"drive=d0", "serial=abc", NULL};
+	struct device *dev = machine_add(&machine, &virtio_blk_class, props);
+
+	assert_writes(dev, "cold-virtio-blk-v2.bin");
+	assert_carries(dev, "linux-virtio-blk-v2.bin");
+	assert_carries(dev, "cold-virtio-blk-v2.bin");
+	device_destroy(dev);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(blk, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
