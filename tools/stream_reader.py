@@ -29,6 +29,13 @@ class StreamError(Exception):
     """The stream isn't what it says it is; the text has the offset."""
 
 
+def plain_value(value):
+    """For JSON: bytes in hex, and so numbers above 2^63-1, which not every JSON reader takes."""
+    if isinstance(value, bytes):
+        return value.hex()
+    return hex(value) if isinstance(value, int) and value >= 1 << 63 else value
+
+
 @dataclasses.dataclass
 class Field:
     """A piece of the stream: what it is called, where it is, and what it says or what is inside."""
@@ -59,7 +66,7 @@ class Field:
         """For JSON."""
         d = {"name": self.name, "type": self.type, "offset": self.offset, "size": self.size}
         if self.value is not None:
-            d["value"] = self.value.hex() if isinstance(self.value, bytes) else self.value
+            d["value"] = plain_value(self.value)
         if self.fields:
             d["fields"] = [f.plain() for f in self.fields]
         return d
@@ -228,8 +235,9 @@ class Ram:
             else:
                 raise StreamError(f"byte {at}: a RAM record with flags {flags:#x}")
         self.last = None
-        return {n: {k: b[k] - before.get(n, {}).get(k, 0) for k in ("zero", "normal", "xbzrle")}
+        part = {n: {k: b[k] - before.get(n, {}).get(k, 0) for k in ("zero", "normal", "xbzrle")}
                 for n, b in self.blocks.items()}
+        return {n: pages for n, pages in part.items() if any(pages.values())}
 
 
 def read_described(c, desc, into):
@@ -518,8 +526,13 @@ def plain(stream):
     """The stream as data for JSON."""
     return {"configuration": stream.configuration.plain(), "ram": stream.ram, "trailer": stream.trailer,
             "commands": [f.plain() for f in stream.commands],
-            "sections": [dict(s.plain(), instance=s.instance, version=s.version, mark=s.mark)
-                         for s in stream.sections]}
+            "sections": [plain_section(s) for s in stream.sections]}
+
+
+def plain_section(s):
+    """A section as data; parts that follow a START have no instance and version of their own."""
+    head = {"instance": s.instance, "version": s.version} if s.mark in ("START", "FULL") else {}
+    return dict(s.plain(), mark=s.mark, **head)
 
 
 def main(argv):
