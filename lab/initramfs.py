@@ -9,9 +9,11 @@ host-agent.sh say what happens then.
 
 import hashlib
 import json
+import os
 import shlex
 import shutil
 import tempfile
+import time
 from pathlib import Path
 
 from . import archive, cpio, kernels
@@ -21,6 +23,7 @@ HERE = PROJECT / "lab"
 # What is needed before the root is there, and what every host has.
 ROOT_MODULES = ("virtio_pci", "9pnet_virtio", "9p", "overlay")
 HOST_MODULES = ("virtio_console", "kvm-amd", "tun")
+UNUSED_S = 24 * 3600	# an archive not used for so long makes room for a new one
 
 
 def _is_static(path):
@@ -52,8 +55,13 @@ def cached(name, parts, build):
         raw = part if isinstance(part, bytes) else part.encode()
         digest.update(b"%d:" % len(raw) + raw)
     path = sub_dir("cache") / f"{name}-{digest.hexdigest()[:20]}.cpio"
-    if not path.exists():
-        write_file(path, bytes(build()))
+    if path.exists():
+        os.utime(path)
+        return path
+    for other in path.parent.glob(f"{name}-*.cpio"):
+        if time.time() - other.stat().st_mtime > UNUSED_S:
+            other.unlink(missing_ok=True)
+    write_file(path, bytes(build()))
     return path
 
 

@@ -88,6 +88,16 @@ def test_cached_archive_is_built_once_for_the_same_content(tmp_path, monkeypatch
     assert len(built) == 3 and paths_seen[0] == paths_seen[1] and len(set(paths_seen)) == 3
 
 
+def test_archives_out_of_use_make_room(tmp_path, monkeypatch):
+    monkeypatch.setenv("OUTLIVE_LAB_DIR", str(tmp_path))
+    old, used = (initramfs.cached("x", [part], cpio.Archive) for part in "ab")
+    for path in (old, used):
+        os.utime(path, (0, 0))
+    initramfs.cached("x", ["b"], cpio.Archive)
+    new = initramfs.cached("x", ["c"], cpio.Archive)
+    assert (old.exists(), used.exists(), new.exists()) == (False, True, True)
+
+
 def test_failed_folder_leaves_the_old_one(tmp_path):
     target = tmp_path / "t"
     with paths.new_dir(target) as temp:
