@@ -107,17 +107,14 @@ static bool number(const char **s, uint64_t *value)
 
 static bool suffixed(const char **s, uint64_t *value)
 {
+	unsigned int shift;
+
 	if (!number(s, value))
 		return false;
-	switch (**s) {
-	case 'G':
-		*value <<= 10;
-		__attribute__((fallthrough));
-	case 'M':
-		*value <<= 10;
-		__attribute__((fallthrough));
-	case 'K': *value <<= 10; (*s)++;
-	}
+	shift = **s == 'G' ? 30 : **s == 'M' ? 20 : **s == 'K' ? 10 : 0;
+	if (shift)
+		(*s)++;
+	*value <<= shift;
 	return true;
 }
 

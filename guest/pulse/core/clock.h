@@ -49,12 +49,29 @@ static inline uint64_t clock_ticks(const struct clock *c, uint64_t ns)
 }
 
 /**
- * tsc() - Read the time stamp counter
+ * tsc() - Read the CPU's steady counter
  * Return: ticks
  */
 static inline uint64_t tsc(void)
 {
+#ifdef __x86_64__
 	return __builtin_ia32_rdtsc();
+#else
+	uint64_t ticks;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
+	return ticks;
+#endif
+}
+
+/** clock_relax() - Tell the CPU that this is a loop that waits */
+static inline void clock_relax(void)
+{
+#ifdef __x86_64__
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield");
+#endif
 }
 
 #endif

@@ -129,5 +129,5 @@ void ap_main(uint64_t n)
 	__atomic_fetch_add(&arrived, 1, __ATOMIC_RELEASE);
 	while (!__atomic_load_n(&w->go, __ATOMIC_ACQUIRE))
 		cpu_sleep(GO_POLL_NS);
-	work(w, (unsigned int)n);
+	witness_work(w, (unsigned int)n);
 }

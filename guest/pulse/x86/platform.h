@@ -7,10 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "../core/args.h"
-#include "../core/beat.h"
-#include "../core/text.h"
-#include "../core/worker.h"
+#include "../core/witness.h"
 
 void *memset(void *to, int c, size_t n);
 void *memcpy(void *restrict to, const void *restrict from, size_t n);
@@ -30,7 +27,6 @@ struct ram_range {
  * struct platform - What was found out about the machine
  * @form:	How we were started
  * @fw_cfg:	Whether the firmware configuration device is there
- * @pm_base:	ACPI PM I/O base on q35, 0 where there is none
  * @cmdline:	All parameters
  * @ram:	Usable memory above 1 MiB, rising
  * @ram_ranges:	How many
@@ -39,55 +35,16 @@ struct ram_range {
 struct platform {
 	enum pulse_form form;
 	bool fw_cfg;
-	uint16_t pm_base;
 	char cmdline[1024];
 	struct ram_range ram[RAM_MAX_RANGES];
 	unsigned int ram_ranges;
 	uint64_t ram_bytes;
 };
 
-/**
- * struct witness - Everything the vCPUs share
- * @report:	Header of the report
- * @cpu:	vCPU blocks of the report
- * @args:	Parameters
- * @clock:	TSC frequency
- * @memory:	Owned pages
- * @platform:	The machine
- * @beat:	Per vCPU
- * @worker:	Per vCPU
- * @go:		Set when the other vCPUs may start to work
- * @reset:	Counts requests to forget the gaps; each vCPU follows by itself
- * @io_cpu:	Who does I/O, PULSE_MAX_CPUS: nobody
- * @rate:	Newest rate asked for
- * @rate_count:	Counts changes of @rate
- */
-struct witness {
-	struct pulse_report *report;
-	struct pulse_cpu *cpu;
-	struct args args;
-	struct clock clock;
-	struct memory memory;
-	struct platform platform;
-	struct beat beat[PULSE_MAX_CPUS];
-	struct worker worker[PULSE_MAX_CPUS];
-	uint32_t go;
-	unsigned int io_cpu;
-	uint32_t reset;
-	uint64_t rate;
-	uint32_t rate_count;
-};
-
 extern struct witness witness;
+extern struct platform platform;
 
 /* main.c */
-
-/**
- * work() - What a vCPU does until the end
- * @w:	Witness
- * @n:	Number of this vCPU
- */
-__attribute__((noreturn)) void work(struct witness *w, unsigned int n);
 
 /**
  * pulse_main() - The boot vCPU, in ring 3
@@ -272,20 +229,5 @@ void serial_flush(void);
  * @code:	For the debug-exit device
  */
 __attribute__((noreturn)) void machine_exit(const struct witness *w, uint32_t code);
-
-/* control.c: what the boot vCPU does beside beating */
-
-/**
- * control_start() - Begin to serve requests
- * @w:	Witness
- */
-void control_start(struct witness *w);
-
-/**
- * control_step() - Do what is due now
- * @w:	Witness
- * Return: PULSE_DID_*
- */
-uint32_t control_step(struct witness *w);
 
 #endif

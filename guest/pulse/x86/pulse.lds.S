@@ -21,6 +21,7 @@ SECTIONS {
 	.data : ALIGN(64) { *(.data .data.*) } :load
 	.bss (NOLOAD) : ALIGN(64) {
 		__bss_start = .;
+		*(.bss.io_bitmap)
 		*(.bss .bss.* COMMON)
 		__bss_end = ALIGN(., 8);
 		. = ALIGN(4096);

@@ -118,7 +118,7 @@ bool virtq_take(struct virtq *q, uint16_t *head, uint32_t *length)
 	return true;
 }
 
-void io_start(struct witness *w)
+bool io_start(struct witness *w)
 {
 	struct pulse_device *out = w->report->device;
 	unsigned int position = 0;
@@ -137,4 +137,5 @@ void io_start(struct witness *w)
 		else
 			net_start(w, &d, out++);
 	}
+	return out != w->report->device;
 }

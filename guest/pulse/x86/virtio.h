@@ -208,7 +208,8 @@ bool net_step(void);
 /**
  * io_start() - Find and start the devices that the parameters ask for
  * @w:	Witness
+ * Return: whether there are any
  */
-void io_start(struct witness *w);
+bool io_start(struct witness *w);
 
 #endif

@@ -4,8 +4,8 @@
  * two clocks compared, prints reports. Each step does at most one of these, all of them together
  * take a few microseconds.
  */
-#include "insn.h"
-#include "platform.h"
+#include "text.h"
+#include "witness.h"
 
 #define CLOCKS_US 1000
 
@@ -40,7 +40,7 @@ static void print(struct witness *w)
 
 	text_report(&t, w->report, w->cpu);
 	if (w->args.serial)
-		serial_send(t.at, t.length);
+		w->hooks->print(t.at, t.length);
 }
 
 static void keep_largest(int64_t now, int64_t *now_at, int64_t *max_at)
@@ -58,7 +58,8 @@ static void compare_clocks(struct witness *w)
 	if (!r->has_mono)
 		return;
 	r->mono_ns = beat_mono(&w->beat[0]);
-	r->mono_changes = kvmclock_changes(0);
+	if (w->hooks->mono_changes)
+		r->mono_changes = w->hooks->mono_changes(0);
 	ticks = w->beat[0].mono_tsc - r->tsc_start;
 	keep_largest((int64_t)(clock_ns(&w->clock, ticks) - (r->mono_ns - r->mono_start_ns)),
 		     &r->tsc_mono_ns, &r->tsc_mono_max_ns);
@@ -67,7 +68,7 @@ static void compare_clocks(struct witness *w)
 static void compare_wall(struct witness *w)
 {
 	struct pulse_report *r = w->report;
-	uint64_t mono = beat_mono(&w->beat[0]), wall = wall_read(mono);
+	uint64_t mono = beat_mono(&w->beat[0]), wall = w->hooks->wall(mono);
 
 	if (!wall)
 		return;
@@ -97,7 +98,7 @@ static void quit(struct witness *w)
 {
 	w->report->state = PULSE_ENDED;
 	print(w);
-	machine_exit(w, w->report->faults ? 1 : (uint32_t)w->args.exit_code);
+	w->hooks->end(w, w->report->faults ? 1 : (uint32_t)w->args.exit_code);
 }
 
 static void set_rate(struct witness *w, uint64_t rate)
@@ -178,11 +179,11 @@ static uint32_t console(struct witness *w)
 {
 	int letter;
 
-	if (serial_step())
+	if (w->hooks->console())
 		return PULSE_DID_CONSOLE;
 	if (!due(w, &control.next_poll, w->args.serial ? w->args.poll_us : 0))
 		return 0;
-	letter = serial_poll();
+	letter = w->hooks->letter();
 	if (letter >= 0)
 		serve(w, letter, 0);
 	return PULSE_DID_CONSOLE;
@@ -193,8 +194,6 @@ void control_start(struct witness *w)
 	w->report->state = PULSE_FILLING;
 	control.end = w->args.seconds ? tsc() + w->args.seconds * w->clock.hz : 0;
 	control.next_report = tsc() + clock_ticks(&w->clock, w->args.report_ms * 1000000);
-	if (w->args.serial)
-		serial_start();
 	if (w->report->has_mono)
 		compare_wall(w);
 }
