@@ -497,3 +497,33 @@ def test_program_prints_the_report_of_a_running_guest(guests, tmp_path):
     dump.write_bytes(bytes(8192))
     bad = subprocess.run([*program, dump], check=False, capture_output=True, text=True)
     assert (bad.returncode, bad.stdout) == (2, "") and "no witness here" in bad.stderr
+
+
+def test_witness_as_a_linux_program(tmp_path):
+    dump, disk = tmp_path / "dump", tmp_path / "disk"
+    with subprocess.Popen([PULSE / "pulse-linux", "ws=1M", "rate=40M", "verify=40M", "blk=4", "blk_size=1M",
+                           "report=50", f"disk={disk}", f"dump={dump}"], stdin=subprocess.PIPE,
+                          stdout=subprocess.PIPE, text=True) as program:
+        report = json.loads(program.stdout.readline())
+        while not (report["passes"] and report["blk"]["in"] and report["dirtied"] > 500):
+            report = json.loads(program.stdout.readline())
+        assert report["faults"] == report["blk"]["bad"] == report["blk"]["lost"] == 0
+        program.stdin.write("v")
+        program.stdin.flush()
+        while not report["verify_done"]:
+            report = json.loads(program.stdout.readline())
+        program.stdin.write("q")
+        program.stdin.flush()
+        assert program.wait(30) == 0
+    final = pulse_report.read(pulse_report.Dump(dump))
+    assert (final["form"], final["state"], final["faults"]) == ("linux", "ended", 0)
+    assert final["verify_pages"] >= 200
+    assert sum(block[:8] != bytes(8) for block in blocks(disk)) > 20
+
+
+@pytest.mark.parametrize("word", ["speed=5", "rate=fast", "disk=/nonexistent/disk", "fill=zero"])
+def test_linux_program_refuses_what_it_does_not_understand(word):
+    done = subprocess.run([PULSE / "pulse-linux", word, "seconds=1"], check=False, capture_output=True, text=True,
+                          stdin=subprocess.DEVNULL)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("pulse-linux: ")

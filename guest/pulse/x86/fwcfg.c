@@ -40,7 +40,7 @@ static uint32_t files;
 static struct {
 	uint32_t count;
 	struct directory_entry file[FILES_MAX];
-} directory;
+} directory __attribute__((section(".noinit")));
 
 static void read_dma(uint16_t key, void *to, uint32_t bytes)
 {

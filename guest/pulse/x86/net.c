@@ -42,7 +42,7 @@ static struct {
 	uint8_t mac[6];
 	uint64_t next, highest, oldest, waiting;
 	struct pace pace;
-	struct sent window[NET_WINDOW];
+	struct sent *window; /* NET_WINDOW of them */
 } net;
 
 static void account_lost(struct sent *s)
@@ -230,6 +230,7 @@ void net_start(struct witness *w, struct vdev *d, struct pulse_device *out)
 	net.head_bytes = d->legacy ? 10 : 12;
 	net.rx_buffer = early_pages(RX_BUFFERS * BUFFER_BYTES / PAGE_BYTES);
 	net.tx_buffer = early_pages(TX_BUFFERS * BUFFER_BYTES / PAGE_BYTES);
+	net.window = early_pages(NET_WINDOW * sizeof(*net.window) / PAGE_BYTES);
 	virtio_ready(d);
 	net.next = net.oldest = 1;
 	pace_set(&net.pace, &w->clock, w->args.net_rate);

@@ -24,6 +24,7 @@ SECTIONS {
 		*(.bss.io_bitmap)
 		*(.bss .bss.* COMMON)
 		__bss_end = ALIGN(., 8);
+		*(.noinit)
 		. = ALIGN(4096);
 		__stack_start = .;
 		. += 0x4000;

@@ -16,7 +16,7 @@
 #define FIFO_BYTES   16
 #define FLUSH_NS     100000000ull
 
-static char queue[16384];
+static char queue[16384] __attribute__((section(".noinit")));
 static size_t head, tail; /* written and sent so far; tail <= head */
 static unsigned int room; /* what the FIFO surely takes */
 static bool present;
