@@ -28,7 +28,7 @@ NEVER = 0xFFFFFFFFFFFFFFFF
 STATES = {1: "booting", 2: "filling", 3: "running", 4: "ended", 5: "failed"}
 FORMS = {1: "pvh", 2: "bios", 3: "linux"}
 SOURCES = {1: "parameter", 2: "hypervisor", 3: "cpuid", 4: "kvmclock", 5: "pit", 6: "host",
-           7: "unknown"}
+           7: "lapic"}
 KINDS = {1: "lost", 2: "stale", 3: "ahead", 4: "torn", 5: "misplaced", 6: "corrupt"}
 CAUSES = ("dirty", "verify", "fill", "console", "clock", "io", "sleep", "request")
 DEVICE_KINDS = {1: "blk", 2: "net"}

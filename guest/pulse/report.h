@@ -47,7 +47,7 @@ enum pulse_tsc_source {
 	PULSE_TSC_KVMCLOCK,
 	PULSE_TSC_PIT,
 	PULSE_TSC_HOST,
-	PULSE_TSC_UNKNOWN,
+	PULSE_TSC_LAPIC,
 };
 
 /* What a vCPU did between two beats (struct pulse_gap.cause); none means that it only read its

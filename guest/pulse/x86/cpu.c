@@ -12,6 +12,7 @@
 #define LAPIC_SPURIOUS  0x0f0
 #define LAPIC_TIMER     0x320
 #define LAPIC_COUNT     0x380
+#define LAPIC_CURRENT   0x390
 #define LAPIC_DIVIDE    0x3e0
 #define SPURIOUS_ON     0x121 /* enabled; vector 33, see the IDT in entry.S */
 #define TIMER_ONCE      0x20  /* vector 32 */
@@ -22,6 +23,7 @@
 #define ICR_BUSY        (1u << 12)
 
 #define AP_STACK_PAGES  2 /* the last 512 bytes are ring 0's */
+#define CALIBRATE_NS    10000000
 #define GO_POLL_NS      200000
 #define WAIT_UNKNOWN_NS 20000000ull
 #define WAIT_KNOWN_NS   2000000000ull
@@ -105,6 +107,18 @@ unsigned int cpus_start(unsigned int want)
 	while (want && !wait_for(want, RETRY_NS) && waited < WAIT_KNOWN_NS)
 		waited += RETRY_NS;
 	return __atomic_load_n(&arrived, __ATOMIC_ACQUIRE);
+}
+
+uint64_t lapic_tsc_hz(void)
+{
+	uint64_t start = tsc();
+
+	*lapic(LAPIC_SPURIOUS) = SPURIOUS_ON;
+	*lapic(LAPIC_DIVIDE) = DIVIDE_BY_1;
+	*lapic(LAPIC_COUNT) = UINT32_MAX;
+	while (UINT32_MAX - *lapic(LAPIC_CURRENT) < CALIBRATE_NS)
+		pause();
+	return (tsc() - start) * (1000000000 / CALIBRATE_NS);
 }
 
 /* The timer counts nanoseconds: KVM's and QEMU's APIC bus runs at 1 GHz. Elsewhere the sleep is

@@ -189,6 +189,12 @@ unsigned int cpus_start(unsigned int want);
 uint32_t cpu_apic_id(void);
 
 /**
+ * lapic_tsc_hz() - Measure the TSC against the APIC timer, taken to count nanoseconds
+ * Return: Hz
+ */
+uint64_t lapic_tsc_hz(void);
+
+/**
  * cpu_sleep() - Halt this vCPU for a while
  * @ns:	How long, about
  */

@@ -169,8 +169,9 @@ uint64_t timer_frequency(const struct args *args, uint32_t *source)
 		*source = PULSE_TSC_PIT;
 		hz = pit_hz();
 	}
-	if (hz)
-		return hz;
-	*source = PULSE_TSC_UNKNOWN;
-	return 1000000000;
+	if (!hz) {
+		*source = PULSE_TSC_LAPIC;
+		hz = lapic_tsc_hz();
+	}
+	return hz;
 }
