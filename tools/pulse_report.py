@@ -288,6 +288,11 @@ def is_verified(report):
     return report["verify_asked"] > 0 and report["verify_done"] == report["verify_asked"]
 
 
+def is_wrong(report):
+    """Something the witness checks was not as it should be, or it failed itself."""
+    return bool(report["faults"] or report["state"] == "failed" or any(device["bad"] for device in report["device"]))
+
+
 CONDITIONS = {
     "ready": is_ready,
     "verified": is_verified,

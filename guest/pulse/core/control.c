@@ -94,11 +94,23 @@ static void ask_verify(struct witness *w)
 	control.answering = __atomic_add_fetch(&w->report->verify_asked, 1, __ATOMIC_RELEASE);
 }
 
+static bool found_wrong(const struct pulse_report *r)
+{
+	bool wrong = r->faults || r->state == PULSE_FAILED;
+
+	for (int i = 0; i < PULSE_DEVICES; i++)
+		wrong = wrong || r->device[i].bad;
+	return wrong;
+}
+
 static void quit(struct witness *w)
 {
-	w->report->state = PULSE_ENDED;
+	uint32_t code = found_wrong(w->report) ? 1 : (uint32_t)w->args.exit_code;
+
+	if (w->report->state != PULSE_FAILED)
+		w->report->state = PULSE_ENDED;
 	print(w);
-	w->hooks->end(w, w->report->faults ? 1 : (uint32_t)w->args.exit_code);
+	w->hooks->end(w, code);
 }
 
 static void set_rate(struct witness *w, uint64_t rate)
