@@ -195,7 +195,8 @@ static int judge(const struct configuration *conf, const struct migrate_options 
  * @e:		Says what doesn't fit
  *
  * Errors: EINVAL no such stream, or for another machine; ENOTSUP, ENOENT something that isn't known
- * here Return: 0, or a negative errno
+ * here
+ * Return: 0, or a negative errno
  */
 int configuration_load(struct migrate_job *job, struct err *e)
 {

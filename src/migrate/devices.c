@@ -93,7 +93,8 @@ static int load_scratch(const struct migrate_section *s, void *state, struct cha
  * @e:		Names device, field and what about it
  *
  * Errors: ENOENT no such device here, or an unknown subsection; EEXIST it came already; EINVAL as
- * state_load() Return: 0, or a negative errno
+ * state_load()
+ * Return: 0, or a negative errno
  */
 int devices_load_one(struct devices_scratch *d, struct channel *c, const char *id,
 		     uint32_t instance, uint32_t version, struct err *e)

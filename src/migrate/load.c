@@ -217,7 +217,8 @@ static int load_stream(struct load *l, struct err *e)
  * On failure no device has changed; the content of RAM is undefined.
  *
  * Errors: EINVAL, ENOENT, ENOTSUP, ENODATA, EEXIST the stream isn't for this machine; ECANCELED;
- * else as the channel Return: 0, or a negative errno
+ * else as the channel
+ * Return: 0, or a negative errno
  */
 int migrate_load(struct migrate_job *job, struct err *e)
 {

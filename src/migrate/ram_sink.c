@@ -248,7 +248,8 @@ static int get_record(struct ram_sink *s, uint64_t offset, uint64_t flags, struc
  * @e:	Says which block, and what about it
  *
  * Errors: ENOENT a block that isn't here; EINVAL sizes, addresses or records that can't be right;
- * ENOTSUP compressed pages; else as the channel or ram_resize() Return: 0 behind the part's end
+ * ENOTSUP compressed pages; else as the channel or ram_resize()
+ * Return: 0 behind the part's end
  * mark, or a negative errno
  */
 int ram_get(struct ram_sink *s, struct err *e)
