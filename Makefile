@@ -49,6 +49,7 @@ lint: setup-all $(BUILD)/build.ninja	## the checks of the source, without tests
 
 format: setup-all			## rewrite the C files as .clang-format says
 	git ls-files -z '*.[ch]' | xargs -0 -r clang-format-14 -i
+	git ls-files -z '*.[ch]' | xargs -0 -r tools/wrap-comments
 
 bench: setup-test all			## measure, side by side with QEMU
 	$(PYTHON) bench/run --build $(BUILD) $(BENCH)
