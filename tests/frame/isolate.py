@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A pytest run lives in network and mount namespaces of its own.
+"""A pytest run lives in network and mount namespaces of its own, under a supervisor.
 
 Theory of operation: before the first test the process leaves the host's network and mount
 namespaces. It then has an empty network with a loopback, an empty /run/netns and an empty
@@ -7,16 +7,23 @@ namespaces. It then has an empty network with a loopback, an empty /run/netns an
 machine, whatever appears there was made by a test (the leak guard needs that), and when
 pytest is killed the kernel takes everything back. This needs root; without it the tests run
 in the host's namespaces and those that make networks are skipped by name.
+
+Then it forks: the child goes on as pytest, the parent supervises. Orphans come to the parent
+(it is the subreaper), which collects them at once, as init would, and ends what is left when
+pytest is gone, however that happened.
 """
 import ctypes
 import os
+import signal
 import subprocess
 
+from frame import process
 from frame.wait import until
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWNET = 0x40000000
 MS_REC_PRIVATE = 0x4000 | 0x40000
+PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
 
 libc = ctypes.CDLL(None, use_errno=True)
@@ -48,7 +55,6 @@ def detach_mounts():
 
 def enter():
     """Enter namespaces of our own; returns whether that was possible. Once, single-threaded."""
-    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     if os.geteuid() != 0 or os.environ.get("OUTLIVE_TEST_NAMESPACES") == "host":
         return False
     try:
@@ -69,3 +75,41 @@ def loopback_is_up():
     shown = subprocess.run(["ip", "-br", "addr", "show", "dev", "lo"], check=True,
                            capture_output=True, text=True).stdout
     return "127.0.0.1" in shown
+
+
+def supervised():
+    """Fork; returns in the child. The parent stays until the child is gone, and ends as it did."""
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    parent = os.getpid()
+    child = os.fork()
+    if child == 0:
+        libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        process.root = parent
+        return
+    for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends these to the child too
+        signal.signal(number, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda got, _: os.kill(child, got))
+    pid, status = 0, 0
+    while pid != child:
+        pid, status = os.waitpid(-1, 0)
+    end_all()
+    if os.WIFSIGNALED(status):
+        if os.WTERMSIG(status) != signal.SIGKILL:
+            signal.signal(os.WTERMSIG(status), signal.SIG_DFL)
+        os.kill(os.getpid(), os.WTERMSIG(status))
+    os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def end_all():
+    """Kill and collect all processes that are left."""
+    while True:
+        for pid in process.descendants(os.getpid()):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return

@@ -2,8 +2,8 @@
 """The guard: a test leaves no process, file, namespace or network interface behind.
 
 Theory of operation: take a snapshot before, compare after. Each test has a folder of its own
-as TMPDIR and XDG_RUNTIME_DIR, so every file in it is the test's. Processes are our descendants,
-orphans included because we are the subreaper. Namespaces, interfaces and /dev/shm are compared
+as TMPDIR and XDG_RUNTIME_DIR, so every file in it is the test's. Processes are our descendants
+and orphans, which the supervisor of the run gets. Namespaces, interfaces and /dev/shm are compared
 only when the run has its own (isolate.py), else others on the machine would be blamed on the
 test. What is found is named, removed, and fails the test.
 """

@@ -22,8 +22,9 @@ state = {"isolated": False, "base": None}
 
 
 def pytest_configure(config):
-    """Leave the host's namespaces before anything else happens."""
+    """Leave the host's namespaces before anything else happens, and get a supervisor."""
     state["isolated"] = isolate.enter()
+    isolate.supervised()
     leaks.sweep(tempfile.gettempdir())
     state["base"] = tempfile.mkdtemp(prefix=f"{leaks.BASE_PREFIX}{os.getpid()}-")
 

@@ -5,7 +5,7 @@ Theory of operation: each child is started through setpriv(1) with the parent-de
 KILL, so the kernel ends it when the test process dies, however that happens. (The signal
 follows the *thread* that started the child: start children from the main thread.) Its output
 goes to a file, which error messages quote. What a child starts itself is found by the leak
-guard: the test process is the subreaper.
+guard: orphans go to the supervisor (isolate.py).
 """
 import os
 import signal
@@ -15,6 +15,8 @@ from frame.wait import TooLate
 
 SETPRIV = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
 STOP_SECONDS = 10
+
+root = os.getpid()  # orphans among its descendants come to it: the supervisor, see isolate.py
 
 
 class Process:
@@ -71,8 +73,11 @@ class Process:
 
 
 def descendants(pid=None):
-    """Process ids of all living descendants (zombies left out), by default of this process."""
-    found, queue = [], [pid or os.getpid()]
+    """Process ids of all living descendants of `pid`, zombies left out.
+
+    By default those that the tests have started, orphans included.
+    """
+    found, queue = [], [pid or root]
     while queue:
         children = []
         try:
@@ -83,7 +88,7 @@ def descendants(pid=None):
             pass
         queue = queue[1:] + children
         found += [child for child in children if alive(child)]
-    return found
+    return [child for child in found if child != os.getpid()]
 
 
 def alive(pid):

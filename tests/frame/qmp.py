@@ -70,10 +70,13 @@ class Qmp:
 
     def send_raw(self, data, fds=()):
         """Send bytes as they are, with file descriptors attached to the first."""
-        if fds:
-            sent = socket.send_fds(self.sock, [data], list(fds))
-            data = data[sent:]
-        self.sock.sendall(data)
+        try:
+            if fds:
+                sent = socket.send_fds(self.sock, [data], list(fds))
+                data = data[sent:]
+            self.sock.sendall(data)
+        except (BrokenPipeError, ConnectionResetError):
+            raise QmpClosed(f"{self.path}: connection closed") from None
 
     def send(self, command, arguments, fds=(), execute="execute"):
         """Send a command without waiting; returns its id."""

@@ -80,7 +80,7 @@ class Vmm:
         """End it by QMP; its exit status."""
         try:
             self.qmp.command("quit")
-        except (QmpClosed, BrokenPipeError, ConnectionResetError):
+        except QmpClosed:
             pass
         status = self.wait(timeout)
         self.clean()

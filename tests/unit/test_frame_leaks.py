@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -86,3 +87,22 @@ def test_children_end_with_a_killed_pytest(tmp_path, leak_guard):
     assert len(os.listdir(leak_guard)) == 1
     leaks.sweep(leak_guard)
     assert not os.listdir(leak_guard), "the next run removes what a killed one left"
+
+
+def test_orphans_are_collected_as_init_would(tmp_path):
+    done = subprocess.run(["sh", "-c", "sleep 77.5 >/dev/null 2>&1 & echo $!"], check=True,
+                          text=True, capture_output=True)
+    orphan = int(done.stdout)
+    os.kill(orphan, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{orphan}"), 5, "no zombie stays")
+
+
+def test_orphans_end_with_a_killed_pytest(tmp_path):
+    done = inner(tmp_path, f"""
+        subprocess.run("setsid sleep 77.5 >/dev/null 2>&1 & echo $! > {tmp_path}/pid",
+                       shell=True, check=True)
+        os.kill(os.getpid(), 9)
+        """)
+    assert done.returncode == -signal.SIGKILL
+    assert "sleep" not in command_line(int((tmp_path / "pid").read_text()))
+    leaks.sweep(tempfile.gettempdir())
