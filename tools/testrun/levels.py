@@ -46,7 +46,7 @@ LEVELS = {level.name: level for level in (
     Level("checks", minutes=6),
     Level("unit", build="build-asan", minutes=5, threads=True),
     Level("wire", build="build-asan", minutes=4),
-    Level("native", minutes=8),
+    Level("native", minutes=8, prepare=("tools/newest-qemu",)),
     Level("interop", minutes=10, prepare=("tools/newest-qemu",)),
     Level("lab", minutes=20, prepare=("lab/lab", "kernels", "--fetch")),
     Level("fault", minutes=15),
