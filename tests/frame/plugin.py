@@ -122,11 +122,16 @@ def qemu_or_skip(name):
         pytest.skip(str(missing))
 
 
+def outlive_program():
+    """The Program under test."""
+    assert outlive_vmm().exists(), f"{outlive_vmm()} is not built"
+    return Program("outlive", (str(outlive_vmm()),))
+
+
 @pytest.fixture
 def outlive(tmp_path, leak_guard):
     """Starter of outlive-vmm."""
-    assert outlive_vmm().exists(), f"{outlive_vmm()} is not built"
-    yield from starter(Program("outlive", (str(outlive_vmm()),)), tmp_path)
+    yield from starter(outlive_program(), tmp_path)
 
 
 @pytest.fixture
@@ -145,6 +150,15 @@ def qemu_new(tmp_path, leak_guard):
 def qemu_any(request, tmp_path, leak_guard):
     """Starter of a stock QEMU; the test runs once for each."""
     yield from starter(qemu_or_skip(request.param), tmp_path)
+
+
+@pytest.fixture(params=["outlive", *QEMUS])
+def vmm_any(request, tmp_path, leak_guard):
+    """Starter of Outlive or a stock QEMU, for what must be the same in all; once for each."""
+    if request.param == "outlive":
+        yield from starter(outlive_program(), tmp_path)
+    else:
+        yield from starter(qemu_or_skip(request.param), tmp_path)
 
 
 @pytest.fixture
