@@ -14,7 +14,7 @@
 
 static const struct device_class *classes[128] = {
 	&debug_exit_class, &debugcon_class, &fw_cfg_class, &port92_class,
-	&pvpanic_class,    &serial_class,   NULL,
+	&pvpanic_class,    &rtc_class,      &serial_class, NULL,
 };
 
 /**

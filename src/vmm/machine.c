@@ -4,7 +4,7 @@
  * program can be, which is what libvirt asks for before it starts any guest.
  */
 #include "base/nearest.h"
-#include "vmm/vmm.h"
+#include "vmm/guest.h"
 
 #include <errno.h>
 #include <string.h>
@@ -31,6 +31,18 @@ static const char *known(const char *name)
 	return NULL;
 }
 
+static int guest_start(struct vmm *v, struct err *e)
+{
+	struct guest *g;
+	int r = guest_create(&g, v, NULL, NULL, e);
+
+	if (r < 0)
+		return r;
+	v->machine = g;
+	guest_begin(g);
+	return 0;
+}
+
 /**
  * machine_start() - Build the machine that the options name
  * @v:		With loop and QMP
@@ -47,9 +59,7 @@ int machine_start(struct vmm *v, struct err *e)
 		err_set(e, EINVAL, "'%s' is not a machine type", name);
 		return err_nearest(e, nearest_string(name, names));
 	}
-	if (strcmp(name, "none"))
-		return err_set(e, ENOTSUP, "machine %s isn't in this build", name);
-	return 0;
+	return strcmp(name, "none") ? guest_start(v, e) : 0;
 }
 
 /**
@@ -58,5 +68,6 @@ int machine_start(struct vmm *v, struct err *e)
  */
 void machine_stop(struct vmm *v)
 {
+	guest_destroy(v->machine);
 	v->machine = NULL;
 }

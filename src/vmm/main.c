@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "base/owned.h"
+#include "machine/q35/q35_chipset.h"
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -140,6 +141,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_set_program("outlive-vmm");
+	device_classes_add(q35_classes);
 	r = vmm_options_parse(&options, argc, (const char *const *)argv, &e);
 	if (r == 0 && only_prints(&options)) {
 		vmm_options_release(&options);

@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the chipset as a table, in the order in which the parts are made, saved and applied. A row names a class
+ * and what must be set before the part appears. Interrupt controllers, timer and clock are KVM's; their sections are made
+ * with the vCPUs.
+ */
+#include "machine/q35/q35.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/**
+ * struct part - A row of the chipset
+ * @class:	Device class
+ * @prepare:	Sets what the part needs to know; may be NULL
+ * @wanted:	Whether this machine has it; NULL: always
+ * @instance:	Instance number of its section
+ */
+struct part {
+	const char *class;
+	void (*prepare)(struct q35 *q, struct device *dev);
+	bool (*wanted)(const struct q35 *q);
+	int instance;
+};
+
+static void prepare_fw_cfg(struct q35 *q, struct device *dev)
+{
+	q->fw_cfg = CONTAINER_OF(dev, struct fw_cfg, dev);
+}
+
+static void prepare_host(struct q35 *q, struct device *dev)
+{
+	q->host_bridge = CONTAINER_OF(dev, struct pci_host, dev);
+	q->host_bridge->root = q->root;
+}
+
+static void place(struct q35 *q, struct pci_device *d, int devfn)
+{
+	d->devfn = devfn;
+	d->multifunction = devfn != 0;
+}
+
+static void prepare_mch(struct q35 *q, struct device *dev)
+{
+	q->mch = CONTAINER_OF(dev, struct mch, pci.dev);
+	q->mch->host = q->host_bridge;
+	q->mch->ram = q->ram.ram;
+	q->mch->below_4g = x86_layout_q35(q->ram.ram->size).below_4g;
+	place(q, &q->mch->pci, PCI_DEVFN(0, 0));
+}
+
+static void prepare_bus(struct q35 *q, struct device *dev)
+{
+	CONTAINER_OF(dev, struct bus_section, dev)->bus = q->root;
+}
+
+static void prepare_lpc(struct q35 *q, struct device *dev)
+{
+	uint32_t ids[CPUHP_MAX];
+
+	for (unsigned int i = 0; i < q->max_cpus; i++)
+		ids[i] = x86_apic_id(&q->cpuid.topology, i);
+	q->lpc = CONTAINER_OF(dev, struct lpc, pci.dev);
+	q->lpc->host = q->host_bridge;
+	q->lpc->fw_cfg = q->fw_cfg;
+	place(q, &q->lpc->pci, PCI_DEVFN(31, 0));
+	lpc_set_cpus(q->lpc, ids, q->max_cpus, q->cpus);
+}
+
+static void prepare_rtc(struct q35 *q, struct device *dev)
+{
+	q->rtc = CONTAINER_OF(dev, struct rtc, dev);
+}
+
+static void prepare_ahci(struct q35 *q, struct device *dev)
+{
+	place(q, CONTAINER_OF(dev, struct pci_device, dev), PCI_DEVFN(31, 2));
+}
+
+static void prepare_smbus(struct q35 *q, struct device *dev)
+{
+	place(q, CONTAINER_OF(dev, struct pci_device, dev), PCI_DEVFN(31, 3));
+}
+
+static bool with_hpet(const struct q35 *q)
+{
+	return q->hpet;
+}
+
+static const struct part parts[] = {
+	{"fw_cfg_io", prepare_fw_cfg, NULL, 0},
+	{"q35-pcihost", prepare_host, NULL, 0},
+	{"mch", prepare_mch, NULL, 0},
+	{"PCIBUS", prepare_bus, NULL, 0},
+	{"i8257", NULL, NULL, 0},
+	{"ICH9-LPC", prepare_lpc, NULL, 0},
+	{"hpet", NULL, with_hpet, 0},
+	{"mc146818rtc", prepare_rtc, NULL, 0},
+	{"isa-pcspk", NULL, NULL, 0},
+	{"i8042", NULL, NULL, 0},
+	{"vmmouse", NULL, NULL, 0},
+	{"port92", NULL, NULL, 0},
+	{"ich9-ahci", prepare_ahci, NULL, 0},
+	{"ICH9-SMB", prepare_smbus, NULL, 0},
+};
+
+static int part_make(struct q35 *q, const struct part *p, struct err *e)
+{
+	const struct device_class *class = device_class_find(p->class);
+	struct device *dev;
+	int r;
+
+	if (!class)
+		return 0;
+	dev = device_create(class, &q->env);
+	dev->instance = p->instance;
+	if (p->prepare)
+		p->prepare(q, dev);
+	r = device_realize(dev, e);
+	if (r < 0) {
+		device_destroy(dev);
+		return err_in(e, "%s", p->class);
+	}
+	list_add_tail(&q->devices, &dev->link);
+	return 0;
+}
+
+static void on_event(struct vm_listener *l, enum vm_event event, int arg)
+{
+	struct q35 *q = CONTAINER_OF(l, struct q35, listener);
+
+	if (event == VM_POWERDOWN && q->lpc)
+		lpc_power_button(q->lpc);
+}
+
+/**
+ * q35_parts_make() - Make the chipset
+ * @q:		KVM, memory, I/O space and CPUID are there
+ * @c:		The configuration
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	int r = 0;
+
+	q->root = pci_bus_create("pcie.0", NULL, 0);
+	q->env.pci_root = q->root;
+	for (size_t i = 0; i < ARRAY_SIZE(parts) && r >= 0; i++)
+		r = part_make(q, &parts[i], e);
+	if (r < 0)
+		return r;
+	rtc_set_time(q->rtc, c->rtc_s);
+	q->listener.event = on_event;
+	vm_listen(&q->vm, &q->listener);
+	return 0;
+}

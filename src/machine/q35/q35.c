@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: see q35.h. The machine is made in an order in which each step needs only what is before it; destroying goes
+ * backwards and copes with a machine that is half made. The chipset is a table: class, and what it needs to know before it
+ * appears (parts.c).
+ */
+#include "machine/q35/q35.h"
+
+#include "base/log.h"
+#include "base/owned.h"
+#include "kvm/x86/x86.h"
+#include "machine/wires.h"
+
+#include <errno.h>
+#include <string.h>
+
+static int kvm_make(struct q35 *q, struct err *e)
+{
+	int r = kvm_host_open(&q->host, e);
+
+	return r < 0 ? r : kvm_vm_create(&q->kvm, &q->host, NULL, e);
+}
+
+static int memory_make(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	int r = q35_ram_create(&q->ram, &q->memory, &c->ram, e);
+
+	return r < 0 ? r : slots_attach(&q->slots, &q->memory, q->kvm, e);
+}
+
+static int io_make(struct q35 *q, struct err *e)
+{
+	struct io_doorbell_ops doorbells = wires_doorbells(q->kvm);
+	int r = io_space_create(&q->io, &doorbells, e);
+
+	return r < 0 ? r : guest_clock_create(&q->clock, q->loop, e);
+}
+
+static void env_fill(struct q35 *q)
+{
+	q->env = (struct device_env){
+		.memory = &q->memory,
+		.io = q->io,
+		.clock = q->clock,
+		.loop = q->loop,
+		.chipset_lock = &q->chipset_lock,
+		.msi = &wires_msi,
+		.msi_opaque = q->kvm,
+		.gsi = {.set = wires_gsi, .opaque = q->kvm},
+		.request = vm_request,
+		.opaque = &q->vm,
+	};
+}
+
+/* All vCPUs are parked. The first one is last to know: it enters the kernel if there is no firmware. */
+static void vcpu_reset(struct vm_vcpu *v, void *opaque)
+{
+	struct q35 *q = opaque;
+	struct err e = {0};
+	int r = x86_vcpu_reset(v->kvm, v->index == 0, &e);
+
+	if (r >= 0 && v->index == 0 && q->direct)
+		r = q35_boot_direct(q, &e);
+	if (r < 0) {
+		log_error("reset: %s", e.msg);
+		vm_request(v->vm, MACHINE_EXIT, 1);
+	}
+}
+
+static int vm_make(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	const struct vm_config config = {
+		.kvm = q->kvm,
+		.memory = &q->memory,
+		.io = q->io,
+		.clock = q->clock,
+		.loop = q->loop,
+		.devices = &q->devices,
+		.policy = c->policy,
+		.reset_vcpu = vcpu_reset,
+		.opaque = q,
+	};
+
+	return vm_init(&q->vm, &config, e);
+}
+
+static int vcpu_add(struct q35 *q, unsigned int index, struct err *e)
+{
+	struct vm_vcpu *v;
+	int r = vm_vcpu_add(&q->vm, x86_apic_id(&q->cpuid.topology, index), &v, e);
+
+	return r < 0 ? r : x86_cpuid_set(v->kvm, &q->cpuid, e);
+}
+
+static int cpuid_make(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	const char *features = strchr(c->cpu, ',');
+	const struct x86_cpu_options options = {
+		.topology = c->topology,
+		.migratable = true,
+		.pmu = true,
+		.toggles = features ? features + 1 : NULL,
+	};
+
+	return x86_cpuid_host(&q->cpuid, &q->host, &options, e);
+}
+
+static int vcpus_make(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	int r = 0;
+
+	for (unsigned int i = 0; i < c->cpus && r >= 0; i++)
+		r = vcpu_add(q, i, e);
+	return r;
+}
+
+static int make(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	int r = kvm_make(q, e);
+
+	if (r >= 0)
+		r = memory_make(q, c, e);
+	if (r >= 0)
+		r = io_make(q, e);
+	if (r < 0)
+		return r;
+	env_fill(q);
+	r = vm_make(q, c, e);
+	if (r >= 0)
+		r = cpuid_make(q, c, e);
+	if (r >= 0)
+		r = q35_parts_make(q, c, e);
+	if (r >= 0)
+		r = vcpus_make(q, c, e);
+	return r < 0 || c->incoming ? r : q35_boot_prepare(q, c, e);
+}
+
+/**
+ * q35_create() - Put the machine together
+ * @ret:	Set on success only
+ * @c:		The configuration
+ * @loop:	The main loop; this is its thread
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop, struct err *e)
+{
+	struct q35 *q = mem_zalloc(sizeof(*q));
+	int r;
+
+	q->loop = loop;
+	q->host.fd = -1;
+	q->cpus = c->cpus;
+	q->max_cpus = c->max_cpus;
+	q->hpet = c->hpet;
+	q->serials = c->serials;
+	list_init(&q->devices);
+	pthread_mutex_init(&q->chipset_lock, NULL);
+	memory_init(&q->memory);
+	r = make(q, c, e);
+	if (r < 0) {
+		q35_destroy(q);
+		return r;
+	}
+	*ret = q;
+	return 0;
+}
+
+/**
+ * q35_destroy() - Take the machine apart
+ * @q:		Stopped; may be half made
+ */
+void q35_destroy(struct q35 *q)
+{
+	if (q->vm.c.kvm)
+		vm_destroy(&q->vm);
+	while (!list_empty(&q->devices)) {
+		struct device *dev = list_entry(q->devices.prev, struct device, link);
+
+		list_del(&dev->link);
+		device_destroy(dev);
+	}
+	if (q->root)
+		pci_bus_destroy(q->root);
+	if (q->clock)
+		guest_clock_destroy(q->clock);
+	if (q->io)
+		io_space_destroy(q->io);
+	if (q->slots)
+		slots_detach(q->slots);
+	memory_destroy(&q->memory);
+	if (q->kvm)
+		kvm_vm_destroy(q->kvm);
+	if (q->host.fd >= 0)
+		kvm_host_close(&q->host);
+	pthread_mutex_destroy(&q->chipset_lock);
+	free(q->kernel);
+	free(q->initrd);
+	free(q->append);
+	free(q);
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_Q35_Q35_H
+#define MACHINE_Q35_Q35_H
+
+#include "device/fw_cfg.h"
+#include "device/rtc.h"
+#include "kvm/x86/cpuid.h"
+#include "machine/q35/acpi.h"
+#include "machine/q35/layout.h"
+#include "machine/q35/lpc.h"
+#include "machine/q35/q35_chipset.h"
+#include "machine/vm.h"
+#include "machine/x86/boot.h"
+#include "memory/slots.h"
+
+/*
+ * Theory of operation: pc-q35-7.2 put together: KVM, memory, the chipset in QEMU's order, vCPUs, and what boots. Devices of the
+ * user come afterwards by q35_device_add(). Whoever takes a guest over (migration, live upgrade) makes the same machine
+ * from the same configuration with @incoming set: nothing is loaded for booting, state comes later.
+ */
+
+#define Q35_MACHINE "pc-q35-7.2"
+
+/**
+ * struct q35_config - A machine to be made; everything borrowed
+ * @ram:	Memory
+ * @cpus, @max_cpus: vCPUs at start, and places
+ * @topology:	-smp
+ * @cpu:	"host" or "max", with features behind commas
+ * @kernel, @initrd, @append: Direct boot; NULL: from firmware
+ * @hpet:	There is an HPET
+ * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
+ * @uuid:	16 bytes
+ * @rtc_s:	Seconds since the epoch that the guest's clock starts at
+ * @policy:	What happens at reset, power-off, panic
+ * @incoming:	State will be loaded
+ */
+struct q35_config {
+	struct q35_ram_config ram;
+	unsigned int cpus, max_cpus;
+	struct x86_topology topology;
+	const char *cpu, *kernel, *initrd, *append;
+	bool hpet, incoming;
+	uint8_t serials, uuid[16];
+	int64_t rtc_s;
+	struct vm_policy policy;
+};
+
+/**
+ * struct q35 - The machine. Owner: the main thread
+ */
+struct q35 {
+	struct loop *loop;
+	struct kvm_host host; /* /dev/kvm */
+	struct kvm_vm *kvm;
+	struct slots *slots;
+	struct memory memory;
+	struct q35_ram ram;
+	struct io_space *io;
+	struct guest_clock *clock;
+	pthread_mutex_t chipset_lock;
+	struct device_env env;
+	struct list devices;
+	struct pci_bus *root;
+	struct fw_cfg *fw_cfg;
+	struct mch *mch;
+	struct pci_host *host_bridge;
+	struct lpc *lpc;
+	struct rtc *rtc;
+	struct vm_listener listener;
+	struct x86_cpuid cpuid;
+	struct vm vm;
+	unsigned int cpus, max_cpus;
+	uint8_t serials;
+	bool hpet;
+	bool direct; /* a kernel is started without firmware, anew after each reset */
+	struct boot_options boot;
+	char *kernel, *initrd, *append; /* owned; @boot borrows them */
+};
+
+MUST_CHECK int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop,
+			  struct err *e);
+void q35_destroy(struct q35 *q);
+/* Writes the ACPI tables anew from what firmware has programmed so far. Guest stopped, or chipset lock held. */
+void q35_acpi_update(struct q35 *q);
+
+void q35_acpi_build(struct q35 *q, struct acpi_tables *ret);
+
+/* parts.c: the chipset. */
+MUST_CHECK int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e);
+/* boot.c: fw_cfg's contents; without firmware what it would have done, and the kernel. */
+MUST_CHECK int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e);
+MUST_CHECK int q35_boot_direct(struct q35 *q, struct err *e); /* after each reset; vCPUs parked */
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the blocks that the migration stream knows ("pc.ram", "pc.bios", "pc.rom", the ACPI blobs) and their first
+ * mappings: RAM below and above 4 GiB, the flash below 4 GiB with its last 128 KiB seen below 1 MiB, the option ROM area.
+ * The memory controller hub puts RAM over the low ROMs when its PAM registers say so.
+ * During a live hand-over every block is the file of the process before, content and all.
+ */
+#include "machine/q35/acpi.h"
+#include "machine/q35/layout.h"
+
+#include "base/owned.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define BIOS_SHADOW_BYTES 0x20000ULL
+#define BIOS_DEFAULT      0x40000ULL
+#define PRIORITY_RAM      0
+#define PRIORITY_ROM      1
+
+static int block(struct memory *m, const struct q35_ram_config *c, const char *name, uint64_t size,
+		 const struct ram_options *options, struct ram_block **ret, struct err *e)
+{
+	int fd = c->adopt ? c->adopt(c->opaque, name) : -1;
+	int r;
+
+	if (fd < 0)
+		return ram_create(m, name, size, options, ret, e);
+	r = ram_adopt(m, name, size, options, fd, 0, ret, e);
+	if (r < 0)
+		close(fd);
+	return r;
+}
+
+static int map(struct memory *m, gpa_t gpa, uint64_t size, struct ram_block *b, uint64_t offset,
+	       bool rom, struct err *e)
+{
+	struct memory_map *ignored;
+	const struct memory_map window = {.gpa = gpa,
+					  .size = size,
+					  .block = b,
+					  .offset = offset,
+					  .readonly = rom,
+					  .enabled = true,
+					  .priority = rom ? PRIORITY_ROM : PRIORITY_RAM};
+
+	return memory_map_add(m, &window, &ignored, e);
+}
+
+static int main_memory(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c,
+		       struct err *e)
+{
+	uint64_t low = x86_layout_q35(c->bytes).below_4g;
+	int r = block(m, c, c->name, c->bytes, &c->options, &q->ram, e);
+
+	if (r >= 0)
+		r = map(m, 0, low, q->ram, 0, false, e);
+	if (r >= 0 && low < c->bytes)
+		r = map(m, 1ULL << 32, c->bytes - low, q->ram, low, false, e);
+	return r;
+}
+
+static int bios_size(const char *path, uint64_t *ret, struct err *e)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_sys(e, "firmware %s", path);
+	if (st.st_size <= 0 || st.st_size % 0x10000 || st.st_size > 16 << 20)
+		return err_set(
+			e, EINVAL,
+			"firmware %s: %jd bytes; a multiple of 64 KiB up to 16 MiB is expected",
+			path, (intmax_t)st.st_size);
+	*ret = (uint64_t)st.st_size;
+	return 0;
+}
+
+static int bios_read(const char *path, struct ram_block *b, struct err *e)
+{
+	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint64_t at = 0;
+
+	if (fd < 0)
+		return err_sys(e, "firmware %s", path);
+	while (at < b->size) {
+		ssize_t n = read(fd, b->hva + at, b->size - at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? err_sys(e, "firmware %s", path)
+				     : err_set(e, EIO, "firmware %s became shorter", path);
+		at += (uint64_t)n;
+	}
+	return 0;
+}
+
+static int flash(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c, struct err *e)
+{
+	const struct ram_options rom = {.kind = RAM_MEMFD, .readonly = true};
+	uint64_t size = BIOS_DEFAULT, shadow;
+	int r = c->bios ? bios_size(c->bios, &size, e) : 0;
+
+	if (r >= 0)
+		r = block(m, c, "pc.bios", size, &rom, &q->bios, e);
+	if (r >= 0 && c->bios && !c->adopt)
+		r = bios_read(c->bios, q->bios, e);
+	shadow = MIN(size, BIOS_SHADOW_BYTES);
+	if (r >= 0)
+		r = map(m, Q35_BIOS_END - size, size, q->bios, 0, true, e);
+	return r < 0 ? r : map(m, 0x100000 - shadow, shadow, q->bios, size - shadow, true, e);
+}
+
+/* The ACPI blobs are read through fw_cfg, never mapped; they may grow from one version to the next. */
+static int acpi_blobs(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c,
+		      struct err *e)
+{
+	const struct ram_options tables = {.kind = RAM_MEMFD, .max_bytes = 0x200000};
+	const struct ram_options loader = {.kind = RAM_MEMFD, .max_bytes = 0x10000};
+	const struct ram_options rsdp = {.kind = RAM_MEMFD, .max_bytes = 0x1000};
+	int r = block(m, c, "/rom@" ACPI_TABLES_FILE, ACPI_TABLES_BYTES, &tables, &q->tables, e);
+
+	if (r >= 0)
+		r = block(m, c, "/rom@" ACPI_LOADER_FILE, ACPI_LOADER_BYTES, &loader, &q->loader,
+			  e);
+	return r < 0 ? r : block(m, c, "/rom@" ACPI_RSDP_FILE, page_size(), &rsdp, &q->rsdp, e);
+}
+
+/**
+ * q35_ram_create() - Make the machine's memory
+ * @ret:	Filled in; the blocks belong to @m
+ * @m:		Guest memory, empty
+ * @c:		What the operator chose
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL the firmware image has no possible size; else of memory and files
+ * Return: 0, or a negative errno
+ */
+int q35_ram_create(struct q35_ram *ret, struct memory *m, const struct q35_ram_config *c,
+		   struct err *e)
+{
+	const struct ram_options rom = {.kind = RAM_MEMFD, .readonly = false};
+	int r = main_memory(ret, m, c, e);
+
+	if (r >= 0)
+		r = flash(ret, m, c, e);
+	if (r >= 0)
+		r = block(m, c, "pc.rom", 0x20000, &rom, &ret->rom, e);
+	if (r >= 0)
+		r = map(m, 0xc0000, 0x20000, ret->rom, 0, true, e);
+	return r < 0 ? r : acpi_blobs(ret, m, c, e);
+}

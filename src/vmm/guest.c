@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: from a command line to a machine. Back ends first (disks, networks), then the machine, then serial ports and the
+ * user's devices, each in the order given. The first reset puts everything into its power-on state; a guest that waits
+ * for its state isn't reset but loaded.
+ */
+#include "vmm/guest.h"
+
+#include "base/clock.h"
+#include "base/owned.h"
+
+#include <errno.h>
+#include <string.h>
+
+static const json_t *object_find(const struct vmm *v, const char *id)
+{
+	const struct vmm_items *all = &v->options->groups[VMM_OBJECT];
+
+	for (size_t i = 0; id && i < all->len; i++)
+		if (!strcmp(option_str(all->items[i].values, "id", ""), id))
+			return all->items[i].values;
+	return NULL;
+}
+
+static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err *e)
+{
+	const char *type = option_str(o, "qom-type", "");
+	bool file = !strcmp(type, "memory-backend-file");
+
+	if (!file && strcmp(type, "memory-backend-memfd") && strcmp(type, "memory-backend-ram"))
+		return err_set(e, EINVAL, "memory-backend: '%s' is a %s, not memory",
+			       option_str(o, "id", ""), type);
+	if ((uint64_t)option_int(o, "size", (int64_t)ram->bytes) != ram->bytes)
+		return err_set(e, EINVAL, "memory-backend %s has %jd bytes, -m says %ju",
+			       option_str(o, "id", ""), (intmax_t)option_int(o, "size", 0),
+			       (uintmax_t)ram->bytes);
+	ram->name = option_str(o, "id", "pc.ram");
+	ram->options.kind = file                               ? RAM_FILE
+			    : option_bool(o, "hugetlb", false) ? RAM_HUGETLB
+							       : RAM_MEMFD;
+	ram->options.path = file ? option_str(o, "mem-path", NULL) : NULL;
+	ram->options.hugepage_bytes = (uint64_t)option_int(o, "hugetlbsize", 0);
+	ram->options.prealloc = option_bool(o, "prealloc", false);
+	return 0;
+}
+
+static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct err *e)
+{
+	const char *id = option_str(vmm_values(v->options, VMM_MACHINE), "memory-backend", NULL);
+	const json_t *o = object_find(v, id);
+
+	*ram = (struct q35_ram_config){.bytes = v->options->ram_bytes,
+				       .name = "pc.ram",
+				       .options = {.kind = RAM_MEMFD},
+				       .bios = vmm_text(v->options, VMM_BIOS)};
+	if (id && !o)
+		return err_set(e, ENOENT, "memory-backend: there is no object '%s'", id);
+	return o ? backend_fill(ram, o, e) : 0;
+}
+
+static enum panic_action panic_of(const char *word)
+{
+	static const char *const words[] = {"shutdown", "pause", "exit-failure", "none"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(words[i], word))
+			return (enum panic_action)i;
+	return PANIC_SHUTDOWN;
+}
+
+static enum watchdog_action watchdog_of(const char *word)
+{
+	static const char *const words[] = {"reset", "shutdown", "poweroff",  "pause",
+					    "debug", "none",     "inject-nmi"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (!strcmp(words[i], word))
+			return (enum watchdog_action)i;
+	return WATCHDOG_RESET;
+}
+
+static void policy_fill(struct vmm *v, struct vm_policy *p)
+{
+	const json_t *action = vmm_values(v->options, VMM_ACTION);
+	const char *watchdog = vmm_text(v->options, VMM_WATCHDOG_ACTION);
+
+	if (vmm_given(v->options, VMM_NO_REBOOT) ||
+	    !strcmp(option_str(action, "reboot", "reset"), "shutdown"))
+		p->reboot = REBOOT_SHUTDOWN;
+	if (vmm_given(v->options, VMM_NO_SHUTDOWN) ||
+	    !strcmp(option_str(action, "shutdown", "poweroff"), "pause"))
+		p->shutdown = SHUTDOWN_PAUSE;
+	p->panic = panic_of(option_str(action, "panic", "shutdown"));
+	p->watchdog = watchdog_of(watchdog ? watchdog : option_str(action, "watchdog", "reset"));
+}
+
+static uint8_t serials_of(const struct vmm *v)
+{
+	uint8_t mask = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		if (vmm_serial(v, i))
+			mask |= (uint8_t)(1 << i);
+	for (size_t i = 0; i < v->options->groups[VMM_DEVICE].len; i++) {
+		const json_t *d = v->options->groups[VMM_DEVICE].items[i].values;
+
+		if (!strcmp(option_str(d, "driver", ""), "isa-serial"))
+			mask |= (uint8_t)(1 << (option_int(d, "index",
+							   __builtin_ctz(~(unsigned int)mask)) &
+						3));
+	}
+	return mask;
+}
+
+static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
+{
+	const struct vmm_options *o = v->options;
+
+	*c = (struct q35_config){
+		.cpus = o->smp.cpus,
+		.max_cpus = o->smp.max_cpus,
+		.topology = {o->smp.sockets, o->smp.dies, o->smp.cores, o->smp.threads},
+		.cpu = vmm_given(o, VMM_CPU) ? o->groups[VMM_CPU].items[0].argument : "host",
+		.kernel = vmm_text(o, VMM_KERNEL),
+		.initrd = vmm_text(o, VMM_INITRD),
+		.append = vmm_text(o, VMM_APPEND),
+		.hpet = !vmm_given(o, VMM_NO_HPET) &&
+			option_bool(vmm_values(o, VMM_MACHINE), "hpet", true),
+		.incoming = vmm_given(o, VMM_INCOMING),
+		.serials = serials_of(v),
+		.rtc_s = time_wall_ns() / NS_PER_SEC,
+	};
+	memcpy(c->uuid, o->uuid, sizeof(c->uuid));
+	policy_fill(v, &c->policy);
+	return ram_fill(v, &c->ram, e);
+}
+
+static int make(struct guest *g, const struct q35_config *c, struct err *e)
+{
+	int r = guest_backends_make(g, e);
+
+	if (r >= 0)
+		r = q35_create(&g->q, c, g->v->loop, e);
+	return r < 0 ? r : guest_devices_make(g, e);
+}
+
+/**
+ * guest_create() - Make the guest that the options describe
+ * @ret:	Set on success only
+ * @v:		Options, loop, QMP
+ * @adopt:	Files of RAM blocks from a hand-over, -1 for none; NULL: a new guest
+ * @opaque:	For @adopt
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int guest_create(struct guest **ret, struct vmm *v, int (*adopt)(void *opaque, const char *name),
+		 void *opaque, struct err *e)
+{
+	struct guest *g = mem_zalloc(sizeof(*g));
+	struct q35_config c;
+	int r = config_fill(v, &c, e);
+
+	g->v = v;
+	g->incoming = c.incoming || adopt;
+	g->stopped = vmm_given(v->options, VMM_STOPPED);
+	c.incoming = g->incoming;
+	c.ram.adopt = adopt;
+	c.ram.opaque = opaque;
+	if (r >= 0)
+		r = make(g, &c, e);
+	if (r < 0) {
+		guest_destroy(g);
+		return r;
+	}
+	guest_ops_fill(g);
+	guest_events_watch(g);
+	control_set_ops(v->control, &g->ops);
+	*ret = g;
+	return 0;
+}
+
+/**
+ * guest_destroy() - End the guest
+ * @g:		May be half made
+ */
+void guest_destroy(struct guest *g)
+{
+	control_set_ops(g->v->control, NULL);
+	if (g->q)
+		q35_destroy(g->q);
+	free(g);
+}
+
+/**
+ * guest_begin() - Reset and run
+ * @g:		Made
+ */
+void guest_begin(struct guest *g)
+{
+	if (g->incoming) {
+		vm_set_state(&g->q->vm, RUN_INMIGRATE);
+		return;
+	}
+	vm_reset(&g->q->vm, false);
+	if (!g->stopped)
+		vm_start(&g->q->vm);
+}
+
+/**
+ * guest_sections() - The machine's sections
+ * @g:		The guest
+ * @ret:	Filled in; release with migrate_sections_destroy()
+ * @e:		Set on failure only: the device that can't follow, and why
+ *
+ * Return: 0, or a negative errno
+ */
+int guest_sections(struct guest *g, struct migrate_sections *ret, struct err *e)
+{
+	struct device *dev;
+	int r = 0;
+
+	*ret = (struct migrate_sections){0};
+	list_for_each (dev, &g->q->devices, link)
+		if (r >= 0)
+			r = migrate_sections_add_device(ret, dev, e);
+	if (r < 0)
+		migrate_sections_destroy(ret);
+	return r;
+}

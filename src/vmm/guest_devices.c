@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: back ends and devices from options and QMP, in one spelling: JSON objects whose members are the properties. -drive
+ * and -nic are short for a back end and a device. Numbers and booleans become the text that a property takes.
+ */
+#include "base/fdstore.h"
+#include "base/owned.h"
+#include "block/block.h"
+#include "net/net.h"
+#include "vmm/guest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define for_each_item(item, g, group)                                                          \
+	for (item = (g)->v->options->groups[group].items;                                      \
+	     item < (g)->v->options->groups[group].items + (g)->v->options->groups[group].len; \
+	     item++)
+
+/* Descriptors for a network back end: a number that was inherited, or a name given by getfd. */
+static int fd_of(void *opaque, const char *name)
+{
+	char *end;
+	long n = strtol(name, &end, 10);
+	int fd;
+
+	if (*name && !*end)
+		return n > 2 ? (int)n : -1;
+	return fdstore_take(name, &fd, NULL) < 0 ? -1 : fd;
+}
+
+static const char *interface_of(const json_t *d)
+{
+	return option_str(d, "if", "virtio");
+}
+
+static void node_name(const json_t *d, size_t index, char name[64])
+{
+	snprintf(name, 64, "%s", option_str(d, "id", ""));
+	if (!*name)
+		snprintf(name, 64, "%s%zu", interface_of(d), index);
+}
+
+/* -drive: a raw node over a file node, named by the id. */
+static int drive_open(const json_t *d, size_t index, struct err *e)
+{
+	const char *format = option_str(d, "format", "raw"),
+		   *cache = option_str(d, "cache", "writeback");
+	bool direct = !strcmp(cache, "none") || !strcmp(cache, "directsync");
+	bool read_only = option_bool(d, "readonly", false) || option_bool(d, "read-only", false) ||
+			 !strcmp(option_str(d, "media", "disk"), "cdrom");
+	struct block_node *n;
+	json_t *options;
+	char name[64];
+	int r;
+
+	node_name(d, index, name);
+	options = json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:b, s:s, s:{s:b, s:b}}}", "driver",
+			    format, "node-name", name, "read-only", read_only, "file", "driver",
+			    "file", "filename", option_str(d, "file", ""), "read-only", read_only,
+			    "discard", option_str(d, "discard", "ignore"), "cache", "direct",
+			    direct, "no-flush", !strcmp(cache, "unsafe"));
+	r = block_open(options, &n, e);
+	json_decref(options);
+	return r;
+}
+
+/**
+ * guest_backends_make() - Disks and networks that the options name
+ * @g:		Its process is set
+ * @e:		Set on failure only: names the argument
+ *
+ * Return: 0, or a negative errno
+ */
+int guest_backends_make(struct guest *g, struct err *e)
+{
+	const struct vmm_item *item;
+	struct block_node *n;
+	size_t index = 0;
+
+	for_each_item(item, g, VMM_BLOCKDEV) if (block_open(item->values, &n, e) <
+						 0) return vmm_err_item(e, item);
+	for_each_item(item, g, VMM_DRIVE) if (drive_open(item->values, index++, e) <
+					      0) return vmm_err_item(e, item);
+	for_each_item(item, g, VMM_NETDEV) if (net_add(item->values, fd_of, NULL, e) <
+					       0) return vmm_err_item(e, item);
+	return 0;
+}
+
+/**
+ * guest_device_find() - A device by its id
+ * @g:		The guest
+ * @id:		Of the user
+ *
+ * Return: borrowed, or NULL
+ */
+struct device *guest_device_find(struct guest *g, const char *id)
+{
+	struct device *dev;
+
+	list_for_each (dev, &g->q->devices, link)
+		if (dev->id && !strcmp(dev->id, id))
+			return dev;
+	return NULL;
+}
+
+static int set_json(struct device *dev, const char *name, const json_t *v, struct err *e)
+{
+	char number[32];
+
+	if (json_is_string(v))
+		return device_set(dev, name, json_string_value(v), e);
+	if (json_is_boolean(v))
+		return device_set(dev, name, json_is_true(v) ? "on" : "off", e);
+	if (!json_is_integer(v))
+		return err_set(e, EINVAL, "%s: a string, a number or a boolean is expected", name);
+	snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(v));
+	return device_set(dev, name, number, e);
+}
+
+static int set_globals(struct guest *g, struct device *dev, struct err *e)
+{
+	const struct vmm_item *item;
+
+	for_each_item(item, g, VMM_GLOBAL)
+	{
+		if (strcmp(option_str(item->values, "driver", ""), dev->class->name))
+			continue;
+		if (device_set(dev, option_str(item->values, "property", ""),
+			       option_str(item->values, "value", ""), e) < 0)
+			return vmm_err_item(e, item);
+	}
+	return 0;
+}
+
+static int set_all(struct guest *g, struct device *dev, const json_t *values, struct err *e)
+{
+	int r = set_globals(g, dev, e);
+	const char *key;
+	json_t *v;
+
+	json_object_foreach((json_t *)(uintptr_t)values, key, v)
+	{
+		if (r >= 0 && strcmp(key, "driver") && strcmp(key, "id"))
+			r = set_json(dev, key, v, e);
+	}
+	return r;
+}
+
+/* Serial ports and the like count up in their section's instance. */
+static int instance_of(struct guest *g, const struct device_class *class)
+{
+	struct device *dev;
+	int n = 0;
+
+	list_for_each (dev, &g->q->devices, link)
+		n += dev->class == class;
+	return strcmp(class->bus, "ISA") ? 0 : n;
+}
+
+/**
+ * guest_device_add() - Make a device of the user's
+ * @g:		The guest, with its machine
+ * @values:	{"driver": ..., "id": ..., PROPERTY: VALUE ...}
+ * @e:		Set on failure only
+ *
+ * Errors: ENOENT no such driver; EEXIST the id is taken; EINVAL a property
+ * Return: 0, or a negative errno
+ */
+int guest_device_add(struct guest *g, const json_t *values, struct err *e)
+{
+	const char *driver = option_str(values, "driver", ""), *id = option_str(values, "id", NULL);
+	const struct device_class *class = device_class_find(driver);
+	struct device *dev;
+	int r;
+
+	if (!class || !class->user)
+		return err_set(e, ENOENT, "'%s' is not a device model (see -device help)", driver);
+	if (id && guest_device_find(g, id))
+		return err_set(e, EEXIST, "there is a device '%s' already", id);
+	dev = device_create(class, &g->q->env);
+	dev->id = str_dup(id);
+	dev->instance = instance_of(g, class);
+	r = set_all(g, dev, values, e);
+	if (r >= 0)
+		r = device_realize(dev, e);
+	if (r < 0) {
+		device_destroy(dev);
+		return err_in(e, "%s%s%s", driver, id ? " " : "", id ? id : "");
+	}
+	list_add_tail(&g->q->devices, &dev->link);
+	return 0;
+}
+
+static int serial_add(struct guest *g, size_t index, const char *chardev, struct err *e)
+{
+	json_t *values = json_pack("{s:s, s:i, s:s}", "driver", "isa-serial", "index", (int)index,
+				   "chardev", chardev);
+	int r = guest_device_add(g, values, e);
+
+	json_decref(values);
+	return r;
+}
+
+static int drive_device_add(struct guest *g, const json_t *d, size_t index, struct err *e)
+{
+	char name[64];
+	json_t *values;
+	int r;
+
+	if (strcmp(interface_of(d), "virtio"))
+		return 0;
+	node_name(d, index, name);
+	values = json_pack("{s:s, s:s}", "driver", "virtio-blk-pci", "drive", name);
+	r = guest_device_add(g, values, e);
+	json_decref(values);
+	return r;
+}
+
+/**
+ * guest_devices_make() - Serial ports and devices that the options name
+ * @g:		With its machine
+ * @e:		Set on failure only: names the argument
+ *
+ * Return: 0, or a negative errno
+ */
+int guest_devices_make(struct guest *g, struct err *e)
+{
+	const struct vmm_item *item;
+	size_t index = 0;
+
+	for (size_t i = 0; i < 4; i++)
+		if (vmm_serial(g->v, i) && serial_add(g, i, vmm_serial(g->v, i), e) < 0)
+			return -e->code;
+	for_each_item(item, g, VMM_DEVICE) if (guest_device_add(g, item->values, e) <
+					       0) return vmm_err_item(e, item);
+	for_each_item(item, g, VMM_DRIVE) if (drive_device_add(g, item->values, index++, e) <
+					      0) return vmm_err_item(e, item);
+	return 0;
+}

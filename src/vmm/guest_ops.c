@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it. Arguments are checked already. */
+#include "vmm/guest.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int query_status(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			struct err *e)
+{
+	const struct guest *g = opaque;
+
+	*ret = json_pack("{s:b, s:b, s:s}", "running", vm_running(&g->q->vm), "singlestep", 0,
+			 "status", run_state_name(g->q->vm.state));
+	return 0;
+}
+
+static int stop(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		struct err *e)
+{
+	struct guest *g = opaque;
+
+	if (g->q->vm.state == RUN_INMIGRATE)
+		g->stopped = true;
+	else
+		vm_stop(&g->q->vm, RUN_PAUSED);
+	return 0;
+}
+
+static int cont(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		struct err *e)
+{
+	struct guest *g = opaque;
+
+	switch (g->q->vm.state) {
+	case RUN_INMIGRATE: g->stopped = false; return 0;
+	case RUN_INTERNAL_ERROR:
+	case RUN_SHUTDOWN: return err_set(e, EPERM, "Resetting the Virtual Machine is required");
+	case RUN_SUSPENDED: return err_set(e, EPERM, "the guest sleeps: system_wakeup wakes it");
+	default: vm_start(&g->q->vm); return 0;
+	}
+}
+
+static int system_reset(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			struct err *e)
+{
+	struct guest *g = opaque;
+
+	vm_reset(&g->q->vm, false);
+	return 0;
+}
+
+static int system_powerdown(void *opaque, struct control_request *rq, const json_t *args,
+			    json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+
+	vm_powerdown(&g->q->vm);
+	return 0;
+}
+
+static int quit(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		struct err *e)
+{
+	struct guest *g = opaque;
+
+	loop_exit(g->v->loop);
+	return 0;
+}
+
+static json_t *cpu_props(const struct x86_topology *t, unsigned int index)
+{
+	unsigned int thread = index % t->threads, core = index / t->threads;
+
+	return json_pack("{s:i, s:i, s:i, s:i}", "socket-id", (int)(core / t->cores / t->dies),
+			 "die-id", (int)(core / t->cores % t->dies), "core-id",
+			 (int)(core % t->cores), "thread-id", (int)thread);
+}
+
+static int query_cpus_fast(void *opaque, struct control_request *rq, const json_t *args,
+			   json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+
+	*ret = json_array();
+	for (unsigned int i = 0; i < g->q->vm.vcpus_len; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
+		json_array_append_new(*ret,
+				      json_pack("{s:i, s:i, s:s, s:s, s:o}", "cpu-index", (int)i,
+						"thread-id", (int)g->q->vm.vcpus[i]->tid,
+						"qom-path", path, "target", "x86_64", "props",
+						cpu_props(&g->q->cpuid.topology, i)));
+	}
+	return 0;
+}
+
+static int query_memory_size(void *opaque, struct control_request *rq, const json_t *args,
+			     json_t **ret, struct err *e)
+{
+	const struct guest *g = opaque;
+
+	*ret = json_pack("{s:I, s:I}", "base-memory", (json_int_t)g->q->ram.ram->size,
+			 "plugged-memory", (json_int_t)0);
+	return 0;
+}
+
+static int device_add(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		      struct err *e)
+{
+	struct guest *g = opaque;
+	const char *id = option_str(args, "id", NULL);
+	struct device *dev;
+	int r = guest_device_add(g, args, e);
+
+	if (r < 0)
+		return r;
+	dev = list_entry(g->q->devices.prev, struct device, link);
+	if (!strcmp(dev->class->bus, "PCI") && g->q->lpc)
+		lpc_pci_plugged(g->q->lpc, CONTAINER_OF(dev, struct pci_device, dev));
+	(void)id;
+	return 0;
+}
+
+static int device_del(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		      struct err *e)
+{
+	struct guest *g = opaque;
+	const char *id = option_str(args, "id", "");
+	struct device *dev = guest_device_find(g, id);
+
+	if (!dev)
+		return err_set(e, ENXIO, "Device '%s' not found", id);
+	if (strcmp(dev->class->bus, "PCI"))
+		return err_set(e, ENOTSUP, "%s can't be unplugged", dev->class->name);
+	return lpc_pci_unplug_request(g->q->lpc, CONTAINER_OF(dev, struct pci_device, dev), e);
+}
+
+static bool memory_read_op(void *opaque, uint64_t gpa, void *buf, uint64_t len)
+{
+	struct guest *g = opaque;
+
+	return memory_read(&g->q->memory, gpa, buf, len);
+}
+
+/**
+ * guest_ops_fill() - The machine's part of QMP
+ * @g:		The guest
+ */
+void guest_ops_fill(struct guest *g)
+{
+	g->ops = (struct control_ops){
+		.opaque = g,
+		.query_status = query_status,
+		.stop = stop,
+		.cont = cont,
+		.system_reset = system_reset,
+		.system_powerdown = system_powerdown,
+		.quit = quit,
+		.query_cpus_fast = query_cpus_fast,
+		.query_memory_size_summary = query_memory_size,
+		.device_add = device_add,
+		.device_del = device_del,
+		.memory_read = memory_read_op,
+	};
+}
