@@ -17,6 +17,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#define KVM_GP_COUNTERS 8 /* KVM emulates no more; 0xcd is another MSR */
+
 /**
  * struct msr_range - @count MSRs from @first in steps of 1
  */
@@ -50,8 +52,8 @@ static const struct msr_range ranges[] = {
 	{MSR_KVM_ASYNC_PF_INT, 1},
 	{MSR_KVM_ASYNC_PF, 4},
 	{MSR_FIXED_CTR0, X86_FIXED_COUNTERS},
-	{MSR_PERFCTR0, X86_GP_COUNTERS},
-	{MSR_EVNTSEL0, X86_GP_COUNTERS},
+	{MSR_PERFCTR0, KVM_GP_COUNTERS},
+	{MSR_EVNTSEL0, KVM_GP_COUNTERS},
 	{MSR_GLOBAL_STATUS, 1},
 	{MSR_FIXED_CTR_CTRL, 1},
 	{MSR_GLOBAL_CTRL, 1},
