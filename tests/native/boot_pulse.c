@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The witness guest boots over kvm, memory and machine alone, with a serial port of this test's: 1, 2 and 8 vCPUs. It is stopped and
- * run again, and its own report says that it beats, and that none of its memory changed.
+ * The witness guest boots over kvm, memory and machine alone, with a serial port of this test's: 1,
+ * 2 and 8 vCPUs. It is stopped and run again, and its own report says that it beats, and that none
+ * of its memory changed.
  */
 #include "base/clock.h"
 #include "device/io.h"
 #include "device/timer.h"
 #include "kvm/x86/cpuid.h"
+#include "kvm/x86/irqchip.h"
+#include "kvm/x86/state.h"
 #include "machine/vm.h"
 #include "machine/x86/boot.h"
 #include "memory/slots.h"
@@ -44,6 +47,8 @@ struct bench {
 	struct io_region serial;
 	char console[65536];
 	size_t console_len;
+	struct x86_msr_list msrs;
+	struct x86_vcpu_state states[8];
 	struct err e;
 };
 
@@ -75,40 +80,54 @@ static void ok(struct bench *b, int r)
 		fail_msg("%s", b->e.msg);
 }
 
-static void memory_make(struct bench *b)
+/* @from: shares the memory of another guest, as a live upgrade does; NULL: new memory. */
+static void memory_make(struct bench *b, struct bench *from)
 {
 	struct ram_block *ram;
 	struct memory_map low = {.size = 0xa0000, .enabled = true};
-	struct memory_map high = {.gpa = 0x100000, .offset = 0x100000, .size = RAM_BYTES - 0x100000, .enabled = true};
+	struct memory_map high = {
+		.gpa = 0x100000, .offset = 0x100000, .size = RAM_BYTES - 0x100000, .enabled = true};
 
 	memory_init(&b->memory);
-	ok(b, ram_create(&b->memory, "pc.ram", RAM_BYTES, NULL, &ram, &b->e));
+	if (from)
+		ok(b, ram_adopt(&b->memory, "pc.ram", RAM_BYTES, NULL,
+				dup(ram_find(&from->memory, "pc.ram")->fd), 0, &ram, &b->e));
+	else
+		ok(b, ram_create(&b->memory, "pc.ram", RAM_BYTES, NULL, &ram, &b->e));
 	low.block = high.block = ram;
 	ok(b, memory_map_add(&b->memory, &low, NULL, &b->e));
 	ok(b, memory_map_add(&b->memory, &high, NULL, &b->e));
 	ok(b, slots_attach(&b->slots, &b->memory, b->kvm, &b->e));
 }
 
-static void vcpus_make(struct bench *b, unsigned int n, const char *cmdline)
+static void vcpus_make(struct bench *b, unsigned int n)
 {
-	struct x86_cpu_options options = {.topology = {1, 1, n, 1}, .migratable = true, .pmu = true};
-	struct boot_options boot = {
-		.kernel = pulse_path(), .cmdline = cmdline, .layout = x86_layout_q35(RAM_BYTES)};
+	struct x86_cpu_options options = {
+		.topology = {1, 1, n, 1}, .migratable = true, .pmu = true};
 	struct x86_cpuid cpuid;
-	struct x86_entry entry;
 	struct vm_vcpu *v;
 
 	ok(b, x86_cpuid_host(&cpuid, &b->host, &options, &b->e));
-	ok(b, boot_load(&b->memory, &boot, &entry, &b->e));
 	for (unsigned int i = 0; i < n; i++) {
 		ok(b, vm_vcpu_add(&b->vm, x86_apic_id(&options.topology, i), &v, &b->e));
 		ok(b, x86_cpuid_set(v->kvm, &cpuid, &b->e));
+		ok(b, x86_vcpu_setup(v->kvm, &b->e));
 		ok(b, x86_vcpu_reset(v->kvm, i == 0, &b->e));
 	}
+	ok(b, x86_msr_list_probe(b->vm.vcpus[0]->kvm, &b->msrs, &b->e));
+}
+
+static void kernel_load(struct bench *b, const char *cmdline)
+{
+	struct boot_options boot = {
+		.kernel = pulse_path(), .cmdline = cmdline, .layout = x86_layout_q35(RAM_BYTES)};
+	struct x86_entry entry;
+
+	ok(b, boot_load(&b->memory, &boot, &entry, &b->e));
 	ok(b, x86_vcpu_enter(b->vm.vcpus[0]->kvm, &entry, &b->e));
 }
 
-static struct bench *bench_make(unsigned int vcpus, const char *cmdline)
+static struct bench *bench_make(unsigned int vcpus, struct bench *from)
 {
 	struct bench *b = calloc(1, sizeof(*b));
 
@@ -116,17 +135,27 @@ static struct bench *bench_make(unsigned int vcpus, const char *cmdline)
 	list_init(&b->devices);
 	ok(b, kvm_host_open(&b->host, &b->e));
 	ok(b, kvm_vm_create(&b->kvm, &b->host, NULL, &b->e));
-	memory_make(b);
+	memory_make(b, from);
 	ok(b, loop_create(&b->loop, &b->e));
 	ok(b, guest_clock_create(&b->clock, b->loop, &b->e));
 	ok(b, io_space_create(&b->io, NULL, &b->e));
-	b->serial = (struct io_region){.name = "serial", .kind = IO_PORT, .base = 0x3f8, .size = 8,
-				       .ops = &serial_ops, .opaque = b, .enabled = true};
+	b->serial = (struct io_region){.name = "serial",
+				       .kind = IO_PORT,
+				       .base = 0x3f8,
+				       .size = 8,
+				       .ops = &serial_ops,
+				       .opaque = b,
+				       .enabled = true};
 	io_region_add(b->io, &b->serial);
-	ok(b, vm_init(&b->vm, &(struct vm_config){.kvm = b->kvm, .memory = &b->memory, .io = b->io,
-						  .clock = b->clock, .loop = b->loop, .devices = &b->devices},
+	ok(b, vm_init(&b->vm,
+		      &(struct vm_config){.kvm = b->kvm,
+					  .memory = &b->memory,
+					  .io = b->io,
+					  .clock = b->clock,
+					  .loop = b->loop,
+					  .devices = &b->devices},
 		      &b->e));
-	vcpus_make(b, vcpus, cmdline);
+	vcpus_make(b, vcpus);
 	return b;
 }
 
@@ -151,14 +180,16 @@ static struct pulse_report *report(struct bench *b)
 
 static struct pulse_cpu *cpu_report(struct bench *b, unsigned int i)
 {
-	return memory_ptr(&b->memory, PULSE_REPORT_GPA + 4096 * (1 + i), sizeof(struct pulse_cpu), MEMORY_READ);
+	return memory_ptr(&b->memory, PULSE_REPORT_GPA + 4096 * (1 + i), sizeof(struct pulse_cpu),
+			  MEMORY_READ);
 }
 
 /* Waits for a word of the guest's to reach a value; the guest writes it at any time. */
 static bool reaches(const volatile void *word, size_t size, uint64_t value)
 {
 	for (int64_t end = time_ns() + WAIT_NS; time_ns() < end; usleep(1000)) {
-		uint64_t v = size == 4 ? *(const volatile uint32_t *)word : *(const volatile uint64_t *)word;
+		uint64_t v = size == 4 ? *(const volatile uint32_t *)word
+				       : *(const volatile uint64_t *)word;
 
 		if (v >= value)
 			return true;
@@ -166,19 +197,27 @@ static bool reaches(const volatile void *word, size_t size, uint64_t value)
 	return false;
 }
 
-static void boots(unsigned int vcpus)
+static void pulse_boots(struct bench *b)
 {
-	struct bench *b = bench_make(vcpus, "rate=4M beat=all");
 	struct pulse_report *r = report(b);
-	uint64_t beats;
 
+	kernel_load(b, "rate=4M beat=all");
 	vm_start(&b->vm);
 	if (!reaches(&r->state, 4, PULSE_RUNNING)) {
 		b->console[b->console_len] = 0;
 		fail_msg("state %u, %u vCPUs up; console: %s", r->state, r->cpus, b->console);
 	}
 	assert_int_equal(r->state, PULSE_RUNNING);
-	assert_int_equal(r->cpus, vcpus);
+	assert_int_equal(r->cpus, b->vm.vcpus_len);
+}
+
+static void boots(unsigned int vcpus)
+{
+	struct bench *b = bench_make(vcpus, NULL);
+	struct pulse_report *r = report(b);
+	uint64_t beats;
+
+	pulse_boots(b);
 	for (int i = 0; i < 20; i++) {
 		vm_stop(&b->vm, RUN_PAUSED);
 		beats = cpu_report(b, vcpus - 1)->beats;
@@ -192,6 +231,85 @@ static void boots(unsigned int vcpus)
 	assert_int_equal(r->faults, 0);
 	assert_int_equal(r->state, PULSE_RUNNING);
 	bench_destroy(b);
+}
+
+static void capture(struct vm_vcpu *v, void *opaque)
+{
+	struct bench *b = opaque;
+	struct err e;
+
+	if (x86_vcpu_capture(v->kvm, &b->msrs, &b->states[v->index], &e) < 0)
+		b->e = e;
+}
+
+/* Opaque: the guest the states come from. */
+static void apply(struct vm_vcpu *v, void *opaque)
+{
+	struct bench *from = opaque;
+	struct err e;
+
+	if (x86_vcpu_apply(v->kvm, &from->states[v->index], &e) < 0)
+		from->e = e;
+}
+
+static void chips_move(struct bench *from, struct bench *to)
+{
+	struct kvm_irqchip chip;
+	struct kvm_pit_state2 pit;
+	struct kvm_clock_data clock;
+
+	for (enum x86_chip i = X86_PIC_MASTER; i <= X86_IOAPIC; i++) {
+		ok(from, x86_chip_get(from->kvm, i, &chip, &from->e));
+		ok(to, x86_chip_set(to->kvm, i, &chip, &to->e));
+	}
+	ok(from, x86_pit_get(from->kvm, &pit, &from->e));
+	ok(to, x86_pit_set(to->kvm, &pit, &to->e));
+	ok(from, x86_clock_get(from->kvm, &clock, &from->e));
+	ok(to, x86_clock_set(to->kvm, clock.clock, &to->e));
+}
+
+/* The guest goes on in a VM of its own that shares nothing with the old one but the file behind its
+ * RAM. */
+static void moves_to_another_vm(unsigned int vcpus)
+{
+	struct bench *from = bench_make(vcpus, NULL), *to = bench_make(vcpus, from);
+	struct pulse_report *r = report(to);
+	int64_t t0, t1, t2;
+	uint64_t beats;
+
+	pulse_boots(from);
+	vm_stop(&from->vm, RUN_POSTMIGRATE);
+	t0 = time_ns();
+	vm_each_vcpu(&from->vm, capture, from);
+	t1 = time_ns();
+	assert_string_equal(from->e.msg, "");
+	vm_each_vcpu(&to->vm, apply, from);
+	t2 = time_ns();
+	assert_string_equal(from->e.msg, "");
+	chips_move(from, to);
+	beats = cpu_report(to, vcpus - 1)->beats;
+	vm_start(&to->vm);
+	assert_true(reaches(&cpu_report(to, vcpus - 1)->beats, 8, beats + 100000));
+	vm_stop(&to->vm, RUN_PAUSED);
+	print_message("%u vCPUs: stop %lld us, capture %lld us, apply %lld us\n", vcpus,
+		      (long long)from->vm.stop_ns / 1000, (long long)(t1 - t0) / 1000,
+		      (long long)(t2 - t1) / 1000);
+	assert_int_equal(r->state, PULSE_RUNNING);
+	assert_int_equal(r->faults, 0);
+	for (unsigned int i = 0; i < vcpus; i++)
+		assert_int_equal(cpu_report(to, i)->tsc_back, 0);
+	bench_destroy(to);
+	bench_destroy(from);
+}
+
+static void moves_with_1_vcpu(void **state)
+{
+	moves_to_another_vm(1);
+}
+
+static void moves_with_8_vcpus(void **state)
+{
+	moves_to_another_vm(8);
 }
 
 static void boots_with_1_vcpu(void **state)
@@ -212,9 +330,9 @@ static void boots_with_8_vcpus(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(boots_with_1_vcpu),
-		cmocka_unit_test(boots_with_2_vcpus),
-		cmocka_unit_test(boots_with_8_vcpus),
+		cmocka_unit_test(boots_with_1_vcpu),  cmocka_unit_test(boots_with_2_vcpus),
+		cmocka_unit_test(boots_with_8_vcpus), cmocka_unit_test(moves_with_1_vcpu),
+		cmocka_unit_test(moves_with_8_vcpus),
 	};
 
 	if (access("/dev/kvm", R_OK | W_OK) < 0 || access(pulse_path(), R_OK) < 0) {
