@@ -82,7 +82,7 @@ static int enable_caps(struct kvm_vm *vm, struct err *e)
 int kvm_arch_vm_init(struct kvm_vm *vm, struct err *e)
 {
 	uint64_t identity = IDENTITY_MAP_GPA;
-	struct kvm_pit_config pit = {.flags = KVM_PIT_SPEAKER_DUMMY};
+	struct kvm_pit_config pit = {.flags = 0}; /* port 0x61 is the speaker device's */
 
 	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0)
 		return err_sys(e, "KVM_SET_IDENTITY_MAP_ADDR");
