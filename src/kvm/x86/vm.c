@@ -7,6 +7,7 @@
  */
 #include "kvm/private.h"
 
+#include <cpuid.h>
 #include <errno.h>
 #include <sys/ioctl.h>
 
@@ -41,12 +42,15 @@ static const struct x86_need x86_needs[] = {
  */
 int kvm_arch_host_check(struct kvm_host *h, struct err *e)
 {
+	uint32_t bytes, flags, unused;
 	int size = ioctl(h->fd, KVM_CHECK_EXTENSION, KVM_CAP_XSAVE2);
 
 	for (size_t i = 0; i < ARRAY_SIZE(x86_needs); i++)
 		if (ioctl(h->fd, KVM_CHECK_EXTENSION, x86_needs[i].cap) <= 0)
 			return err_set(e, ENOTSUP, "KVM on this host lacks %s, which %s needs",
 				       x86_needs[i].name, x86_needs[i].what);
+	for (uint32_t i = 2; i < ARRAY_SIZE(h->xsave_offset); i++)
+		__cpuid_count(0xd, i, bytes, h->xsave_offset[i], flags, unused);
 	h->xsave_size = size > (int)sizeof(struct kvm_xsave) ? (size_t)size
 							     : sizeof(struct kvm_xsave);
 	return 0;
