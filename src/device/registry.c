@@ -12,10 +12,26 @@
 #include <assert.h>
 #include <string.h>
 
+/* clang-format off: one a line */
 static const struct device_class *classes[128] = {
-	&debug_exit_class, &debugcon_class, &fw_cfg_class, &port92_class,
-	&pvpanic_class,    &rtc_class,      &serial_class, NULL,
+	&debug_exit_class,
+	&debugcon_class,
+	&dma_class,
+	&fw_cfg_class,
+	&hpet_class,
+	&i8042_class,
+	&pcspk_class,
+	&port92_class,
+	&ps2_keyboard_class,
+	&ps2_mouse_class,
+	&pvpanic_class,
+	&rtc_class,
+	&serial_class,
+	&vmmouse_class,
+	&vmport_class,
+	NULL,
 };
+/* clang-format on */
 
 /**
  * device_classes() - Every kind of device
