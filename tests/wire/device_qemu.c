@@ -6,6 +6,8 @@
  */
 #include "../unit/device_env.h"
 #include "device/classes.h"
+#include "device/i8042.h"
+#include "device/vmport.h"
 #include "machine/q35/lpc.h"
 
 #define DATA_MAX 65536
@@ -102,6 +104,53 @@ static void serial_is_qemus(void **state)
 static void port92_is_qemus(void **state)
 {
 	check_class(&port92_class, "port92", true);
+}
+
+static void hpet_is_qemus(void **state)
+{
+	check_class(&hpet_class, "hpet", true);
+}
+
+static void pcspk_is_qemus(void **state)
+{
+	check_class(&pcspk_class, "pcspk", true);
+}
+
+static void vmmouse_is_qemus(void **state)
+{
+	check_class(&vmmouse_class, "vmmouse", true);
+}
+
+static void dma_is_qemus(void **state)
+{
+	struct bench *b = bench_create();
+	struct device *second = device_create(&dma_class, &b->env);
+	struct err e;
+
+	check_class(&dma_class, "dma", true);
+	assert_ok(device_set(second, "second", "on", &e), &e);
+	check(bench_realize(b, second), "dma-1", true);
+	device_destroy(second);
+	bench_destroy(b);
+}
+
+static void keyboard_controller_is_qemus(void **state)
+{
+	struct bench *b = bench_create();
+	struct ps2_keyboard *k = bench_device(b, &ps2_keyboard_class);
+	struct ps2_mouse *m = bench_device(b, &ps2_mouse_class);
+	struct i8042 *d = (struct i8042 *)device_create(&i8042_class, &b->env);
+
+	d->keyboard = k;
+	d->mouse = m;
+	bench_realize(b, &d->dev);
+	check(&k->dev, "ps2kbd", true);
+	check(&m->dev, "ps2mouse", true);
+	check(&d->dev, "pckbd", true);
+	device_destroy(&d->dev);
+	device_destroy(&m->dev);
+	device_destroy(&k->dev);
+	bench_destroy(b);
 }
 
 static void fw_cfg_is_qemus(void **state)
@@ -210,9 +259,17 @@ static void lpc_is_qemus(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(serial_is_qemus), cmocka_unit_test(port92_is_qemus),
-		cmocka_unit_test(fw_cfg_is_qemus), cmocka_unit_test(rtc_keeps_qemus),
-		cmocka_unit_test(mch_is_qemus),    cmocka_unit_test(host_and_bus_are_qemus),
+		cmocka_unit_test(serial_is_qemus),
+		cmocka_unit_test(hpet_is_qemus),
+		cmocka_unit_test(pcspk_is_qemus),
+		cmocka_unit_test(vmmouse_is_qemus),
+		cmocka_unit_test(dma_is_qemus),
+		cmocka_unit_test(keyboard_controller_is_qemus),
+		cmocka_unit_test(port92_is_qemus),
+		cmocka_unit_test(fw_cfg_is_qemus),
+		cmocka_unit_test(rtc_keeps_qemus),
+		cmocka_unit_test(mch_is_qemus),
+		cmocka_unit_test(host_and_bus_are_qemus),
 		cmocka_unit_test(lpc_is_qemus),
 	};
 
