@@ -12,6 +12,7 @@ extern const struct device_class dma_class;
 extern const struct device_class fw_cfg_class;
 extern const struct device_class hpet_class;
 extern const struct device_class i8042_class;
+extern const struct device_class pcie_port_class;
 extern const struct device_class pcspk_class;
 extern const struct device_class port92_class;
 extern const struct device_class ps2_keyboard_class;

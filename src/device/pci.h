@@ -95,6 +95,7 @@ struct pci_msix {
  * @msix:	MSI-X
  * @msi_cap, @exp_cap: Offsets of the MSI and PCIe capabilities, 0: none
  * @secondary:	The bus behind a bridge
+ * @power_off:	Its slot has no power: the guest doesn't see it
  * @irq_state:	Level of INTx as driven by the device; protected by the root bus's interrupt lock
  * @irq_line:	Input of the root bus that the level is counted at, -1: none
  * @romfile, @rombar, @acpi_index: Properties
@@ -119,6 +120,7 @@ struct pci_device {
 	struct pci_msix msix;
 	uint8_t msi_cap, exp_cap;
 	struct pci_bus *secondary;
+	bool power_off;
 	uint8_t irq_state;
 	int irq_line;
 	char *romfile;
@@ -198,6 +200,10 @@ void pci_msix_notify(struct pci_device *d, unsigned int vector); /* from any thr
 /* An eventfd that, when signalled, raises the vector (or sets its pending bit while masked); -1 if
  * none can be had. */
 int pci_msix_irqfd(struct pci_device *d, unsigned int vector);
+/* The PCI Express capability; @type PCI_EXP_TYPE_... Endpoints on the root bus are PCI_EXP_TYPE_RC_END. */
+MUST_CHECK int pci_express_init(struct pci_device *d, uint8_t cap_offset, uint8_t type,
+				uint8_t port, struct err *e);
+void pci_express_errors(struct pci_device *d);
 /* MSI with one vector and a 64-bit address, as the chipset's functions have it. */
 MUST_CHECK int pci_msi_init(struct pci_device *d, uint8_t cap_offset, struct err *e);
 bool pci_msi_enabled(const struct pci_device *d);

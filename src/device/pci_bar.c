@@ -164,8 +164,8 @@ static bool visible(const struct pci_device *d, int bar, uint64_t addr)
 	uint64_t last = addr + b->size - 1;
 	uint64_t end = is_io(b) ? 0xffff : is_64bit(b) ? (1ULL << 52) - 1 : UINT32_MAX - 1;
 
-	return d->bus && space_enabled(d, bar) && addr && last > addr && last <= end &&
-	       forwarded(d, is_io(b), addr, last);
+	return d->bus && !d->power_off && space_enabled(d, bar) && addr && last > addr &&
+	       last <= end && forwarded(d, is_io(b), addr, last);
 }
 
 static void place(struct pci_device *d, int bar)

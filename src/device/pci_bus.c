@@ -447,7 +447,7 @@ uint32_t pci_bus_config_read(struct pci_bus *root, uint8_t number, uint8_t devfn
 	struct pci_device *d = pci_bus_find(root, number, devfn);
 	uint32_t value;
 
-	if (!d)
+	if (!d || d->power_off)
 		return size == 4 ? UINT32_MAX : (1u << 8 * size) - 1;
 	enter(d);
 	value = pci_config_read(d, offset, size);
@@ -469,7 +469,7 @@ void pci_bus_config_write(struct pci_bus *root, uint8_t number, uint8_t devfn, u
 {
 	struct pci_device *d = pci_bus_find(root, number, devfn);
 
-	if (!d)
+	if (!d || d->power_off)
 		return;
 	enter(d);
 	pci_config_write(d, offset, value, size);

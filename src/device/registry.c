@@ -20,6 +20,7 @@ static const struct device_class *classes[128] = {
 	&fw_cfg_class,
 	&hpet_class,
 	&i8042_class,
+	&pcie_port_class,
 	&pcspk_class,
 	&port92_class,
 	&ps2_keyboard_class,

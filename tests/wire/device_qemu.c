@@ -244,6 +244,27 @@ static void mch_is_qemus(void **state)
 	bench_destroy(b);
 }
 
+/* The sample's port is 00:02.0 and has a device behind it; here another port stands for that. */
+static void root_port_is_qemus(void **state)
+{
+	struct bench *b = bench_create();
+	struct device *port = device_create(&pcie_port_class, &b->env);
+	struct device *child = device_create(&pcie_port_class, &b->env);
+	struct err e;
+
+	assert_ok(device_set(port, "id", "rp0", &e), &e);
+	assert_ok(device_set(port, "addr", "2", &e), &e);
+	assert_ok(device_set(child, "bus", "rp0", &e), &e);
+	bench_realize(b, port);
+	bench_realize(b, child);
+	assert_string_equal(child->path, "0000:00:02.0:00.0");
+	device_reset(port);
+	check(port, "pcie-root-port", true);
+	device_destroy(child);
+	device_destroy(port);
+	bench_destroy(b);
+}
+
 static void lpc_is_qemus(void **state)
 {
 	struct bench *b = bench_create();
@@ -271,6 +292,7 @@ int main(void)
 		cmocka_unit_test(mch_is_qemus),
 		cmocka_unit_test(host_and_bus_are_qemus),
 		cmocka_unit_test(lpc_is_qemus),
+		cmocka_unit_test(root_port_is_qemus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
