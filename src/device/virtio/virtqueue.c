@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: what split and packed rings share: life of a queue, chains (one allocation that begins with the
- * device's request struct and ends with its buffers), the accounting of what is in flight, and breaking. See virtqueue.h
- * for the interface and virtqueue_split.c, virtqueue_packed.c for the rings.
+ * Theory of operation: what split and packed rings share: life of a queue, chains (one allocation
+ * that begins with the device's request struct and ends with its buffers), the accounting of what
+ * is in flight, and breaking. See virtqueue.h for the interface and virtqueue_split.c,
+ * virtqueue_packed.c for the rings.
  *
- * Dirty pages: memory_ptr() marks when it maps for writing, but a request may live across a collection of dirty pages, so
- * what was written is marked again when it is given back, after the write and before the driver can know.
+ * Dirty pages: memory_ptr() marks when it maps for writing, but a request may live across a
+ * collection of dirty pages, so what was written is marked again when it is given back, after the
+ * write and before the driver can know.
  */
 #include "device/virtio/virtqueue.h"
 
@@ -193,7 +195,8 @@ bool virtq_indirect_check(struct virtqueue *q, const struct virtq_desc *d)
 
 /**
  * virtq_add_buffer() - Map a buffer and append it to the chain being read
- * @q:		Its scratch takes it; broken if the buffer isn't RAM, comes in the wrong order, or is one too many
+ * @q:		Its scratch takes it; broken if the buffer isn't RAM, comes in the wrong order, or
+ * is one too many
  * @d:		Copied in before
  *
  * Return: whether to go on
@@ -268,7 +271,8 @@ static void scratch_clear(struct virtq_scratch *x)
  * @q:		The queue
  * @size:	Of the request struct that begins with the chain
  *
- * Return: the request, zeroed behind the chain; NULL: none is available, or the queue is stopped or broken
+ * Return: the request, zeroed behind the chain; NULL: none is available, or the queue is stopped or
+ * broken
  */
 void *virtqueue_pop(struct virtqueue *q, size_t size)
 {
@@ -411,7 +415,8 @@ bool virtqueue_empty(struct virtqueue *q)
 /**
  * virtqueue_want_kicks() - Ask the driver to signal new chains, or to spare it
  * @q:		The queue
- * @on:		When switched on, look at virtqueue_empty() once more afterwards: a kick may just have been spared
+ * @on:		When switched on, look at virtqueue_empty() once more afterwards: a kick may just
+ * have been spared
  */
 void virtqueue_want_kicks(struct virtqueue *q, bool on)
 {
@@ -424,7 +429,8 @@ void virtqueue_want_kicks(struct virtqueue *q, bool on)
 }
 
 /**
- * virtqueue_should_notify() - Does the driver want an interrupt for what was flushed since the last one?
+ * virtqueue_should_notify() - Does the driver want an interrupt for what was flushed since the last
+ * one?
  * @q:		The queue
  *
  * Return: whether to send it; counts as sent

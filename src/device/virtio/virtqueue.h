@@ -10,19 +10,22 @@
 #include <sys/uio.h>
 
 /*
- * Theory of operation: a virtqueue is a ring in guest memory by which the driver hands chains of buffers to the device
- * and gets them back used. Split and packed rings (VIRTIO 1.2, 2.7 and 2.8) have one interface here:
+ * Theory of operation: a virtqueue is a ring in guest memory by which the driver hands chains of
+ *buffers to the device and gets them back used. Split and packed rings (VIRTIO 1.2, 2.7 and 2.8)
+ *have one interface here:
  *
- *	while ((c = virtqueue_pop(q, sizeof(*request))))	copied in once, bounds checked, mapped
+ *	while ((c = virtqueue_pop(q, sizeof(*request))))	copied in once, bounds checked,
+ *mapped
  *		... use c->iov ...
- *		virtqueue_push(q, c, bytes_written);		back to the driver, not yet seen by it
- *	virtqueue_flush(q);					seen by it
- *	if (virtqueue_should_notify(q)) ...			and it asked for an interrupt
+ *		virtqueue_push(q, c, bytes_written);		back to the driver, not yet seen by
+ *it virtqueue_flush(q);					seen by it if
+ *(virtqueue_should_notify(q))
+ *... and it asked for an interrupt
  *
- * One thread owns a queue and makes all these calls. Everything in the rings is the guest's and can change at any time:
- * a descriptor is copied before it is looked at, each address goes through memory_ptr() each time (mappings come and
- * go), loops and lengths are bounded. A ring that makes no sense breaks the queue: it gives no more chains, and
- * the device asks for a reset.
+ * One thread owns a queue and makes all these calls. Everything in the rings is the guest's and can
+ *change at any time: a descriptor is copied before it is looked at, each address goes through
+ *memory_ptr() each time (mappings come and go), loops and lengths are bounded. A ring that makes no
+ *sense breaks the queue: it gives no more chains, and the device asks for a reset.
  */
 
 #define VIRTQUEUE_SIZE_MAX    1024 /* entries of a ring, and buffers of a chain */
@@ -52,7 +55,8 @@ struct virtq_desc {
 };
 
 /**
- * struct virtq_chain - Buffers the driver made available together; the head of a device's request struct
+ * struct virtq_chain - Buffers the driver made available together; the head of a device's request
+ * struct
  * @id:		Split: index of the head descriptor; packed: buffer id
  * @slots:	Ring entries it takes (split: 1)
  * @out_len:	Entries of @iov that the device reads; they come first
@@ -70,7 +74,8 @@ struct virtq_chain {
 };
 
 /**
- * struct virtq_scratch - Where a chain is put together before its size is known; one per owner thread or device
+ * struct virtq_scratch - Where a chain is put together before its size is known; one per owner
+ * thread or device
  * @len:	Buffers so far
  * @in_len:	How many of them the device writes
  */
@@ -83,7 +88,8 @@ struct virtq_scratch {
 
 /**
  * struct virtqueue_state - What of a queue goes with the guest
- * @desc, @avail, @used: Guest addresses of the ring's parts (packed: ring, driver and device event areas)
+ * @desc, @avail, @used: Guest addresses of the ring's parts (packed: ring, driver and device event
+ * areas)
  * @num:	Entries as the driver chose; 0: the queue doesn't exist
  * @num_max:	Entries offered
  * @last_avail:	Next entry to take

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the packed ring (VIRTIO 1.2, 2.8): one ring of descriptors that the driver makes available and the
- * device overwrites with used ones. Whose an entry is say its AVAIL and USED bits compared with a wrap counter on each side
- * that flips each time round. A chain takes consecutive entries, its buffer id is in the last one. The flags
- * of the first entry of a batch are written last, with release order, so the driver sees a batch whole.
- * Two small areas hold each side's wish for signals: the driver's at s.avail, the device's at s.used (off_wrap, flags).
+ * Theory of operation: the packed ring (VIRTIO 1.2, 2.8): one ring of descriptors that the driver
+ * makes available and the device overwrites with used ones. Whose an entry is say its AVAIL and
+ * USED bits compared with a wrap counter on each side that flips each time round. A chain takes
+ * consecutive entries, its buffer id is in the last one. The flags of the first entry of a batch
+ * are written last, with release order, so the driver sees a batch whole. Two small areas hold each
+ * side's wish for signals: the driver's at s.avail, the device's at s.used (off_wrap, flags).
  */
 #include "device/virtio/virtqueue.h"
 

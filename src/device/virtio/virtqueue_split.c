@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the split ring (VIRTIO 1.2, 2.7): a descriptor table; the available ring, written by the driver
- * (flags, idx, ring[num], used_event); the used ring, written by the device (flags, idx, ring[num] of id and len,
- * avail_event). Indices run freely modulo 2^16. The driver's index is read with acquire order before the entries it covers,
- * ours is written with release order after them. Between writing our index (or event) and reading the driver's
- * event (or index) stands a full barrier, else both sides could miss each other.
+ * Theory of operation: the split ring (VIRTIO 1.2, 2.7): a descriptor table; the available ring,
+ * written by the driver (flags, idx, ring[num], used_event); the used ring, written by the device
+ * (flags, idx, ring[num] of id and len, avail_event). Indices run freely modulo 2^16. The driver's
+ * index is read with acquire order before the entries it covers, ours is written with release order
+ * after them. Between writing our index (or event) and reading the driver's event (or index) stands
+ * a full barrier, else both sides could miss each other.
  */
 #include "device/virtio/virtqueue.h"
 
@@ -58,7 +59,8 @@ static bool head_load(struct virtqueue *q, uint16_t *ret)
 	return !q->broken;
 }
 
-/* Walks a table from @at. An indirect descriptor may end a direct chain; an indirect table holds none. */
+/* Walks a table from @at. An indirect descriptor may end a direct chain; an indirect table holds
+ * none. */
 static bool table_walk(struct virtqueue *q, gpa_t table, uint32_t entries, uint32_t at,
 		       struct virtq_desc *ret_indirect)
 {
