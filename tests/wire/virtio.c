@@ -3,7 +3,10 @@
  * Theory of operation: each virtio device against sections of QEMU 7.2: "cold" before the first
  * instruction (what a device is when made), "bios" and "linux" after drivers ran.
  */
+#include "device/virtio/balloon.h"
 #include "device/virtio/blk_state.h"
+#include "device/virtio/net.h"
+#include "device/virtio/rng.h"
 #include "wire/virtio_sections.h"
 
 #include <jansson.h>
@@ -56,10 +59,44 @@ static void blk(void **state)
 	device_destroy(dev);
 }
 
+static void rng(void **state)
+{
+	struct device *dev = machine_add(&machine, &virtio_rng_class, NULL);
+
+	assert_writes(dev, "cold-virtio-rng-v1.bin");
+	assert_carries(dev, "linux-virtio-rng-v1.bin");
+	assert_carries(dev, "bios-virtio-rng-v1.bin");
+	device_destroy(dev);
+}
+
+static void balloon(void **state)
+{
+	struct device *dev = machine_add(&machine, &virtio_balloon_class, NULL);
+
+	assert_writes(dev, "cold-virtio-balloon-v1.bin");
+	assert_carries(dev, "linux-virtio-balloon-v1.bin");
+	assert_carries(dev, "bios-virtio-balloon-v1.bin");
+	device_destroy(dev);
+}
+
+static void net(void **state)
+{
+	static const char *const props[] = {"mac=52:54:00:12:34:56", NULL};
+	struct device *dev = machine_add(&machine, &virtio_net_class, props);
+
+	assert_writes(dev, "cold-virtio-net-v11.bin");
+	assert_carries(dev, "linux-virtio-net-v11.bin");
+	assert_carries(dev, "bios-virtio-net-v11.bin");
+	device_destroy(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(blk, setup, teardown),
+		cmocka_unit_test_setup_teardown(net, setup, teardown),
+		cmocka_unit_test_setup_teardown(rng, setup, teardown),
+		cmocka_unit_test_setup_teardown(balloon, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -171,7 +171,7 @@ void virtio_apply(struct virtio *v, const struct virtio_state *s)
 	if (s->vectors)
 		pci_msix_apply(&v->pci, s->msix_table, s->msix_pba);
 	registers_apply(v, s);
+	virtio_call(v, owner_apply, &a);
 	if (v->ops->negotiated)
 		v->ops->negotiated(v);
-	virtio_call(v, owner_apply, &a);
 }
