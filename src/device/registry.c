@@ -8,6 +8,7 @@
  * device_classes_add().
  */
 #include "device/classes.h"
+#include "device/virtio/classes.h"
 
 #include <assert.h>
 #include <string.h>
@@ -30,6 +31,7 @@ static const struct device_class *classes[128] = {
 	&serial_class,
 	&vmmouse_class,
 	&vmport_class,
+	VIRTIO_CLASSES,
 	NULL,
 };
 /* clang-format on */

@@ -34,8 +34,9 @@ static void qemus_sections_come_out_as_they_went_in(void **unused)
 	const struct device_class *const *c;
 	unsigned int sections = 0;
 
+	/* What a virtio section holds depends on the device's queues: wire/virtio.c has devices. */
 	for (c = device_classes(); *c; c++)
-		if ((*c)->state)
+		if ((*c)->state && strncmp((*c)->section, "virtio-", 7))
 			sections += section_round_trip((*c)->state, (*c)->section, NULL);
 	assert_true(sections > 0);
 }
