@@ -5,6 +5,7 @@
  */
 #include "device/virtio/balloon.h"
 #include "device/virtio/blk_state.h"
+#include "device/virtio/console.h"
 #include "device/virtio/net.h"
 #include "device/virtio/rng.h"
 #include "wire/virtio_sections.h"
@@ -13,6 +14,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -90,11 +92,28 @@ static void net(void **state)
 	device_destroy(dev);
 }
 
+static void console(void **state)
+{
+	static const char *const port_props[] = {"name=org.x", "bus=vs.0", NULL};
+	struct device *dev = device_create(&virtio_serial_class, &machine.env);
+	struct device *port;
+	struct err e;
+
+	dev->id = strdup("vs");
+	assert_int_equal(device_realize(dev, &e), 0);
+	port = machine_add(&machine, &virtserialport_class, port_props);
+	assert_writes(dev, "cold-virtio-console-v3.bin");
+	assert_carries(dev, "linux-virtio-console-v3.bin");
+	device_destroy(port);
+	device_destroy(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(blk, setup, teardown),
 		cmocka_unit_test_setup_teardown(net, setup, teardown),
+		cmocka_unit_test_setup_teardown(console, setup, teardown),
 		cmocka_unit_test_setup_teardown(rng, setup, teardown),
 		cmocka_unit_test_setup_teardown(balloon, setup, teardown),
 	};

@@ -76,6 +76,8 @@ struct virtio_element {
 
 #define VIRTIO_ELEMENT_BYTES 49168 /* on the wire, without the slots of packed rings */
 
+void virtio_element_capture(struct virtio_element *el, const struct virtq_chain *c);
+void virtio_element_save(const struct virtio_element *el, bool packed, struct state_writer *w);
 MUST_CHECK int virtio_element_load(struct virtio_element *el, bool packed, struct state_reader *r,
 				   struct err *e);
 
