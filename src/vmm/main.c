@@ -126,11 +126,14 @@ static bool only_prints(const struct vmm_options *o)
 	else if (vmm_given(o, VMM_VERSION))
 		puts("QEMU emulator version 8.2.0 (outlive-" OUTLIVE_VERSION ")\n"
 		     "outlive-vmm " OUTLIVE_VERSION ", which speaks QEMU's command line and QMP");
+	else if (vmm_given(o, VMM_PROBE_HOST))
+		probe_host();
 	else
 		for (size_t g = 0; g < VMM_GROUPS; g++)
 			for (size_t i = 0; i < o->groups[g].len; i++)
 				printed |= vmm_help_item(stdout, &o->groups[g].items[i]);
-	return printed || vmm_given(o, VMM_HELP) || vmm_given(o, VMM_VERSION);
+	return printed || vmm_given(o, VMM_HELP) || vmm_given(o, VMM_VERSION) ||
+	       vmm_given(o, VMM_PROBE_HOST);
 }
 
 int main(int argc, char **argv)

@@ -68,6 +68,7 @@ enum vmm_group {
 	VMM_ENABLE_KVM,
 	VMM_VERSION,
 	VMM_HELP,
+	VMM_PROBE_HOST,
 	VMM_GROUPS
 };
 

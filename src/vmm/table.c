@@ -462,6 +462,7 @@ const struct vmm_option vmm_options_table[] = {
 	TEXT("d", VMM_LOG, "error|warn|info|debug", "how much to log"),
 	KEYVALS("trace", VMM_TRACE, "enable", trace_options, "[enable=]PATTERN",
 		"log matching trace points"),
+	FLAG("probe-host", VMM_PROBE_HOST, "print what KVM offers here as JSON, and exit"),
 	FLAG("version", VMM_VERSION, "print the version, and exit"),
 	FLAG("help", VMM_HELP, "print this, and exit"),
 	FLAG("h", VMM_HELP, "the same"),

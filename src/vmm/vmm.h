@@ -43,6 +43,9 @@ void daemon_ready(int *ready_fd);
 MUST_CHECK int pidfile_write(const char *path, struct err *e);
 MUST_CHECK int user_change(const char *name, struct err *e);
 
+/* probe.c: prints what KVM offers on this host as JSON. The exit code of the process. */
+int probe_host(void);
+
 /* query.c: the answer of query-command-line-options. */
 json_t *vmm_options_describe(void);
 
