@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: every subcommand, one row each; what others add (upgrade, migrate ...) goes
+ * here. */
+#include "cli/cli.h"
+
+static const struct cli_option run_options[] = {
+	{"memory", 'm', "SIZE", "guest RAM (default 1G)"},
+	{"cpus", 'c', "N", "vCPUs (default 1)"},
+	{"kernel", 'k', "FILE", "kernel to boot: bzImage or PVH ELF"},
+	{"initrd", 'i', "FILE", "initial RAM disk"},
+	{"append", 'a', "TEXT", "kernel command line"},
+	{"bios", 0, "FILE", "firmware image"},
+	{"disk", 'd', "FILE", "raw image as virtio disk; may come several times"},
+	{"net", 'n', "tap=NAME|stream=SOCKET|none", "network; may come several times"},
+	{"machine", 0, "TYPE", "machine type (default q35)"},
+	{"console", 0, NULL, "connect to the console once it runs"},
+	{"dry-run", 0, NULL, "print the VMM's command line only"},
+	{0},
+};
+
+static const struct cli_option ls_options[] = {
+	{"names", 0, NULL, "names only, one a line"},
+	{0},
+};
+
+static const struct cli_option top_options[] = {
+	{"interval", 'i', "SECONDS", "time between two samples (default 1)"},
+	{"count", 'n', "N", "how many samples (default: for ever on a terminal, else 1)"},
+	{0},
+};
+
+static const struct cli_option stop_options[] = {
+	{"timeout", 't', "SECONDS", "how long to wait for the guest (default 60)"},
+	{"force", 'f', NULL, "then end it anyway"},
+	{0},
+};
+
+static const struct cli_option logs_options[] = {
+	{"follow", 'f', NULL, "go on until the guest ends"},
+	{"console", 'c', NULL, "what the guest wrote to its console"},
+	{0},
+};
+
+static const struct cli_option qmp_options[] = {
+	{"events", 'e', "SECONDS", "then print events for so long"},
+	{0},
+};
+
+static const struct cli_option rm_options[] = {
+	{"timeout", 't', "SECONDS", "how long the guest may take (default 10)"},
+	{0},
+};
+
+const struct cli_command cli_commands[] = {
+	{"run", "NAME [-- VMM-OPTION...]", 1, 1, true, "Start a guest in the background",
+	 run_options,
+	 "  outlive run web -m 2G -c 2 -k vmlinuz -i initrd.img -a console=ttyS0 -d web.img\n"
+	 "  outlive run web --disk web.img --net tap=tap0 --console\n"
+	 "  outlive run web --dry-run -- -device virtio-rng-pci\n",
+	 cmd_run},
+	{"ls", "", 0, 0, false, "List guests and their states", ls_options,
+	 "  outlive ls\n  outlive ls --json | jq -r '.[].name'\n", cmd_ls},
+	{"info", "NAME", 1, 1, false, "Show all about a guest", NULL, "  outlive info web --json\n",
+	 cmd_info},
+	{"top", "", 0, 0, false, "Show what guests use of the host", top_options,
+	 "  outlive top\n  outlive top --count 1 --json\n", cmd_top},
+	{"console", "NAME", 1, 1, false, "Connect to a guest's serial console; C-] leaves", NULL,
+	 "  outlive console web\n  echo reboot | outlive console web\n", cmd_console},
+	{"stop", "NAME", 1, 1, false, "Press the power button and wait until the guest is off",
+	 stop_options, "  outlive stop web\n  outlive stop web --timeout 120 --force\n", cmd_stop},
+	{"pause", "NAME", 1, 1, false, "Stop a guest's vCPUs", NULL, "  outlive pause web\n",
+	 cmd_pause},
+	{"resume", "NAME", 1, 1, false, "Let a guest's vCPUs run again", NULL,
+	 "  outlive resume web\n", cmd_resume},
+	{"reset", "NAME", 1, 1, false, "Reset a guest at once", NULL, "  outlive reset web\n",
+	 cmd_reset},
+	{"kill", "NAME", 1, 1, false, "End a guest at once, as if its power cord were pulled", NULL,
+	 "  outlive kill web\n", cmd_kill},
+	{"logs", "NAME", 1, 1, false, "Print the VMM's log", logs_options,
+	 "  outlive logs web --follow\n  outlive logs web --console\n", cmd_logs},
+	{"qmp", "NAME [COMMAND [KEY=VALUE... | JSON]]", 1, 64, false, "Run a QMP command",
+	 qmp_options,
+	 "  outlive qmp web query-status\n  outlive qmp web qom-list path=/machine\n"
+	 "  outlive qmp web --events 60\n",
+	 cmd_qmp},
+	{"device ls", "NAME", 1, 1, false, "List a guest's devices", NULL,
+	 "  outlive device ls web\n", cmd_device_ls},
+	{"device add", "NAME DRIVER[,PROPERTY=VALUE...]", 2, 2, false, "Plug a device in", NULL,
+	 "  outlive device add web virtio-rng-pci,id=rng0,bus=pci.1\n", cmd_device_add},
+	{"device rm", "NAME ID", 2, 2, false, "Have a guest give a device back", rm_options,
+	 "  outlive device rm web rng0\n", cmd_device_rm},
+	{"doctor", "", 0, 0, false,
+	 "Look at this host as one should before trusting it with guests", NULL,
+	 "  outlive doctor\n  outlive doctor --json | jq '.[] | select(.level != \"good\")'\n",
+	 cmd_doctor},
+	{0},
+};
