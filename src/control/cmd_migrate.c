@@ -149,15 +149,15 @@ static int migrate_set_capabilities(struct control *c, struct control_request *r
 static json_t *parameters_of(struct control *c)
 {
 	if (!c->parameters)
-		c->parameters = json_pack(
-			"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s,"
-			" s:i, s:i, s:i, s:s}",
-			"announce-initial", 50, "announce-max", 550, "announce-rounds", 5,
-			"announce-step", 100, "throttle-trigger-threshold", 50,
-			"cpu-throttle-initial", 20, "cpu-throttle-increment", 10,
-			"max-cpu-throttle", 99, "tls-creds", "", "tls-hostname", "", "tls-authz",
-			"", "max-bandwidth", 134217728, "downtime-limit", 300, "multifd-channels",
-			2, "multifd-compression", "none");
+		c->parameters = json_pack("{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:s, s:s, s:s,"
+					  " s:i, s:i, s:i, s:s}",
+					  "announce-initial", 50, "announce-max", 550,
+					  "announce-rounds", 5, "announce-step", 100,
+					  "throttle-trigger-threshold", 50, "cpu-throttle-initial",
+					  20, "cpu-throttle-increment", 10, "max-cpu-throttle", 99,
+					  "tls-creds", "", "tls-hostname", "", "tls-authz", "",
+					  "max-bandwidth", 134217728, "downtime-limit", 300,
+					  "multifd-channels", 2, "multifd-compression", "none");
 	return c->parameters;
 }
 
