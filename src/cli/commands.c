@@ -51,6 +51,11 @@ static const struct cli_option rm_options[] = {
 	{0},
 };
 
+static const struct cli_option inspect_options[] = {
+	{"sections", 0, NULL, "names of the sections only"},
+	{0},
+};
+
 const struct cli_command cli_commands[] = {
 	{"run", "NAME [-- VMM-OPTION...]", 1, 1, true, "Start a guest in the background",
 	 run_options,
@@ -93,5 +98,9 @@ const struct cli_command cli_commands[] = {
 	 "Look at this host as one should before trusting it with guests", NULL,
 	 "  outlive doctor\n  outlive doctor --json | jq '.[] | select(.level != \"good\")'\n",
 	 cmd_doctor},
+	{"inspect", "FILE", 1, 1, false, "Explain a migration stream or snapshot, ours or QEMU's",
+	 inspect_options,
+	 "  outlive inspect guest.snapshot\n  outlive inspect --sections stream.bin\n",
+	 cmd_inspect},
 	{0},
 };
