@@ -11,10 +11,10 @@
 #include <xxhash.h>
 
 enum {
-	OUT_BYTES = 64 * 1024,    /* small bytes between two flushes */
-	OUT_PIECES = 512,         /* queued pieces; IOV_MAX is 1024 */
-	OUT_QUEUED = 1024 * 1024, /* bytes queued before they are handed to the kernel */
-	IN_BYTES = 64 * 1024,
+	OUT_BYTES = 64 * 1024,           /* small bytes between two flushes */
+	OUT_PIECES = 512,                /* queued pieces; IOV_MAX is 1024 */
+	OUT_QUEUED = 1024 * 1024,        /* bytes queued before they are handed to the kernel */
+	IN_BYTES = 256 * 1024,           /* fits a second-level cache */
 	IN_BYTES_MAX = 64 * 1024 * 1024, /* longest piece anyone may peek at */
 };
 
@@ -332,6 +332,19 @@ const uint8_t *channel_peek(struct channel *c, size_t n)
 			return NULL;
 		c->in_end += (size_t)got;
 	}
+	return c->in + c->in_at;
+}
+
+/**
+ * channel_buffered() - What has been read ahead
+ * @c:		Channel
+ * @ret_len:	Set to how much that is
+ *
+ * Return: it, valid until the next read of any kind
+ */
+const uint8_t *channel_buffered(const struct channel *c, size_t *ret_len)
+{
+	*ret_len = c->in_end - c->in_at;
 	return c->in + c->in_at;
 }
 

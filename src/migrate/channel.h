@@ -63,7 +63,8 @@ uint64_t channel_written(const struct channel *c);
 
 /* Reading. */
 const uint8_t *channel_peek(struct channel *c, size_t n); /* NULL: not there (not latched) */
-void channel_skip(struct channel *c, size_t n);           /* of what was peeked, or more */
+const uint8_t *channel_buffered(const struct channel *c, size_t *ret_len); /* read ahead already */
+void channel_skip(struct channel *c, size_t n); /* of what was peeked, or more */
 bool channel_get(struct channel *c, void *bytes, size_t n);
 uint8_t channel_get_u8(struct channel *c);
 uint16_t channel_get_be16(struct channel *c);
