@@ -6,8 +6,8 @@ footers) is read by what docs/wire.md says. The payload of a device section has 
 the JSON description at the end of the stream; virtio's payload is one opaque field there, and is read by knowledge.
 Every byte belongs to something that was read: a byte left over, or one read twice, is an error.
 
-	stream = stream_reader.read(data)
-	stream.section("mc146818rtc").field("base_rtc").value
+    stream = stream_reader.read(data)
+    stream.section("mc146818rtc").field("base_rtc").value
 """
 import argparse
 import dataclasses
@@ -454,8 +454,8 @@ class Reader:
 
     def command(self, at):
         number, n = self.c.be16("a command"), self.c.be16("a command's length")
-        f = Field(COMMANDS.get(number, f"command {number:#x}"), "command", at, n + 5, bytes(self.c.take(n, "a command")))
-        self.commands.append(f)
+        name = COMMANDS.get(number, "unknown")
+        self.commands.append(Field(name, "command", at, n + 5, bytes(self.c.take(n, "a command"))))
 
     def section(self, at, mark):
         c = self.c

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the file is mapped and taken apart into JSON (inspect_stream.c), which is
+ * what
+ * --json prints and what the text is made of. tools/stream-reader prints the same from other code.
+ */
 #include "cli/inspect.h"
 
 #include "base/owned.h"

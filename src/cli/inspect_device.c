@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Device sections, read by the JSON description at the end of the stream. */
+/*
+ * Theory of operation: device sections are read by the JSON description at the end of the stream,
+ * which has names, types and sizes in wire order. It comes from the file as everything does, so
+ * each size is held against what is there.
+ */
 #include "cli/cursor.h"
 
 #include <inttypes.h>

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: bytes to be read are borrowed, written ones are kept: for tests, fuzzing,
+ * and state that crosses to another process in shared memory.
+ */
 #include "base/owned.h"
 #include "migrate/channel.h"
 #include "state/state.h"

@@ -1,4 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: each section that comes is read into a scratch copy that begins as the state
+ * of the fresh device, and is judged by its table and its device. Only when all have come are they
+ * applied, in the machine's order, which can't fail.
+ */
 #include "migrate/devices.h"
 
 #include "base/owned.h"

@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: see ram.h. A page is queued in the channel where it is; what is queued is
+ * flushed before the next sync, so that a page's content is never older than its dirty bit.
+ */
 #include "base/owned.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"

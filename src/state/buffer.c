@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: wire bytes are written to a buffer that grows and can't fail (as everywhere, no memory ends the
- * process), and read from one with bounds. A read beyond the end latches @failed and gives zeros, so that code which
- * reads many small things (codecs) may look once at the end.
+ * Theory of operation: wire bytes are written to a buffer that grows and can't fail (as
+ * everywhere, no memory ends the process), and read from one with bounds. A read beyond the end
+ * latches @failed and gives zeros, so that code which reads many small things (codecs) may look
+ * once at the end.
  */
 #include "base/bytes.h"
 #include "state/state.h"

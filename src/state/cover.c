@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a byte map of the struct gets a mark for each byte that a row speaks of, going into nested structs
- * and subsections. A byte without a mark is state that would be lost on the way, or padding that hides such
- * a member; a byte that two unconditional rows of one table describe is a row written twice.
+ * Theory of operation: a byte map of the struct gets a mark for each byte that a row speaks of,
+ * going into nested structs and subsections. A byte without a mark is state that would be lost on
+ * the way, or padding that hides such a member; a byte that two unconditional rows of one table
+ * describe is a row written twice.
  */
 #include "base/owned.h"
 #include "state/field.h"

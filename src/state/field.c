@@ -1,4 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the questions about a row that the walks over a table share: is it on the
+ * wire, for which state, how many elements, and what the description calls it.
+ */
 #include "state/field.h"
 
 #include <stdio.h>
@@ -113,7 +117,8 @@ bool field_compresses(const struct state_field *f)
 }
 
 /**
- * field_wire_name() - The row's name in the description, with its number among rows of the same name
+ * field_wire_name() - The row's name in the description, with its number among rows of the same
+ * name
  * @t:		Table
  * @f:		Row of it
  * @name:	Filled in

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the table drives; bytes are taken as far as its rows ask. Errors are made where they are found,
- * with the text that belongs there, and get the names of the rows and tables around them on the way up:
- * "cpu/env.segs[2]/limit: cut short". A peer may send anything, so every number is looked at before it counts anything.
+ * Theory of operation: the table drives; bytes are taken as far as its rows ask. Errors are made
+ * where they are found, with the text that belongs there, and get the names of the rows and tables
+ * around them on the way up: "cpu/env.segs[2]/limit: cut short". A peer may send anything, so
+ * every number is looked at before it counts anything.
  *
- * Subsections follow the fields of the table they belong to, also behind a nested struct in the middle of a section.
- * Whose they are is told by their names alone, as QEMU does: a name that begins with this table's name and is in
- * its list is ours; one that begins with "NAME/" and isn't, is an error; anything else is for a level above.
+ * Subsections follow the fields of the table they belong to, also behind a nested struct in the
+ * middle of a section. Whose they are is told by their names alone, as QEMU does: a name that
+ * begins with this table's name and is in its list is ours; one that begins with "NAME/" and
+ * isn't, is an error; anything else is for a level above.
  */
 #include "base/bytes.h"
 #include "state/field.h"
@@ -25,8 +27,8 @@ static int cut_short(const struct state_reader *r, size_t size, struct err *e)
 }
 
 /*
- * Puts the name of a table or nested struct in front of the text: "limit: ..." becomes "env.segs[2]/limit: ...".
- * A text that speaks of the table itself begins with its colon.
+ * Puts the name of a table or nested struct in front of the text: "limit: ..." becomes
+ * "env.segs[2]/limit: ...". A text that speaks of the table itself begins with its colon.
  */
 static void path_in(struct err *e, const char *name)
 {
@@ -227,8 +229,8 @@ static int load_table(const struct state_table *t, void *scratch, unsigned int v
  * @r:		Bytes; stands behind the state on success
  * @e:		Text begins with the table's name and, where there is one, the field's
  *
- * Errors: EINVAL cut short, a bool that is none, more elements than the struct has room for, a version that isn't
- * known, refused by the table's check; ENOENT an unknown subsection
+ * Errors: EINVAL cut short, a bool that is none, more elements than the struct has room for, a
+ * version that isn't known, refused by the table's check; ENOENT an unknown subsection
  * Return: 0, or a negative errno
  */
 int state_load(const struct state_table *t, void *scratch, unsigned int version,

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: one walk over the table writes the bytes and, when asked, the description of them in the
- * form that QEMU 7.2 puts at the end of a stream: per table vmsd_name, version, fields and subsections; per field name,
- * type, size, "array_len" where one element speaks for all and "index" where each has an entry of its own.
+ * Theory of operation: one walk over the table writes the bytes and, when asked, the description
+ * of them in the form that QEMU 7.2 puts at the end of a stream: per table vmsd_name, version,
+ * fields and subsections; per field name, type, size, "array_len" where one element speaks for all
+ * and "index" where each has an entry of its own.
  */
 #include "base/bytes.h"
 #include "state/field.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a table as JSON, independent of any state: what may be on the wire, since which version, under which
- * condition. Golden copies of it lie in the tree; preflight asks the other side for its own. Comparing asks one
- * question: can the reader take what the writer sends? Two schemas that must be interchangeable are compared both ways.
+ * Theory of operation: a table as JSON, independent of any state: what may be on the wire, since
+ * which version, under which condition. Golden copies of it lie in the tree; preflight asks the
+ * other side for its own. Comparing asks one question: can the reader take what the writer sends?
+ * Two schemas that must be interchangeable are compared both ways.
  */
 #include "state/field.h"
 
@@ -39,7 +40,8 @@ static json_t *schema_field(const struct state_table *t, const struct state_fiel
  * state_schema() - A table as data
  * @t:	Table
  *
- * Return: object with name, version, min_version, fields and, if there are any, subsections; the caller's reference
+ * Return: object with name, version, min_version, fields and, if there are any, subsections; the
+ * caller's reference
  */
 json_t *state_schema(const struct state_table *t)
 {

@@ -10,23 +10,26 @@
 #include <stdint.h>
 
 /*
- * Theory of operation: a device's guest-visible state is one C struct; a constant table says how each member
- * stands on the wire. Everything else is derived from the table: saving, loading (into a scratch copy, never into
- * a live device), the JSON description at the end of a stream, the schema dump that the tree keeps golden copies of,
- * the comparison of two schemas, and the proof that no byte of the struct was forgotten.
+ * Theory of operation: a device's guest-visible state is one C struct; a constant table says how
+ * each member stands on the wire. Everything else is derived from the table: saving, loading (into
+ * a scratch copy, never into a live device), the JSON description at the end of a stream, the
+ * schema dump that the tree keeps golden copies of, the comparison of two schemas, and the proof
+ * that no byte of the struct was forgotten.
  *
- * The wire format is that of QEMU's migration stream, version 3: big-endian numbers, no padding, subsections
- * behind the fields they belong to. Wire names are string literals and never follow a C name.
+ * The wire format is that of QEMU's migration stream, version 3: big-endian numbers, no padding,
+ * subsections behind the fields they belong to. Wire names are string literals and never follow a
+ * C name.
  *
- * This room is pure: bytes in, bytes out; no I/O, no devices. What it allocates is the writer's buffer and the JSON
- * trees of descriptions and schemas (jansson).
+ * This room is pure: bytes in, bytes out; no I/O, no devices. What it allocates is the writer's
+ * buffer and the JSON trees of descriptions and schemas (jansson).
  *
- * What a struct must be for that: flat (no pointers), and without padding that the compiler adds unseen: order the
- * members by size, and name what is left ("uint8_t reserved[3]", NOT_SENT). state_cover_check() finds every byte that
- * no row speaks of.
+ * What a struct must be for that: flat (no pointers), and without padding that the compiler adds
+ * unseen: order the members by size, and name what is left ("uint8_t reserved[3]", NOT_SENT).
+ * state_cover_check() finds every byte that no row speaks of.
  *
- * What a loader must do: fill the scratch with the state of the fresh device (capture), then state_load() over it, so
- * that what the stream doesn't carry (an older version, a subsection that wasn't needed) has its power-on value.
+ * What a loader must do: fill the scratch with the state of the fresh device (capture), then
+ * state_load() over it, so that what the stream doesn't carry (an older version, a subsection that
+ * wasn't needed) has its power-on value.
  */
 
 struct state_table;
@@ -49,7 +52,8 @@ enum state_kind {
  * struct state_codec - A wire form that no table row can say
  * @name:	Wire type in the description
  * @save:	Writes the member; can't fail
- * @load:	Reads into the scratch member and checks what it can. Errors: EINVAL with section-relative text
+ * @load:	Reads into the scratch member and checks what it can. Errors: EINVAL with
+ *		section-relative text
  * @covers:	The bytes of the member that are on the wire, 0 for all of it
  */
 struct state_codec {
@@ -98,9 +102,11 @@ struct state_field {
  * @fields:	Rows in wire order, closed by FIELDS_END
  * @subsections: NULL-terminated list of tables over the *same* struct, or NULL
  * @needed:	For a subsection: is it written for this state? A NULL means always
- * @fresh:	The struct as in a fresh device, for whoever loads without one (tests, inspect); NULL: zeros
- * @check:	Judges a loaded scratch state as a whole before anything is applied; NULL: nothing to judge.
- *		The text names the field: "curr_queue_pairs: 4 offered, 1 configured here"
+ * @fresh:	The struct as in a fresh device, for whoever loads without one (tests, inspect);
+ *		NULL: zeros
+ * @check:	Judges a loaded scratch state as a whole before anything is applied; NULL: nothing
+ *		to judge. The text names the field: "curr_queue_pairs: 4 offered, 1 configured
+ *		here"
  */
 struct state_table {
 	const char *name;
@@ -113,7 +119,10 @@ struct state_table {
 	int (*check)(const void *state, unsigned int version, struct err *e);
 };
 
-/* Rows. FIELD takes the wire kind from the member's type. Numbers in arrays become arrays on the wire. */
+/*
+ * Rows. FIELD takes the wire kind from the member's type. Numbers in arrays become arrays on the
+ * wire.
+ */
 
 #define STATE_KIND_OF(x) \
 	_Generic((x),                                                                              \
@@ -149,8 +158,9 @@ struct state_table {
 #define STATE_MEMBER(type, m) (((type *)0)->m)
 
 /*
- * Size of one element: of the number in an array of numbers (of one or two dimensions), of the whole array for
- * uint8_t[] and char[]. The controlling expression is never evaluated; an array in it decays to a pointer.
+ * Size of one element: of the number in an array of numbers (of one or two dimensions), of the
+ * whole array for uint8_t[] and char[]. The controlling expression is never evaluated; an array in
+ * it decays to a pointer.
  */
 #define STATE_ELEMENT_SIZE(type, m)                                                             \
 	_Generic(STATE_MEMBER(type, m), bool * : 1, uint16_t * : 2, uint32_t * : 4,             \
@@ -174,13 +184,16 @@ struct state_table {
 /* The same, sent when @test says so. */
 #define FIELD_IF(wire, type, m, test) STATE_ROW(wire, type, m, .present = (test))
 /*
- * The first @n elements, @n being the member that counts them (any unsigned or int32_t), sent before this row.
- * Of a uint8_t[]: the first @n bytes.
+ * The first @n elements, @n being the member that counts them (any unsigned or int32_t), sent
+ * before this row. Of a uint8_t[]: the first @n bytes.
  */
 #define FIELD_N(wire, type, m, n)                                              \
 	STATE_ROW(wire, type, m, .count_offset = (ptrdiff_t)offsetof(type, n), \
 		  .count_size = SIZEOF_MEMBER(type, n))
-/* A uint8_t buffer sent as an array of 1-byte numbers (same bytes, another word in the description). */
+/*
+ * A uint8_t buffer sent as an array of 1-byte numbers (same bytes, another word in the
+ * description).
+ */
 #define FIELD_U8S(wire, type, m)                                                            \
 	{                                                                                   \
 		.name = (wire), .kind = STATE_UINT, .offset = offsetof(type, m), .size = 1, \
@@ -259,8 +272,9 @@ void state_put_be64(struct state_writer *w, uint64_t v);
  * @len:	How many are there
  * @at:		Read so far
  * @failed:	A read went beyond the end; everything read since is 0
- * @refill:	Makes @len at least @at + @need (and may move @buf); false when there is no more. NULL: @buf is all.
- *		A section has no length on the wire, so a stream is read as far as its tables ask
+ * @refill:	Makes @len at least @at + @need (and may move @buf); false when there is no more.
+ *		NULL: @buf is all. A section has no length on the wire, so a stream is read as far
+ *		as its tables ask
  * @opaque:	For @refill
  */
 struct state_reader {
@@ -279,7 +293,10 @@ uint16_t state_get_be16(struct state_reader *r);
 uint32_t state_get_be32(struct state_reader *r);
 uint64_t state_get_be64(struct state_reader *r);
 
-/* save.c: the bytes, and with @desc (a JSON object) the description that QEMU puts at the end of a stream. */
+/*
+ * save.c: the bytes, and with @desc (a JSON object) the description that QEMU puts at the end of a
+ * stream.
+ */
 void state_save(const struct state_table *t, const void *state, struct state_writer *w);
 void state_save_described(const struct state_table *t, const void *state, struct state_writer *w,
 			  json_t *desc);
@@ -287,10 +304,16 @@ void state_save_described(const struct state_table *t, const void *state, struct
 /* load.c: the text of an error begins with "TABLE/FIELD: ". */
 MUST_CHECK int state_load(const struct state_table *t, void *scratch, unsigned int version,
 			  struct state_reader *r, struct err *e);
-/* The name of the subsection that begins where @r stands, for the message about one that nobody knows. */
+/*
+ * The name of the subsection that begins where @r stands, for the message about one that nobody
+ * knows.
+ */
 bool state_subsection_here(struct state_reader *r, char name[256]);
 
-/* cover.c: every byte of the struct is described or listed as not sent, and none twice. EINVAL names the first offset. */
+/*
+ * cover.c: every byte of the struct is described or listed as not sent, and none twice. EINVAL
+ * names the first offset.
+ */
 MUST_CHECK int state_cover_check(const struct state_table *t, struct err *e);
 
 /* schema.c: the table as data, and whether what is written by one can be read by another. */

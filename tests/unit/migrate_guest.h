@@ -14,26 +14,45 @@
 
 enum { GUEST_RAM = 64 * 4096, GUEST_ROM = 2 * 4096 };
 
+/**
+ * struct guest_clock_state - Device with a subsection
+ * @ns, @rate:	Always sent
+ * @irq:	Sent if not 0
+ */
 struct guest_clock_state {
 	uint64_t ns;
 	uint32_t rate;
 	uint32_t irq;
 };
 
+/**
+ * struct guest_disk_state - Device with a path, a counted queue and an opinion
+ * @len:	Of @queue
+ * @reserved:	Padding
+ * @queue:	Requests
+ */
 struct guest_disk_state {
 	uint16_t len;
 	uint8_t reserved[2];
 	uint32_t queue[8];
 };
 
+/**
+ * struct guest - What is sent and received
+ * @memory, @ram, @rom: Two blocks
+ * @clock, @disk: What the guest sees of its devices
+ * @sections:	Of both devices
+ * @applied:	How often any device got a state
+ * @refuse:	The disk refuses what is offered
+ */
 struct guest {
 	struct memory memory;
 	struct ram_block ram, rom;
 	struct guest_clock_state clock;
 	struct guest_disk_state disk;
 	struct migrate_sections sections;
-	unsigned int applied; /* how often any device got a state */
-	bool refuse;          /* the disk refuses what is offered */
+	unsigned int applied;
+	bool refuse;
 };
 
 static inline bool guest_irq_needed(const void *state)

@@ -9,11 +9,18 @@
 #include <errno.h>
 #include <string.h>
 
+/**
+ * struct sample_part - Nested
+ * @low, @high:	Numbers
+ */
 struct sample_part {
 	uint16_t low;
 	uint16_t high;
 };
 
+/**
+ * struct sample - A member for every kind of row; the table below says which
+ */
 struct sample {
 	uint64_t u64;
 	int64_t i64;
@@ -172,10 +179,12 @@ static const uint8_t sample_wire[] = {
 	0x01, 0x00,                                     /*  74 flag */
 	0x01, 0xf0,                                     /*  76 coded */
 	0x01,                                           /*  78 yes, since version 3 */
-	0x05, 12, 's', 'a', 'm', 'p', 'l', 'e', '/', 'e', 'x', 't', 'r', 'a', /* 79 subsection */
+	/*  79 subsection */
+	0x05, 12, 's', 'a', 'm', 'p', 'l', 'e', '/', 'e', 'x', 't', 'r', 'a',
 	0x00, 0x00, 0x00, 0x01,                         /*  93 its version */
 	0x00, 0x00, 0x00, 0x55,                         /*  97 extra */
-	0x05, 17, 's', 'a', 'm', 'p', 'l', 'e', '/', 'e', 'x', 't', 'r', 'a', '/', 'd', 'e', 'e', 'p', /* 101 */
+	/* 101 */
+	0x05, 17, 's', 'a', 'm', 'p', 'l', 'e', '/', 'e', 'x', 't', 'r', 'a', '/', 'd', 'e', 'e', 'p',
 	0x00, 0x00, 0x00, 0x07,                         /* 120 its version */
 	0x00, 0x00, 0x00, 0x02,                         /* 124 text_len */
 	'o', 'k',                                       /* 128 text */
