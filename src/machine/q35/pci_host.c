@@ -184,12 +184,15 @@ static const struct state_field bus_fields[] = {
 	FIELDS_END,
 };
 
+static const struct bus_state bus_fresh = {.lines = 8}; /* PIRQA to PIRQH */
+
 static const struct state_table bus_table = {
 	.name = "PCIBUS",
 	.version = 1,
 	.min_version = 1,
 	.size = sizeof(struct bus_state),
 	.fields = bus_fields,
+	.fresh = &bus_fresh,
 };
 
 const struct device_class pci_bus_class = {
