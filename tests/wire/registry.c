@@ -2,6 +2,7 @@
 /* Every class of the registry: continuity stated, state covered, and QEMU's bytes read and written
  * again. */
 #include "device/device.h"
+#include "machine/q35/q35_chipset.h"
 
 #include "section.h"
 
@@ -49,5 +50,6 @@ int main(void)
 		cmocka_unit_test(qemus_sections_come_out_as_they_went_in),
 	};
 
+	device_classes_add(q35_classes);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
