@@ -106,10 +106,10 @@ static int send_round(struct precopy *p, struct err *e)
 	int ret = 0;
 
 	while (!done && ret == 0) {
-		section_begin(c, WIRE_PART, 0);
+		section_begin(c, WIRE_PART, WIRE_RAM_NUMBER);
 		ret = ram_put_pages(&p->ram, PART_PAGES, &done, e);
 		ram_put_eos(&p->ram);
-		section_end(c, 0);
+		section_end(c, WIRE_RAM_NUMBER);
 		if (ret == 0)
 			ret = look_up(p, e);
 		if (ret == 0)
@@ -192,10 +192,10 @@ static int send_rest(struct precopy *p, struct err *e)
 		channel_put_be16(c, WIRE_SWITCHOVER_START);
 		channel_put_be16(c, 0);
 	}
-	section_begin(c, WIRE_END, 0);
+	section_begin(c, WIRE_END, WIRE_RAM_NUMBER);
 	ret = ram_put_pages(&p->ram, UINT64_MAX, &done, e);
 	ram_put_eos(&p->ram);
-	section_end(c, 0);
+	section_end(c, WIRE_RAM_NUMBER);
 	if (ret < 0)
 		return ret;
 	devices_save(p->job);
@@ -230,10 +230,10 @@ static int begin(struct precopy *p, struct err *e)
 		return ret;
 	p->logging = true;
 	configuration_save(p->job);
-	section_begin(c, WIRE_START, 0);
+	section_begin(c, WIRE_START, WIRE_RAM_NUMBER);
 	section_name(c, "ram", 0, WIRE_RAM_VERSION);
 	ram_put_blocks(&p->ram);
-	section_end(c, 0);
+	section_end(c, WIRE_RAM_NUMBER);
 	channel_flush(c);
 	p->job->progress.setup_us = (uint64_t)(time_ns() - p->begin_ns) / 1000;
 	return channel_check(c, e);

@@ -28,10 +28,6 @@ static void mark_touched(struct ram_sink_block *sb)
 	const struct ram_block *b = sb->block;
 	off_t at = (off_t)b->fd_offset, end = at + (off_t)b->size, hole;
 
-	if (b->readonly) { /* may be a private mapping, of which the file knows nothing */
-		bitmap_set_range(&sb->touched, 0, sb->touched.bits);
-		return;
-	}
 	while (at < end) {
 		at = lseek(b->fd, at, SEEK_DATA);
 		if (at < 0 && errno == ENXIO)
@@ -201,12 +197,10 @@ static void get_zero(struct ram_sink *s, struct ram_sink_block *sb, uint64_t n, 
 	bitmap_set(&sb->touched, n);
 }
 
-/* Writes pages to their place in the block's file; false if it can't take them (hugetlb, private).
+/* Writes pages to their place in the block's file; false if it can't take them (hugetlb).
  */
 static bool write_run(const struct ram_block *b, uint64_t offset, const struct iovec *pages, int n)
 {
-	if (b->readonly)
-		return false;
 	return pwritev(b->fd, pages, n, (off_t)(b->fd_offset + offset)) == (ssize_t)n * WIRE_PAGE;
 }
 

@@ -203,8 +203,6 @@ static bool in_hole(struct ram_source_block *sb, uint64_t offset)
 	const struct ram_block *b = sb->block;
 	off_t data, hole;
 
-	if (b->readonly) /* may be a private mapping, of which the file knows nothing */
-		return false;
 	if (offset < sb->data_at)
 		return true;
 	if (offset < sb->data_end)

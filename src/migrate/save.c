@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: section number 0 is the RAM, the devices follow from 1 in the machine's
+ * Theory of operation: section number 1 is the RAM, the devices follow from 2 in the machine's
  * order, globalstate is the last, as QEMU has it. A device's bytes and their description are made
  * in one walk over its table.
  */
@@ -110,8 +110,8 @@ void devices_save(struct migrate_job *job)
 	size_t i;
 
 	for (i = 0; i < s->len; i++)
-		save_device(c, &s->all[i], (uint32_t)i + 1, devices);
-	save_globalstate(job, (uint32_t)s->len + 1, devices);
+		save_device(c, &s->all[i], WIRE_FIRST_DEVICE + (uint32_t)i, devices);
+	save_globalstate(job, WIRE_FIRST_DEVICE + (uint32_t)s->len, devices);
 	channel_put_u8(c, WIRE_EOF);
 	json_object_set_new(top, "page_size", json_integer(WIRE_PAGE));
 	json_object_set_new(top, "devices", devices);
@@ -131,16 +131,16 @@ static int save_ram(struct ram_source *ram, struct err *e)
 	bool done;
 	int ret;
 
-	section_begin(c, WIRE_START, 0);
+	section_begin(c, WIRE_START, WIRE_RAM_NUMBER);
 	section_name(c, "ram", 0, WIRE_RAM_VERSION);
 	ram_put_blocks(ram);
-	section_end(c, 0);
-	section_begin(c, WIRE_END, 0);
+	section_end(c, WIRE_RAM_NUMBER);
+	section_begin(c, WIRE_END, WIRE_RAM_NUMBER);
 	ret = ram_put_pages(ram, UINT64_MAX, &done, e);
 	if (ret < 0)
 		return ret;
 	ram_put_eos(ram);
-	section_end(c, 0);
+	section_end(c, WIRE_RAM_NUMBER);
 	return 0;
 }
 

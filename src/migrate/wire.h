@@ -10,6 +10,8 @@ enum {
 	WIRE_VERSION = 3,
 	WIRE_PAGE = 4096,
 	WIRE_RAM_VERSION = 4,
+	WIRE_RAM_NUMBER = 1,   /* not 0, which QEMU takes for any section it has not seen */
+	WIRE_FIRST_DEVICE = 2, /* section number */
 };
 
 enum wire_mark {
