@@ -213,7 +213,7 @@ static void a_newer_source_may_announce_the_switchover(void **unused)
 	uint8_t *bytes = stream_of(a, &len);
 
 	for (at = 0; memcmp(bytes + at,
-			    "\x04\0\0\0\x01\x05"
+			    "\x04\0\0\0\x02\x05"
 			    "clock",
 			    11);
 	     at++)

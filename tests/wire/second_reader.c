@@ -77,7 +77,7 @@ static void a_byte_too_many_is_found(void **unused)
 	uint8_t *bytes = write_stream(false, &len);
 
 	for (at = 0; memcmp(bytes + at,
-			    "\x04\0\0\0\x01\x05"
+			    "\x04\0\0\0\x02\x05"
 			    "clock",
 			    11);
 	     at++)
