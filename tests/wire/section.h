@@ -36,7 +36,7 @@ struct section {
 };
 
 /* The path of a data file, found from where the test's program lies: BUILD/tests/. */
-static inline FILE *section_open(const char *file)
+static inline FILE *section_open(const char *file, const char *mode)
 {
 	char exe[PATH_MAX] = "", here[] = __FILE__, path[2 * PATH_MAX];
 
@@ -45,14 +45,14 @@ static inline FILE *section_open(const char *file)
 		snprintf(path, sizeof(path), "%s/data/%s", dirname(here), file);
 	else
 		snprintf(path, sizeof(path), "%s/../%s/data/%s", dirname(exe), dirname(here), file);
-	return fopen(path, "re");
+	return fopen(path, mode);
 }
 
 /* Bytes of a data file; the caller frees them. The test fails if there is no such file. */
 static inline uint8_t *section_bytes(const char *file, size_t *ret_len)
 {
 	uint8_t *bytes = malloc(1 << 20);
-	FILE *f = section_open(file);
+	FILE *f = section_open(file, "re");
 
 	if (!f)
 		fail_msg("no tests/wire/data/%s", file);
@@ -67,7 +67,7 @@ static inline unsigned int section_each(const char *name,
 					void (*look)(const struct section *s, void *opaque),
 					void *opaque)
 {
-	FILE *f = section_open("index");
+	FILE *f = section_open("index", "re");
 	struct section s;
 	unsigned int n = 0;
 
