@@ -14,7 +14,7 @@
 #define STATUS_DATA  1
 #define STATUS_EMPTY 0x20
 #define FIFO_BYTES   16
-#define FLUSH_NS     100000000ull
+#define FLUSH_NS     2000000000ull
 
 static char queue[16384] __attribute__((section(".noinit")));
 static size_t head, tail; /* written and sent so far; tail <= head */
