@@ -493,6 +493,14 @@ def test_guest_answers_arp_and_ping(guests, run_dir):
         guest.vmm.qmp.command("stop")
 
 
+def test_fault_of_the_witness_itself_is_told(guests):
+    guest = guests(cpus=2)
+    guest.wait("ready")
+    with pytest.raises(pulse_report.Bad, match="the witness failed: vector 6 error 0x0 at 0x1"):
+        guest.request("x")
+    assert pulse_report.read(guest.memory)["state"] == "failed"
+
+
 def lines_until(lines, state):
     """Read reports until one has this state."""
     while json.loads(lines.readline())["state"] != state:

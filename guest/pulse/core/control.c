@@ -130,6 +130,7 @@ static bool serve(struct witness *w, int letter, uint64_t arg)
 	case 'r': set_rate(w, arg); return true;
 	case 's': set_rate(w, RATE_OFF); return true;
 	case 'g': set_rate(w, w->args.rate); return true;
+	case 'x': __builtin_trap();
 	case 'm': set_rate(w, RATE_MAX); return true;
 	default: return false;
 	}

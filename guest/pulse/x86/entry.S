@@ -94,18 +94,18 @@ idt:
 	.elseif n == 2 || n == 33
 	gate ignore_entry
 	.else
-	gate (fault_stubs + n * 8)
+	gate (fault_stubs + n * 16)
 	.endif
 	.set n, n + 1
 	.endr
 idt_end:
 
-	.balign 8
-/* 8 bytes each: push a zero where the CPU pushes no error code, then the number. */
+	.balign 16
+/* 16 bytes each: push a zero where the CPU pushes no error code, then the number. */
 fault_stubs:
 	.set n, 0
 	.rept 32
-	.balign 8
+	.balign 16
 	.if (n == 8) || (n >= 10 && n <= 14) || (n == 17) || (n == 21) || (n == 29) || (n == 30)
 	.byte 0x66, 0x90
 	.else
@@ -118,7 +118,7 @@ fault_stubs:
 
 undefined_entry:
 	cmpl $CALL_MAGIC, %r11d
-	jne fault_stubs + 6 * 8
+	jne fault_stubs + 6 * 16
 	addq $2, (%rsp)
 	jmp *%r10
 
