@@ -84,6 +84,7 @@ def supervised():
     child = os.fork()
     if child == 0:
         libc.prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL), 0, 0, 0)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # may have been ignored so far
         process.root = parent
         return
     for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends these to the child too

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two hosts and the link between them, in both ways the frame makes it."""
+import contextlib
 import socket
 import subprocess
 import threading
@@ -16,6 +17,12 @@ def ping_ms(pair, count=3):
     return float(said.split("min/avg/max/mdev = ")[1].split("/")[0])
 
 
+def send(client, size):
+    """Send so many bytes and close; the taker notices when it does not get all of them."""
+    with client, contextlib.suppress(OSError):
+        client.sendall(bytes(size))
+
+
 def transfer(pair, size, timeout=30):
     """Seconds that `size` bytes take from a to b over TCP."""
     with pair.b.inside():
@@ -23,7 +30,7 @@ def transfer(pair, size, timeout=30):
     with pair.a.inside():
         client = socket.create_connection((pair.b.address, 7000), timeout=timeout)
     start = time.monotonic()
-    sender = threading.Thread(target=lambda: (client.sendall(bytes(size)), client.close()))
+    sender = threading.Thread(target=send, args=(client, size))
     with server, server.accept()[0] as taker:
         taker.settimeout(timeout)
         sender.start()

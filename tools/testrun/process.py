@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 
 PR_SET_CHILD_SUBREAPER = 36
-GRACE_SECONDS = 20
+GRACE_SECONDS = 10
 
 
 @dataclass
@@ -118,8 +118,8 @@ def run(argv, seconds, log, cwd=None, env=None):
 
 
 def stop(child):
-    """Interrupt the child's process group, then kill it when it does not end."""
-    for number in (signal.SIGINT, signal.SIGKILL):
+    """Interrupt the child's process group, twice since one may go unheard, then kill it."""
+    for number in (signal.SIGINT, signal.SIGINT, signal.SIGKILL):
         try:
             os.killpg(child.pid, number)
         except ProcessLookupError:
