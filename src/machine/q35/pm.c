@@ -139,9 +139,9 @@ static uint32_t word_read(struct lpc *l, unsigned int offset)
 	if (offset >= TCO_BASE)
 		return tco_read(l, offset - TCO_BASE);
 	if (offset >= GPE0_STS && offset < GPE0_EN)
-		return load_le32(p->gpe_sts + offset - GPE0_STS);
+		return load_le32(p->gpe_sts + (offset - GPE0_STS));
 	if (offset >= GPE0_EN && offset < GPE0_END)
-		return load_le32(p->gpe_en + offset - GPE0_EN);
+		return load_le32(p->gpe_en + (offset - GPE0_EN));
 	switch (offset) {
 	case PM1_STS: return sts_read(l) | (uint32_t)p->en << 16;
 	case PM1_CNT: return p->cnt;
