@@ -38,7 +38,7 @@ demo: setup-test all			## build, and run the main job on a real guest
 test: setup-all				## all levels of tests and all checks
 	$(PYTHON) tools/run-tests --jobs $(JOBS)
 
-$(LEVELS:%=test-%): setup-all		## test-LEVEL: one level (unit wire native interop lab fault)
+$(LEVELS:%=test-%): setup-all		## one level: unit wire native interop lab fault
 	$(PYTHON) tools/run-tests --jobs $(JOBS) $(@:test-%=%)
 
 check-fast: setup-all			## what to run before each commit: checks, unit, wire
@@ -65,4 +65,5 @@ clean:					## remove all build folders
 
 help:					## this list
 	@awk -F ':.*## ' '/^[$$a-z(][^=]*:.*## / { sub(/:.*/, "", $$1); \
-		sub(/.*LEVELS.*/, "test-LEVEL", $$1); printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+		sub(/.*LEVELS.*/, "test-LEVEL", $$1); \
+		printf "  make %-12s %s\n", $$1, $$2 }' Makefile

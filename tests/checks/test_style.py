@@ -62,6 +62,12 @@ def test_a_struct_is_documented_in_one_line_or_several(tree):
     tree.agrees("style")
 
 
+def test_two_headers_have_different_guards(tree):
+    for room in ("base", "kvm"):
+        tree.c(f"src/{room}/a.h", "#ifndef A_H\n#define A_H\n#endif\n")
+    tree.complains("style", "src/kvm/a.h:2: include guard A_H is that of src/base/a.h too")
+
+
 def test_goto_in_words_is_no_goto(tree):
     tree.c("src/base/good.c", '/* goto */\nstatic const char *a = "goto";\n')
     tree.agrees("style")
