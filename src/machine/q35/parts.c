@@ -6,6 +6,10 @@
  */
 #include "machine/q35/q35.h"
 
+#include "device/i8042.h"
+#include "device/pcspk.h"
+
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -67,9 +71,68 @@ static void prepare_lpc(struct q35 *q, struct device *dev)
 	lpc_set_cpus(q->lpc, ids, q->max_cpus, q->cpus);
 }
 
+static void prepare_second_dma(struct q35 *q, struct device *dev)
+{
+	struct err e = {0};
+	int r = device_set(dev, "second", "on", &e);
+
+	assert(r == 0);
+	(void)r;
+}
+
+static void prepare_hpet(struct q35 *q, struct device *dev)
+{
+	q->hpet_dev = CONTAINER_OF(dev, struct hpet, dev);
+	q->hpet_dev->pit_enabled = (struct irq){.set = q35_pit_enable, .opaque = q};
+}
+
+/* In its legacy mode the HPET stands between the RTC and its interrupt. */
 static void prepare_rtc(struct q35 *q, struct device *dev)
 {
 	q->rtc = CONTAINER_OF(dev, struct rtc, dev);
+	if (q->hpet_dev)
+		q->rtc->irq = hpet_rtc_input(q->hpet_dev);
+}
+
+static void prepare_speaker(struct q35 *q, struct device *dev)
+{
+	struct pcspk *d = CONTAINER_OF(dev, struct pcspk, dev);
+
+	d->pit_read = q35_pit_speaker;
+	d->pit_gate = q35_pit_gate;
+	d->pit_opaque = q;
+}
+
+static void prepare_keyboard(struct q35 *q, struct device *dev)
+{
+	q->keyboard = CONTAINER_OF(dev, struct ps2_keyboard, dev);
+}
+
+static void prepare_mouse(struct q35 *q, struct device *dev)
+{
+	q->mouse = CONTAINER_OF(dev, struct ps2_mouse, dev);
+}
+
+static void prepare_i8042(struct q35 *q, struct device *dev)
+{
+	struct i8042 *d = CONTAINER_OF(dev, struct i8042, dev);
+
+	d->keyboard = q->keyboard;
+	d->mouse = q->mouse;
+}
+
+static void prepare_vmmouse(struct q35 *q, struct device *dev)
+{
+	q->vmmouse = CONTAINER_OF(dev, struct vmmouse, dev);
+	q->vmmouse->mouse = q->mouse;
+}
+
+static void prepare_vmport(struct q35 *q, struct device *dev)
+{
+	struct vmport *d = CONTAINER_OF(dev, struct vmport, dev);
+
+	d->mouse = q->vmmouse;
+	d->ram_bytes = q->ram.ram->size;
 }
 
 static void prepare_ahci(struct q35 *q, struct device *dev)
@@ -93,12 +156,16 @@ static const struct part parts[] = {
 	{"mch", prepare_mch, NULL, 0},
 	{"PCIBUS", prepare_bus, NULL, 0},
 	{"i8257", NULL, NULL, 0},
+	{"i8257", prepare_second_dma, NULL, 1},
 	{"ICH9-LPC", prepare_lpc, NULL, 0},
-	{"hpet", NULL, with_hpet, 0},
+	{"hpet", prepare_hpet, with_hpet, 0},
 	{"mc146818rtc", prepare_rtc, NULL, 0},
-	{"isa-pcspk", NULL, NULL, 0},
-	{"i8042", NULL, NULL, 0},
-	{"vmmouse", NULL, NULL, 0},
+	{"isa-pcspk", prepare_speaker, NULL, 0},
+	{"ps2-kbd", prepare_keyboard, NULL, 0},
+	{"ps2-mouse", prepare_mouse, NULL, 0},
+	{"i8042", prepare_i8042, NULL, 0},
+	{"vmmouse", prepare_vmmouse, NULL, 0},
+	{"vmport", prepare_vmport, NULL, 0},
 	{"port92", NULL, NULL, 0},
 	{"ich9-ahci", prepare_ahci, NULL, 0},
 	{"ICH9-SMB", prepare_smbus, NULL, 0},

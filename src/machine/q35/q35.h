@@ -3,7 +3,10 @@
 #define MACHINE_Q35_Q35_H
 
 #include "device/fw_cfg.h"
+#include "device/hpet.h"
+#include "device/ps2.h"
 #include "device/rtc.h"
+#include "device/vmport.h"
 #include "kvm/x86/cpuid.h"
 #include "machine/q35/acpi.h"
 #include "machine/q35/layout.h"
@@ -67,6 +70,10 @@ struct q35 {
 	struct pci_host *host_bridge;
 	struct lpc *lpc;
 	struct rtc *rtc;
+	struct hpet *hpet_dev; /* NULL: none */
+	struct ps2_keyboard *keyboard;
+	struct ps2_mouse *mouse;
+	struct vmmouse *vmmouse;
 	struct vm_listener listener;
 	struct x86_cpuid cpuid;
 	struct vm vm;
@@ -88,6 +95,11 @@ void q35_acpi_build(struct q35 *q, struct acpi_tables *ret);
 
 /* parts.c: the chipset. */
 MUST_CHECK int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e);
+/* pit.c: what other devices see and change of KVM's timer. */
+unsigned int q35_pit_speaker(void *opaque);
+void q35_pit_gate(void *opaque, bool on);
+void q35_pit_enable(void *opaque, int line, bool on);
+
 /* boot.c: fw_cfg's contents; without firmware what it would have done, and the kernel. */
 MUST_CHECK int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e);
 MUST_CHECK int q35_boot_direct(struct q35 *q, struct err *e); /* after each reset; vCPUs parked */
