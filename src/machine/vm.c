@@ -146,8 +146,30 @@ static void devices_stop(struct vm *vm)
 }
 
 /**
+ * vm_refuse() - Keep the guest from running, as the host has refused its state
+ * @vm:		The machine, in vm_start(); called by a device's run(), which has said why
+ */
+void vm_refuse(struct vm *vm)
+{
+	vm->refused = true;
+}
+
+static bool refused(struct vm *vm)
+{
+	if (!vm->refused)
+		return false;
+	vm->refused = false;
+	devices_stop(vm);
+	vm->state = RUN_INTERNAL_ERROR;
+	vm_tell(vm, VM_STOPPED, RUN_INTERNAL_ERROR);
+	return true;
+}
+
+/**
  * vm_start() - Let the guest run
  * @vm:		The machine; running already: nothing happens
+ *
+ * If a device refuses, the machine is in RUN_INTERNAL_ERROR afterwards.
  */
 void vm_start(struct vm *vm)
 {
@@ -156,6 +178,8 @@ void vm_start(struct vm *vm)
 	TRACE(vm_start, "from %s", run_state_name(vm->state));
 	vm->state = RUN_RUNNING;
 	devices_run(vm);
+	if (refused(vm))
+		return;
 	guest_clock_run(vm->c.clock);
 	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
 	vcpus_command(vm, VCPU_RUN);

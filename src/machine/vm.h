@@ -151,7 +151,7 @@ struct vm_config {
  * @request_arg: Their arguments (atomic)
  * @listeners:	struct vm_listener
  * @stop_ns:	How long the last vm_stop() took until the last vCPU was out
- * @fault:	What made a vCPU give up, for the log and the monitor
+ * @refused:	A device can't let the guest run; see vm_refuse()
  */
 struct vm {
 	struct vm_config c;
@@ -168,7 +168,7 @@ struct vm {
 	int request_arg[32];
 	struct list listeners;
 	int64_t stop_ns;
-	struct err fault;
+	bool refused;
 };
 
 MUST_CHECK int vm_init(struct vm *vm, const struct vm_config *config, struct err *e);
@@ -180,6 +180,7 @@ MUST_CHECK int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **
 void vm_start(struct vm *vm);
 void vm_stop(struct vm *vm, enum run_state why);
 bool vm_running(const struct vm *vm);
+void vm_refuse(struct vm *vm); /* from a device's run(): the guest must not run */
 void vm_set_state(struct vm *vm,
 		  enum run_state s); /* without starting or stopping: inmigrate, postmigrate */
 void vm_reset(struct vm *vm, bool by_guest);
