@@ -387,6 +387,17 @@ static void msrs_from(S *to, const struct x86_vcpu_state *s)
 	}
 }
 
+/* A host without the MSR and a guest that never changed it: SMM's base, idle polling, miscellaneous switches. */
+static bool without_loss(const struct x86_vcpu_state *s, uint32_t msr, uint64_t v)
+{
+	uint64_t have;
+
+	if (x86_msr_find(s, msr, &have))
+		return false;
+	return (msr == MSR_SMBASE && v == 0x30000) ||
+	       ((msr == MSR_KVM_POLL || msr == MSR_MISC_ENABLE) && v == 1);
+}
+
 static void msrs_to(const S *from, struct x86_vcpu_state *s)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(msr_members); i++) {
@@ -396,7 +407,8 @@ static void msrs_to(const S *from, struct x86_vcpu_state *s)
 			uint64_t v = 0;
 
 			memcpy(&v, (const uint8_t *)from + m->offset + n * 8, m->size);
-			x86_msr_put(s, m->msr + n, v);
+			if (!without_loss(s, m->msr + n, v))
+				x86_msr_put(s, m->msr + n, v);
 		}
 	}
 }

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the sections of a vCPU as devices; the instance is the vCPU's index. All of them read and write the one state
+ * in struct x86_cpus. Resetting vCPUs is the machine's business, not these devices'.
+ */
+#include "machine/x86/chips.h"
+
+#include "base/log.h"
+
+#include <errno.h>
+
+static struct chip *chip_of(const struct device *dev)
+{
+	return CONTAINER_OF(dev, struct chip, dev);
+}
+
+static int nothing_to_realize(struct device *dev, struct err *e)
+{
+	return 0;
+}
+
+static int instance_check(const struct device *dev, const void *state, struct err *e)
+{
+	if ((unsigned int)dev->instance >= chip_of(dev)->cpus->len)
+		return err_set(e, EINVAL, "there is no vCPU %d", dev->instance);
+	return 0;
+}
+
+static void cpu_capture(const struct device *dev, void *state)
+{
+	struct x86_cpus *c = chip_of(dev)->cpus;
+
+	cpu_section_from(state, x86_cpus_state(c, (unsigned int)dev->instance), c->host,
+			 c->phys_bits);
+}
+
+static void cpu_apply(struct device *dev, const void *state)
+{
+	struct x86_cpus *c = chip_of(dev)->cpus;
+
+	cpu_section_to(state, x86_cpus_load(c, (unsigned int)dev->instance), c->host, c->phys_bits);
+}
+
+static void cpu_run(struct device *dev)
+{
+	if (dev->instance == 0)
+		x86_cpus_run(chip_of(dev)->cpus);
+}
+
+const struct device_class chip_cpu_class = {
+	.name = "x86-cpu",
+	.help = "registers of a vCPU",
+	.bus = "System",
+	.size = sizeof(struct chip),
+	.continuity = CONTINUITY_STATE,
+	.state = &cpu_section_table,
+	.section = "cpu",
+	.realize = nothing_to_realize,
+	.capture = cpu_capture,
+	.validate = instance_check,
+	.apply = cpu_apply,
+	.run = cpu_run,
+};
+
+#define REQUEST_SMI  0x0040U
+#define REQUEST_INIT 0x0400U
+
+static void common_capture(const struct device *dev, void *state)
+{
+	struct cpu_common_section *s = state;
+	const struct kvm_vcpu_events *v =
+		&x86_cpus_state(chip_of(dev)->cpus, (unsigned int)dev->instance)->events;
+
+	s->interrupt_request = (v->smi.pending ? REQUEST_SMI : 0) |
+			       (v->smi.latched_init ? REQUEST_INIT : 0);
+}
+
+static void common_apply(struct device *dev, const void *state)
+{
+	const struct cpu_common_section *s = state;
+	struct kvm_vcpu_events *v =
+		&x86_cpus_load(chip_of(dev)->cpus, (unsigned int)dev->instance)->events;
+
+	v->smi.pending = !!(s->interrupt_request & REQUEST_SMI);
+	v->smi.latched_init = !!(s->interrupt_request & REQUEST_INIT);
+}
+
+const struct device_class chip_cpu_common_class = {
+	.name = "x86-cpu-common",
+	.help = "requests pending at a vCPU",
+	.bus = "System",
+	.size = sizeof(struct chip),
+	.continuity = CONTINUITY_STATE,
+	.state = &cpu_common_section_table,
+	.section = "cpu_common",
+	.realize = nothing_to_realize,
+	.capture = common_capture,
+	.validate = instance_check,
+	.apply = common_apply,
+};
+
+static void apic_capture(const struct device *dev, void *state)
+{
+	const struct x86_vcpu_state *s = x86_cpus_state(chip_of(dev)->cpus,
+							(unsigned int)dev->instance);
+
+	apic_section_from(state, &s->lapic, s->sregs.apic_base,
+			  guest_clock_now_ns(dev->env->clock));
+}
+
+static void apic_apply(struct device *dev, const void *state)
+{
+	struct x86_cpus *c = chip_of(dev)->cpus;
+	struct x86_vcpu_state *s = x86_cpus_load(c, (unsigned int)dev->instance);
+	const struct apic_section *a = state;
+
+	apic_section_to(a, &s->lapic, kvm_vcpu_id(c->cpu[dev->instance].v->kvm));
+	s->sregs.apic_base = a->apicbase;
+	s->sregs.cr8 = a->tpr >> 4;
+}
+
+const struct device_class chip_apic_class = {
+	.name = "kvm-apic",
+	.help = "local APIC in the kernel",
+	.bus = "System",
+	.size = sizeof(struct chip),
+	.continuity = CONTINUITY_STATE,
+	.state = &apic_section_table,
+	.section = "apic",
+	.realize = nothing_to_realize,
+	.capture = apic_capture,
+	.validate = instance_check,
+	.apply = apic_apply,
+};
+
+static void tpr_opt_capture(const struct device *dev, void *state)
+{
+	*(struct tpr_opt_section *)state = CONTAINER_OF(dev, struct chip_tpr_opt, chip.dev)->s;
+}
+
+static void tpr_opt_apply(struct device *dev, const void *state)
+{
+	CONTAINER_OF(dev, struct chip_tpr_opt, chip.dev)->s =
+		*(const struct tpr_opt_section *)state;
+}
+
+static void tpr_opt_reset(struct device *dev)
+{
+	CONTAINER_OF(dev, struct chip_tpr_opt, chip.dev)->s = (struct tpr_opt_section){0};
+}
+
+const struct device_class chip_tpr_opt_class = {
+	.name = "kvmvapic",
+	.help = "task priority patching of old guests: carried, never active",
+	.bus = "System",
+	.size = sizeof(struct chip_tpr_opt),
+	.continuity = CONTINUITY_STATE,
+	.state = &tpr_opt_section_table,
+	.section = "kvm-tpr-opt",
+	.realize = nothing_to_realize,
+	.reset = tpr_opt_reset,
+	.capture = tpr_opt_capture,
+	.apply = tpr_opt_apply,
+};
+
+static void timer_capture(const struct device *dev, void *state)
+{
+	*(struct timer_section *)state = (struct timer_section){
+		.cpu_ticks_offset = CONTAINER_OF(dev, struct chip_timer, chip.dev)->ticks_offset,
+		.cpu_clock_offset = guest_clock_now_ns(dev->env->clock),
+	};
+}
+
+static void timer_apply(struct device *dev, const void *state)
+{
+	const struct timer_section *s = state;
+
+	CONTAINER_OF(dev, struct chip_timer, chip.dev)->ticks_offset = s->cpu_ticks_offset;
+	guest_clock_set_ns(dev->env->clock, s->cpu_clock_offset);
+}
+
+const struct device_class chip_timer_class = {
+	.name = "guest-clock",
+	.help = "the guest's virtual time",
+	.bus = "System",
+	.size = sizeof(struct chip_timer),
+	.continuity = CONTINUITY_STATE,
+	.state = &timer_section_table,
+	.section = "timer",
+	.realize = nothing_to_realize,
+	.capture = timer_capture,
+	.apply = timer_apply,
+};

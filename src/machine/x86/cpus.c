@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: see cpus.h.
+ */
+#include "machine/x86/cpus.h"
+
+#include "base/log.h"
+#include "base/owned.h"
+#include "kvm/x86/x86.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static int cpu_init(struct x86_cpus *c, unsigned int i, struct err *e)
+{
+	struct x86_cpu *cpu = &c->cpu[i];
+	int r;
+
+	cpu->v = c->vm->vcpus[i];
+	r = x86_vcpu_setup(cpu->v->kvm, e);
+	if (r == 0 && i == 0)
+		r = x86_msr_list_probe(cpu->v->kvm, &c->msrs, e);
+	if (r == 0)
+		r = x86_vcpu_reset(cpu->v->kvm, i == 0, e);
+	if (r == 0)
+		r = x86_vcpu_capture(cpu->v->kvm, &c->msrs, &cpu->fresh, e);
+	x86_msr_put(&cpu->fresh, MSR_TSC, 0);
+	return r;
+}
+
+static unsigned int phys_bits(const struct x86_cpuid *cpuid)
+{
+	const struct kvm_cpuid_entry2 *l = x86_cpuid_find(cpuid, 0x80000008, 0);
+
+	return l ? l->eax & 0xff : 36;
+}
+
+/**
+ * x86_cpus_create() - Take note of the vCPUs as they are before they ever run
+ * @ret:	Set on success; release with x86_cpus_destroy()
+ * @vm:		With all its vCPUs, which have their CPUID
+ * @cpuid:	That one
+ * @e:		Set on failure
+ *
+ * Errors: ENOMEM; as the ioctls
+ * Return: 0, or a negative errno
+ */
+int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid *cpuid,
+		    struct err *e)
+{
+	struct x86_cpus *c = mem_zalloc(sizeof(*c));
+	int r = 0;
+
+	if (c)
+		c->cpu = mem_calloc(vm->vcpus_len, sizeof(*c->cpu));
+	if (!c || !c->cpu) {
+		x86_cpus_destroy(c);
+		return err_set(e, ENOMEM, "no memory for the state of %u vCPUs", vm->vcpus_len);
+	}
+	c->vm = vm;
+	c->host = kvm_vm_host(vm->c.kvm);
+	c->phys_bits = phys_bits(cpuid);
+	c->len = vm->vcpus_len;
+	for (unsigned int i = 0; i < c->len && r == 0; i++)
+		r = cpu_init(c, i, e);
+	if (r < 0) {
+		x86_cpus_destroy(c);
+		return r;
+	}
+	*ret = c;
+	return 0;
+}
+
+/**
+ * x86_cpus_destroy() - Release the states
+ * @c:		Created; or NULL
+ */
+void x86_cpus_destroy(struct x86_cpus *c)
+{
+	if (!c)
+		return;
+	free(c->cpu);
+	free(c);
+}
+
+/**
+ * x86_cpu_reset() - Put a vCPU into its state after reset, all of it
+ * @c:		The vCPUs, parked
+ * @index:	Which
+ * @e:		Set on failure
+ *
+ * Errors: as the ioctls
+ * Return: 0, or a negative errno
+ */
+int x86_cpu_reset(struct x86_cpus *c, unsigned int index, struct err *e)
+{
+	c->captured = c->loading = false;
+	return x86_vcpu_apply(c->cpu[index].v->kvm, &c->cpu[index].fresh, e);
+}
+
+static void capture_one(struct vm_vcpu *v, void *opaque)
+{
+	struct x86_cpus *c = opaque;
+	struct x86_cpu *cpu = &c->cpu[v->index];
+
+	cpu->e.code = 0;
+	if (x86_vcpu_capture(v->kvm, &c->msrs, &cpu->now, &cpu->e) < 0)
+		cpu->e.code = cpu->e.code ? cpu->e.code : EIO;
+}
+
+static void commit_one(struct vm_vcpu *v, void *opaque)
+{
+	struct x86_cpus *c = opaque;
+	struct x86_cpu *cpu = &c->cpu[v->index];
+
+	cpu->e.code = 0;
+	if (x86_vcpu_apply(v->kvm, &cpu->now, &cpu->e) < 0)
+		cpu->e.code = cpu->e.code ? cpu->e.code : EIO;
+}
+
+/* On the vCPUs' own threads while they are parked; one alone isn't worth waking a thread. */
+static int on_each(struct x86_cpus *c, vm_vcpu_fn *fn, struct err *e)
+{
+	if (c->len > 1 && !vm_running(c->vm))
+		vm_each_vcpu(c->vm, fn, c);
+	else
+		for (unsigned int i = 0; i < c->len; i++)
+			fn(c->cpu[i].v, c);
+	for (unsigned int i = 0; i < c->len; i++)
+		if (c->cpu[i].e.code)
+			return err_set(e, c->cpu[i].e.code, "%s", c->cpu[i].e.msg);
+	return 0;
+}
+
+/**
+ * x86_cpus_capture() - Read the state of all vCPUs
+ * @c:		The vCPUs, stopped
+ * @e:		Set on failure
+ *
+ * Once after each stop; later calls find it done.
+ *
+ * Errors: as x86_vcpu_capture()
+ * Return: 0, or a negative errno
+ */
+int x86_cpus_capture(struct x86_cpus *c, struct err *e)
+{
+	int r = 0;
+
+	if (!c->captured && !c->loading)
+		r = on_each(c, capture_one, e);
+	c->captured = r == 0;
+	return r;
+}
+
+/**
+ * x86_cpus_commit() - Give KVM the loaded state of all vCPUs
+ * @c:		The vCPUs, stopped
+ * @e:		Set on failure
+ *
+ * Errors: as x86_vcpu_apply(); the guest must not run here then
+ * Return: 0, or a negative errno
+ */
+int x86_cpus_commit(struct x86_cpus *c, struct err *e)
+{
+	int r = c->loading ? on_each(c, commit_one, e) : 0;
+
+	if (r == 0)
+		c->loading = false;
+	return r;
+}
+
+/**
+ * x86_cpus_state() - A vCPU's state as of the last stop
+ * @c:		The vCPUs, stopped
+ * @index:	Which
+ *
+ * Return: the state; that of a fresh vCPU if KVM won't tell, which is logged
+ */
+const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int index)
+{
+	struct err e;
+
+	if (x86_cpus_capture(c, &e) == 0)
+		return &c->cpu[index].now;
+	log_error("state of the vCPUs: %s", e.msg);
+	return &c->cpu[index].fresh;
+}
+
+/**
+ * x86_cpus_load() - A vCPU's state to be filled from loaded sections
+ * @c:		The vCPUs, stopped
+ * @index:	Which
+ *
+ * Return: at first the fresh state; KVM gets it by x86_cpus_commit()
+ */
+struct x86_vcpu_state *x86_cpus_load(struct x86_cpus *c, unsigned int index)
+{
+	if (!c->loading)
+		for (unsigned int i = 0; i < c->len; i++)
+			c->cpu[i].now = c->cpu[i].fresh;
+	c->loading = true;
+	c->captured = false;
+	return &c->cpu[index].now;
+}
+
+/**
+ * x86_cpus_run() - The guest is about to run
+ * @c:		The vCPUs, still parked
+ */
+void x86_cpus_run(struct x86_cpus *c)
+{
+	struct err e;
+
+	c->captured = false;
+	if (x86_cpus_commit(c, &e) < 0) {
+		log_error("state of the vCPUs: %s", e.msg);
+		vm_refuse(c->vm);
+	}
+}

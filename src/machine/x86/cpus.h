@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MACHINE_X86_CPUS_H
+#define MACHINE_X86_CPUS_H
+
+#include "kvm/x86/cpuid.h"
+#include "kvm/x86/state.h"
+#include "machine/vm.h"
+
+/*
+ * Theory of operation: the vCPUs' state between KVM and the devices that stand for their sections. Captured once after each stop, by
+ * all vCPU threads at once, when the first section asks; forgotten when the guest runs. Loaded sections are put together here
+ * and given to KVM as a whole: by x86_cpus_commit(), which can fail, or at the latest when the guest is
+ * started.
+ */
+
+/**
+ * struct x86_cpu - One vCPU's states
+ * @v:		The vCPU
+ * @fresh:	As it was made; what a reset goes back to
+ * @now:	Captured, or put together from loaded sections
+ * @e:		Why the last capture or commit failed
+ */
+struct x86_cpu {
+	struct vm_vcpu *v;
+	struct x86_vcpu_state fresh, now;
+	struct err e;
+};
+
+/**
+ * struct x86_cpus - All vCPUs. Main thread
+ * @captured:	@now holds the state as of the last stop
+ * @loading:	@now holds loaded sections that KVM hasn't got yet
+ */
+struct x86_cpus {
+	struct vm *vm;
+	const struct kvm_host *host;
+	struct x86_msr_list msrs;
+	unsigned int phys_bits, len;
+	bool captured, loading;
+	struct x86_cpu *cpu;
+};
+
+/* All vCPUs of @vm are there and have their CPUID. */
+MUST_CHECK int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid *cpuid,
+			       struct err *e);
+void x86_cpus_destroy(struct x86_cpus *c);
+/* Registers, MSRs and local APIC to their values after reset. */
+MUST_CHECK int x86_cpu_reset(struct x86_cpus *c, unsigned int index, struct err *e);
+MUST_CHECK int x86_cpus_capture(struct x86_cpus *c, struct err *e);
+/* Gives KVM what was loaded; guest stopped. On failure the guest must not run here. */
+MUST_CHECK int x86_cpus_commit(struct x86_cpus *c, struct err *e);
+
+/* For the sections' devices. */
+const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int index);
+struct x86_vcpu_state *x86_cpus_load(struct x86_cpus *c, unsigned int index);
+void x86_cpus_run(struct x86_cpus *c);
+
+#endif
