@@ -12,6 +12,8 @@
 #include "kvm/x86/state.h"
 #include "machine/vm.h"
 #include "machine/x86/boot.h"
+#include "machine/x86/chips.h"
+#include "machine/x86/cpus.h"
 #include "memory/slots.h"
 #include "net/net.h"
 
@@ -47,8 +49,8 @@ struct bench {
 	struct io_region serial;
 	char console[65536];
 	size_t console_len;
-	struct x86_msr_list msrs;
-	struct x86_vcpu_state states[8];
+	struct device_env env;
+	struct x86_cpus *cpus;
 	struct err e;
 };
 
@@ -111,10 +113,11 @@ static void vcpus_make(struct bench *b, unsigned int n)
 	for (unsigned int i = 0; i < n; i++) {
 		ok(b, vm_vcpu_add(&b->vm, x86_apic_id(&options.topology, i), &v, &b->e));
 		ok(b, x86_cpuid_set(v->kvm, &cpuid, &b->e));
-		ok(b, x86_vcpu_setup(v->kvm, &b->e));
-		ok(b, x86_vcpu_reset(v->kvm, i == 0, &b->e));
 	}
-	ok(b, x86_msr_list_probe(b->vm.vcpus[0]->kvm, &b->msrs, &b->e));
+	ok(b, x86_cpus_create(&b->cpus, &b->vm, &cpuid, &b->e));
+	b->env = (struct device_env){
+		.memory = &b->memory, .io = b->io, .clock = b->clock, .loop = b->loop};
+	ok(b, x86_chips_add(&(struct x86_chips){&b->env, b->kvm, b->cpus, &b->devices}, &b->e));
 }
 
 static void kernel_load(struct bench *b, const char *cmdline)
@@ -125,6 +128,13 @@ static void kernel_load(struct bench *b, const char *cmdline)
 
 	ok(b, boot_load(&b->memory, &boot, &entry, &b->e));
 	ok(b, x86_vcpu_enter(b->vm.vcpus[0]->kvm, &entry, &b->e));
+}
+
+static void reset_vcpu(struct vm_vcpu *v, void *opaque)
+{
+	struct bench *b = opaque;
+
+	ok(b, x86_cpu_reset(b->cpus, v->index, &b->e));
 }
 
 static struct bench *bench_make(unsigned int vcpus, struct bench *from)
@@ -153,7 +163,9 @@ static struct bench *bench_make(unsigned int vcpus, struct bench *from)
 					  .io = b->io,
 					  .clock = b->clock,
 					  .loop = b->loop,
-					  .devices = &b->devices},
+					  .devices = &b->devices,
+					  .reset_vcpu = reset_vcpu,
+					  .opaque = b},
 		      &b->e));
 	vcpus_make(b, vcpus);
 	return b;
@@ -162,6 +174,13 @@ static struct bench *bench_make(unsigned int vcpus, struct bench *from)
 static void bench_destroy(struct bench *b)
 {
 	vm_destroy(&b->vm);
+	x86_cpus_destroy(b->cpus);
+	while (!list_empty(&b->devices)) {
+		struct device *dev = list_entry(b->devices.next, struct device, link);
+
+		list_del(&dev->link);
+		device_destroy(dev);
+	}
 	io_region_del(&b->serial);
 	io_space_destroy(b->io);
 	guest_clock_destroy(b->clock);
@@ -233,73 +252,90 @@ static void boots(unsigned int vcpus)
 	bench_destroy(b);
 }
 
-static void capture(struct vm_vcpu *v, void *opaque)
+/* A device's section goes through its wire form, as from one host to another. */
+static void section_move(struct bench *to, const struct device *dev, struct device *peer)
 {
-	struct bench *b = opaque;
-	struct err e;
+	const struct device_class *c = dev->class;
+	void *state = calloc(1, c->state->size), *scratch = calloc(1, c->state->size);
+	struct state_writer w = {0};
+	struct state_reader r;
 
-	if (x86_vcpu_capture(v->kvm, &b->msrs, &b->states[v->index], &e) < 0)
-		b->e = e;
+	assert_ptr_equal(c, peer->class);
+	c->capture(dev, state);
+	state_save(c->state, state, &w);
+	c->capture(peer, scratch);
+	r = (struct state_reader){.buf = w.buf, .len = w.len};
+	ok(to, state_load(c->state, scratch, c->state->version, &r, &to->e));
+	assert_int_equal(r.at, w.len);
+	if (c->validate)
+		ok(to, c->validate(peer, scratch, &to->e));
+	c->apply(peer, scratch);
+	state_writer_destroy(&w);
+	free(state);
+	free(scratch);
 }
 
-/* Opaque: the guest the states come from. */
-static void apply(struct vm_vcpu *v, void *opaque)
+static void sections_move(struct bench *from, struct bench *to)
 {
-	struct bench *from = opaque;
-	struct err e;
+	struct list *peer = to->devices.next;
+	struct device *dev;
 
-	if (x86_vcpu_apply(v->kvm, &from->states[v->index], &e) < 0)
-		from->e = e;
-}
-
-static void chips_move(struct bench *from, struct bench *to)
-{
-	struct kvm_irqchip chip;
-	struct kvm_pit_state2 pit;
-	struct kvm_clock_data clock;
-
-	for (enum x86_chip i = X86_PIC_MASTER; i <= X86_IOAPIC; i++) {
-		ok(from, x86_chip_get(from->kvm, i, &chip, &from->e));
-		ok(to, x86_chip_set(to->kvm, i, &chip, &to->e));
+	list_for_each (dev, &from->devices, link) {
+		section_move(to, dev, list_entry(peer, struct device, link));
+		peer = peer->next;
 	}
-	ok(from, x86_pit_get(from->kvm, &pit, &from->e));
-	ok(to, x86_pit_set(to->kvm, &pit, &to->e));
-	ok(from, x86_clock_get(from->kvm, &clock, &from->e));
-	ok(to, x86_clock_set(to->kvm, clock.clock, &to->e));
 }
 
-/* The guest goes on in a VM of its own that shares nothing with the old one but the file behind its
- * RAM. */
+/* The guest goes on in a VM of its own that shares nothing with the old one but the file behind its RAM. */
 static void moves_to_another_vm(unsigned int vcpus)
 {
 	struct bench *from = bench_make(vcpus, NULL), *to = bench_make(vcpus, from);
 	struct pulse_report *r = report(to);
-	int64_t t0, t1, t2;
+	int64_t t[4];
 	uint64_t beats;
 
 	pulse_boots(from);
 	vm_stop(&from->vm, RUN_POSTMIGRATE);
-	t0 = time_ns();
-	vm_each_vcpu(&from->vm, capture, from);
-	t1 = time_ns();
-	assert_string_equal(from->e.msg, "");
-	vm_each_vcpu(&to->vm, apply, from);
-	t2 = time_ns();
-	assert_string_equal(from->e.msg, "");
-	chips_move(from, to);
+	t[0] = time_ns();
+	ok(from, x86_cpus_capture(from->cpus, &from->e));
+	t[1] = time_ns();
+	sections_move(from, to);
+	t[2] = time_ns();
+	ok(to, x86_cpus_commit(to->cpus, &to->e));
+	t[3] = time_ns();
 	beats = cpu_report(to, vcpus - 1)->beats;
 	vm_start(&to->vm);
 	assert_true(reaches(&cpu_report(to, vcpus - 1)->beats, 8, beats + 100000));
 	vm_stop(&to->vm, RUN_PAUSED);
-	print_message("%u vCPUs: stop %lld us, capture %lld us, apply %lld us\n", vcpus,
-		      (long long)from->vm.stop_ns / 1000, (long long)(t1 - t0) / 1000,
-		      (long long)(t2 - t1) / 1000);
+	print_message(
+		"%u vCPUs, us: stop %lld, capture %lld, sections out and in %lld, commit %lld\n",
+		vcpus, (long long)from->vm.stop_ns / 1000, (long long)(t[1] - t[0]) / 1000,
+		(long long)(t[2] - t[1]) / 1000, (long long)(t[3] - t[2]) / 1000);
 	assert_int_equal(r->state, PULSE_RUNNING);
 	assert_int_equal(r->faults, 0);
 	for (unsigned int i = 0; i < vcpus; i++)
 		assert_int_equal(cpu_report(to, i)->tsc_back, 0);
+	assert_int_equal(r->wall_back, 0);
 	bench_destroy(to);
 	bench_destroy(from);
+}
+
+/* After a reset nothing of the old life is left: not the local APIC's mode, not kvmclock's page. */
+static void boots_again_after_a_reset(void **state)
+{
+	struct bench *b = bench_make(2, NULL);
+	struct pulse_report *r = report(b);
+	uint64_t life;
+
+	pulse_boots(b);
+	life = r->life;
+	vm_stop(&b->vm, RUN_PAUSED);
+	vm_reset(&b->vm, false);
+	memset(r, 0, sizeof(*r));
+	pulse_boots(b);
+	assert_int_not_equal(r->life, life);
+	vm_stop(&b->vm, RUN_PAUSED);
+	bench_destroy(b);
 }
 
 static void moves_with_1_vcpu(void **state)
@@ -331,8 +367,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(boots_with_1_vcpu),  cmocka_unit_test(boots_with_2_vcpus),
-		cmocka_unit_test(boots_with_8_vcpus), cmocka_unit_test(moves_with_1_vcpu),
-		cmocka_unit_test(moves_with_8_vcpus),
+		cmocka_unit_test(boots_with_8_vcpus), cmocka_unit_test(boots_again_after_a_reset),
+		cmocka_unit_test(moves_with_1_vcpu),  cmocka_unit_test(moves_with_8_vcpus),
 	};
 
 	if (access("/dev/kvm", R_OK | W_OK) < 0 || access(pulse_path(), R_OK) < 0) {
