@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "device/classes.h"
 #include "device/pci_internal.h"
+#include "device/wire.h"
 
 #include <errno.h>
 
@@ -442,7 +443,7 @@ static void port_capture(const struct device *dev, void *state)
 
 	pcie_capture(&p->pci, &s->pci);
 	s->aer = p->aer;
-	pci_msix_capture(&p->pci, s->msix_table, &s->msix_pba);
+	pci_msix_capture(&p->pci, s->msix.bytes, s->msix.bytes + 16);
 }
 
 static int port_validate(const struct device *dev, const void *state, struct err *e)
@@ -464,7 +465,7 @@ static void port_apply(struct device *dev, const void *state)
 
 	pcie_apply(&p->pci, &s->pci);
 	p->aer = s->aer;
-	pci_msix_apply(&p->pci, s->msix_table, &s->msix_pba);
+	pci_msix_apply(&p->pci, s->msix.bytes, s->msix.bytes + 16);
 	ctl = slot_get(p, PCI_EXP_SLTCTL);
 	sta = slot_get(p, PCI_EXP_SLTSTA);
 	p->control_before = ctl;
@@ -497,7 +498,7 @@ static int log_check(const void *state, unsigned int version, struct err *e)
 
 static const struct state_field log_fields[] = {
 	FIELD("log_num", struct aer_log, num),
-	FIELD("log_max", struct aer_log, max),
+	FIELD_CODEC("log_max", struct aer_log, max, &wire_uint16_equal),
 	FIELD_STRUCTS_N("log", struct aer_log, log, num, &error_table),
 	FIELDS_END,
 };
@@ -522,18 +523,33 @@ static int msix_load(void *member, struct state_reader *r, unsigned int version,
 	return 0;
 }
 
-static const struct state_codec msix_codec = {"msix", msix_save, msix_load, 17};
+static const struct state_codec msix_codec = {"msix state", msix_save, msix_load, 0};
+
+static const struct state_field msix_fields[] = {
+	FIELD_CODEC("msix", struct port_msix, bytes, &msix_codec),
+	NOT_SENT(struct port_msix, reserved, "padding"),
+	FIELDS_END,
+};
+
+static const struct state_table msix_table = {
+	.name = "msix",
+	.version = 0,
+	.min_version = 0,
+	.size = sizeof(struct port_msix),
+	.fields = msix_fields,
+};
 
 static const struct state_field port_fields[] = {
 	FIELD_STRUCT("parent_obj.parent_obj.parent_obj", struct port_state, pci,
 		     &pcie_device_state),
 	FIELD_STRUCT("parent_obj.parent_obj.parent_obj.exp.aer_log", struct port_state, aer,
 		     &log_table),
-	FIELD_CODEC("parent_obj.parent_obj.parent_obj.parent_obj.msix", struct port_state,
-		    msix_table, &msix_codec),
-	NOT_SENT(struct port_state, reserved, "padding"),
+	FIELD_STRUCT("parent_obj.parent_obj.parent_obj.parent_obj", struct port_state, msix,
+		     &msix_table),
 	FIELDS_END,
 };
+
+static const struct port_state port_fresh = {.aer.max = 8};
 
 static const struct state_table port_table = {
 	.name = "pcie-root-port",
@@ -541,6 +557,7 @@ static const struct state_table port_table = {
 	.min_version = 1,
 	.size = sizeof(struct port_state),
 	.fields = port_fields,
+	.fresh = &port_fresh,
 };
 
 #define P(m) offsetof(struct pcie_port, m)

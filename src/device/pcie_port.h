@@ -25,14 +25,21 @@ struct aer_log {
 };
 
 /**
+ * struct port_msix - The port's one vector on the wire
+ * @bytes:	Table entry, then a byte of pending bits
+ */
+struct port_msix {
+	uint8_t bytes[17];
+	uint8_t reserved[3];
+};
+
+/**
  * struct port_state - A root port on the wire
  */
 struct port_state {
 	struct pcie_state pci;
 	struct aer_log aer;
-	uint8_t msix_table[16];
-	uint8_t msix_pba;
-	uint8_t reserved[3];
+	struct port_msix msix;
 };
 
 /**

@@ -35,3 +35,19 @@ static int equal_load(void *member, struct state_reader *r, unsigned int version
 }
 
 const struct state_codec wire_int32_equal = {"int32 equal", equal_save, equal_load, 0};
+
+static void equal16_save(const void *member, struct state_writer *w)
+{
+	state_put_be16(w, *(const uint16_t *)member);
+}
+
+static int equal16_load(void *member, struct state_reader *r, unsigned int version, struct err *e)
+{
+	uint16_t here = *(uint16_t *)member, offered = state_get_be16(r);
+
+	if (offered != here)
+		return err_set(e, EINVAL, "%u offered, %u configured here", offered, here);
+	return 0;
+}
+
+const struct state_codec wire_uint16_equal = {"uint16 equal", equal16_save, equal16_load, 0};
