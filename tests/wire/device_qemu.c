@@ -277,6 +277,17 @@ static void lpc_is_qemus(void **state)
 	bench_destroy(b);
 }
 
+static void ahci_is_qemus(void **state)
+{
+	check_class(&ahci_class, "ich9_ahci", true);
+}
+
+static void smbus_is_qemus(void **state)
+{
+	check_class(&smbus_class, "ich9_smb", true);
+	check_class(&i2c_bus_class, "i2c_bus", true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -293,6 +304,8 @@ int main(void)
 		cmocka_unit_test(host_and_bus_are_qemus),
 		cmocka_unit_test(lpc_is_qemus),
 		cmocka_unit_test(root_port_is_qemus),
+		cmocka_unit_test(ahci_is_qemus),
+		cmocka_unit_test(smbus_is_qemus),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,5 +3,6 @@
 #include "machine/q35/q35_chipset.h"
 
 const struct device_class *const q35_classes[] = {
-	&lpc_class, &mch_class, &pci_bus_class, &pci_host_class, NULL,
+	&ahci_class,    &i2c_bus_class,  &lpc_class,   &mch_class,
+	&pci_bus_class, &pci_host_class, &smbus_class, NULL,
 };
