@@ -200,7 +200,8 @@ void pci_msix_notify(struct pci_device *d, unsigned int vector); /* from any thr
 /* An eventfd that, when signalled, raises the vector (or sets its pending bit while masked); -1 if
  * none can be had. */
 int pci_msix_irqfd(struct pci_device *d, unsigned int vector);
-/* The PCI Express capability; @type PCI_EXP_TYPE_... Endpoints on the root bus are PCI_EXP_TYPE_RC_END. */
+/* The PCI Express capability; @type PCI_EXP_TYPE_... Endpoints on the root bus are
+ * PCI_EXP_TYPE_RC_END. */
 MUST_CHECK int pci_express_init(struct pci_device *d, uint8_t cap_offset, uint8_t type,
 				uint8_t port, struct err *e);
 void pci_express_errors(struct pci_device *d);

@@ -165,10 +165,9 @@ static int check_multifunction(const struct pci_device *d, struct err *e)
 
 	if (PCI_FN(d->devfn)) {
 		if (first && !first->multifunction)
-			return err_set(
-				e, EINVAL,
-				"function 0 of slot %x is not multifunction, so %x.%x can't be used",
-				PCI_SLOT(d->devfn), PCI_SLOT(d->devfn), PCI_FN(d->devfn));
+			return err_set(e, EINVAL,
+				       "slot %x is not multifunction: %x.%x can't be used",
+				       PCI_SLOT(d->devfn), PCI_SLOT(d->devfn), PCI_FN(d->devfn));
 		return 0;
 	}
 	for (int fn = 1; fn < 8 && !d->multifunction; fn++)

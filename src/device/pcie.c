@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the PCI Express capability (version 2) as endpoints and ports have it. There is no link underneath:
- * widths and speeds are what the registers say, always up.
+ * Theory of operation: the PCI Express capability (version 2) as endpoints and ports have it. There
+ * is no link underneath: widths and speeds are what the registers say, always up.
  *
  * Source: PCI Express Base Specification 3.1, 7.8.
  */

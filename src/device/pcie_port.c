@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a root port is a bridge with one slot behind it. Hot-plug by the port itself works by the slot's
- * registers: presence (PDS, PDC), the attention button (ABP, by which the guest is asked to let a device go or told that one
- * came), the power indicator (blinking while the guest is at work) and the power controller. The guest ejects by switching power and
- * indicator off; the device is then gone. Each write to Slot Control is a command that completes at once (CC).
+ * Theory of operation: a root port is a bridge with one slot behind it. Hot-plug by the port itself
+ * works by the slot's registers: presence (PDS, PDC), the attention button (ABP, by which the guest
+ * is asked to let a device go or told that one came), the power indicator (blinking while the guest
+ * is at work) and the power controller. The guest ejects by switching power and indicator off; the
+ * device is then gone. Each write to Slot Control is a command that completes at once (CC).
  *
- * On q35 ACPI does hot-plug by default, and the slot's registers stay as the machine was started; the functions behind
- * a slot without power are not seen.
+ * On q35 ACPI does hot-plug by default, and the slot's registers stay as the machine was started;
+ * the functions behind a slot without power are not seen.
  *
- * Source: PCI Express Base Specification 3.1, 6.7.3, 7.8.10. Layout and state as QEMU's pcie-root-port.
+ * Source: PCI Express Base Specification 3.1, 6.7.3, 7.8.10. Layout and state as QEMU's
+ * pcie-root-port.
  */
 #include "device/pcie_port.h"
 
@@ -137,7 +139,8 @@ static void port_written(struct pci_device *d, unsigned int offset, unsigned int
 	p->control_before = slot_get(p, PCI_EXP_SLTCTL);
 }
 
-/* A device that is there when the machine starts needs no event, where the port does hot-plug itself. */
+/* A device that is there when the machine starts needs no event, where the port does hot-plug
+ * itself. */
 static void child_attached(struct pci_device *bridge, struct pci_device *child)
 {
 	struct pcie_port *p = (struct pcie_port *)bridge;
@@ -204,7 +207,8 @@ static int unplug_request(struct pcie_port *p, struct err *e)
  * @e:		Set on failure only
  *
  * Errors: EOPNOTSUPP the slot has no hot-plug, EBUSY the guest has locked it or is at work on it
- * Return: 0, or a negative errno. The device goes when the guest agrees, at once if the slot has no power
+ * Return: 0, or a negative errno. The device goes when the guest agrees, at once if the slot has no
+ * power
  */
 int pcie_port_unplug_request(struct pcie_port *p, struct err *e)
 {
@@ -340,7 +344,8 @@ static bool reserves(const struct pcie_port *p)
 	       p->pref64_reserve != UINT64_MAX;
 }
 
-/* Tells firmware how much room to leave for what may be plugged. Source: SeaBIOS and OVMF's resource reserve capability */
+/* Tells firmware how much room to leave for what may be plugged. Source: SeaBIOS and OVMF's
+ * resource reserve capability */
 static int reserve_init(struct pcie_port *p, struct err *e)
 {
 	uint8_t *c;

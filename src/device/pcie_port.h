@@ -44,7 +44,8 @@ struct port_state {
 
 /**
  * struct pcie_port - A root port with one hot-plug slot
- * @native:	The port itself tells the guest of devices that come and go (the machine sets it where ACPI doesn't)
+ * @native:	The port itself tells the guest of devices that come and go (the machine sets it
+ *		where ACPI doesn't)
  * @notified:	A hot-plug interrupt condition holds
  * @control_before: Slot Control before the write that is being looked at
  * @leaving:	A device on @pci.secondary was asked to go
@@ -61,7 +62,8 @@ struct pcie_port {
 	uint32_t bus_reserve;
 };
 
-/* Native hot-plug, main thread; ACPI's is the LPC bridge's. EBUSY: the guest is at work on the slot, try again. */
+/* Native hot-plug, main thread; ACPI's is the LPC bridge's. EBUSY: the guest is at work on the
+ * slot, try again. */
 void pcie_port_plugged(struct pcie_port *p, struct pci_device *d);
 MUST_CHECK int pcie_port_unplug_request(struct pcie_port *p, struct err *e);
 /* A device was plugged by ACPI: its slot gets power. Chipset lock not held. */

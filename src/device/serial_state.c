@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The serial port on the wire: QEMU's "serial" version 3, nested once because its ISA port is a
- * struct of its own. */
+/*
+ * Theory of operation: the serial port on the wire: QEMU's "serial" version 3, nested once because
+ * its ISA port is a struct of its own.
+ */
 #include "device/serial.h"
 #include "device/wire.h"
 
