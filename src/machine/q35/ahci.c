@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: six SATA ports with nothing attached: SStatus says so, commands that a guest issues are never taken. What is
- * left are registers, reset, the index-data pair, and the first device-to-host FIS that QEMU sends even from an empty port
- * when its receive engine starts.
+ * Theory of operation: six SATA ports with nothing attached: SStatus says so, commands that a guest
+ * issues are never taken. What is left are registers, reset, the index-data pair, and the first
+ * device-to-host FIS that QEMU sends even from an empty port when its receive engine starts.
  *
  * Source: AHCI 1.3.1, 3; Intel ICH9 data sheet 14. Fitted to QEMU's ich9-ahci bit by bit.
  */

@@ -15,7 +15,8 @@ struct ahci_bus {
 };
 
 /**
- * struct ahci_drive - ATA registers of a port's device, as QEMU's stream has them; nothing is attached here
+ * struct ahci_drive - ATA registers of a port's device, as QEMU's stream has them; nothing is
+ * attached here
  */
 struct ahci_drive {
 	int32_t mult_sectors, identify_set;

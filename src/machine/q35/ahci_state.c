@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The SATA controller on the wire: QEMU's "ich9_ahci" version 1, ports and their queues complete. */
+/*
+ * Theory of operation: the SATA controller on the wire: QEMU's "ich9_ahci" version 1, ports and
+ * their queues complete.
+ */
 #include "device/wire.h"
 #include "machine/q35/ahci.h"
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The LPC bridge on the wire: QEMU's "ICH9LPC" version 1 with power management and its subsections
- * inside. */
+/*
+ * Theory of operation: the LPC bridge on the wire: QEMU's "ICH9LPC" version 1 with power management
+ * and its subsections inside.
+ */
 #include "device/wire.h"
 #include "machine/q35/lpc.h"
 

@@ -168,6 +168,7 @@ static const struct part parts[] = {
 	{"vmport", prepare_vmport, NULL, 0},
 	{"port92", NULL, NULL, 0},
 	{"ich9-ahci", prepare_ahci, NULL, 0},
+	{"i2c-bus", NULL, NULL, 0},
 	{"ICH9-SMB", prepare_smbus, NULL, 0},
 };
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the ICH9's SMBus host. On the bus are eight EEPROMs (0x50-0x57) that read as zeros, as the blank ones of
- * QEMU's q35; nobody else answers, so any other address is a device error. Writes to the EEPROMs are taken and
- * forgotten.
+ * Theory of operation: the ICH9's SMBus host. On the bus are eight EEPROMs (0x50-0x57) that read as
+ * zeros, as the blank ones of QEMU's q35; nobody else answers, so any other address is a device
+ * error. Writes to the EEPROMs are taken and forgotten.
  *
- * A transaction runs when the guest starts it, or, without interrupts, when it next reads the status (some firmware waits
- * to see the host busy first). Blocks go byte by byte or through a buffer of 32.
+ * A transaction runs when the guest starts it, or, without interrupts, when it next reads the
+ * status (some firmware waits to see the host busy first). Blocks go byte by byte or through a
+ * buffer of 32.
  *
  * Source: Intel ICH9 data sheet 20. State as QEMU's "ich9_smb" version 1 and "i2c_bus".
  */
