@@ -43,7 +43,7 @@ class Result:
 
 
 LEVELS = {level.name: level for level in (
-    Level("checks", minutes=6),
+    Level("checks", minutes=12),
     Level("unit", build="build-asan", minutes=5, threads=True),
     Level("wire", build="build-asan", minutes=4),
     Level("native", minutes=8, prepare=("tools/newest-qemu",)),
