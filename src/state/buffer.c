@@ -31,6 +31,22 @@ void state_writer_clear(struct state_writer *w)
 }
 
 /**
+ * state_writer_reserve() - Have memory ready, so that writing allocates and faults nothing
+ * @w:		Writer
+ * @room:	Bytes in all
+ */
+void state_writer_reserve(struct state_writer *w, size_t room)
+{
+	if (w->room < room) {
+		w->buf = realloc(w->buf, room);
+		if (!w->buf)
+			abort();
+		w->room = room;
+	}
+	memset(w->buf + w->len, 0, w->room - w->len);
+}
+
+/**
  * state_put() - Append bytes
  * @w:		Writer
  * @bytes:	Copied

@@ -427,6 +427,16 @@ static void *upgrade_thread(void *opaque)
 	return NULL;
 }
 
+/**
+ * upgrade_busy() - Is an upgrade under way?
+ *
+ * Return: whether upgrade_start() would say EBUSY
+ */
+bool upgrade_busy(void)
+{
+	return running;
+}
+
 static char *own_binary(void)
 {
 	char path[4096];

@@ -19,7 +19,7 @@
  * This room knows neither devices nor QMP: what the guest is, is given by struct upgrade_guest.
  */
 
-#define UPGRADE_PROTOCOL                                                                       \
+#define UPGRADE_PROTOCOL \
 	1 /* of the messages below; a target that speaks another is refused before anything is \
 	     touched */
 
@@ -99,6 +99,9 @@ MUST_CHECK int upgrade_start(struct upgrade **ret, struct loop *main,
 			     const struct upgrade_guest *guest,
 			     const struct upgrade_options *options, upgrade_progress_fn *progress,
 			     upgrade_done_fn *done, void *opaque, struct err *e);
+
+/* Is one under way? Main thread. */
+bool upgrade_busy(void);
 
 /**
  * struct upgrade_target - The new process's side
