@@ -44,7 +44,7 @@ struct command {
 /* Groups, each closed by a NULL name; commands.c lists them. */
 extern const struct command commands_protocol[], commands_run[], commands_device[],
 	commands_block[], commands_char[], commands_fd[], commands_machine[], commands_migrate[],
-	commands_memory[], commands_job[];
+	commands_memory[], commands_job[], commands_upgrade[];
 extern const struct command *const command_groups[]; /* NULL-terminated */
 const struct command *command_find(const char *name);
 const char *command_nearest(const char *name);
@@ -135,7 +135,8 @@ struct control {
 	const struct control_ops *ops;
 	struct list monitors, jobs, orphans;
 	json_t *capabilities, *parameters; /* of migration, until a machine takes them */
-	bool quitting;
+	bool quitting,
+		adopting; /* adopting: monitors that are added have a client that was greeted */
 };
 
 /* dispatch.c */
@@ -148,6 +149,7 @@ const char *error_class(const struct err *e);
 void monitor_send(struct monitor *m, const json_t *message);
 void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e);
 void monitor_flush(struct monitor *m);
+void monitor_feed(struct monitor *m, const char *text);
 void monitor_destroy(struct monitor *m);
 
 /* job.c */

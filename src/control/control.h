@@ -64,6 +64,7 @@ struct control_ops {
 		*query_migrate_parameters;
 	control_op *query_cpu_definitions, *query_machines;
 	control_op *memsave, *dump_guest_memory, *query_dump;
+	control_op *upgrade, *query_blockers;
 	bool (*memory_read)(void *opaque, uint64_t gpa, void *buf, uint64_t len);
 };
 
@@ -96,6 +97,10 @@ void control_complete(struct control_request *rq, json_t *ret, const struct err 
 /* Descriptors that came with the bytes: the oldest that nobody took. -1: none. The caller owns it.
  */
 int control_take_fd(struct control_request *rq);
+/* Live upgrade: monitors with their clients, out of one process and into another (handover.c). */
+json_t *control_handover(struct control *c);
+MUST_CHECK int control_adopt(struct control *c, const json_t *state, struct err *e);
+void control_adopt_answer(struct control *c, const char *name, json_t *ret);
 /* Puts all pending output on its way; before the process ends. */
 void control_flush(struct control *c);
 

@@ -107,7 +107,7 @@ static void on_event(void *opaque, enum char_event event)
 
 	if (event == CHAR_CLOSED)
 		forget_client(m);
-	if (event != CHAR_OPENED)
+	if (event != CHAR_OPENED || m->control->adopting)
 		return;
 	forget_client(m);
 	m->connected = true;
@@ -184,6 +184,16 @@ static void on_receive(void *opaque, const uint8_t *buf, size_t len)
 	struct monitor *m = opaque;
 
 	json_stream_feed(&m->in, buf, len, on_value, m);
+}
+
+/**
+ * monitor_feed() - Input as if it had just come
+ * @m:		The monitor
+ * @text:	Part of a command
+ */
+void monitor_feed(struct monitor *m, const char *text)
+{
+	on_receive(m, (const uint8_t *)text, strlen(text));
 }
 
 static void on_fds(void *opaque, const int *fds, size_t len)

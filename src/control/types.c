@@ -108,6 +108,13 @@ FIELDS(migration_info) = {{"status", OPTION_STRING, "phase"},
 			  {"error-desc", OPTION_STRING, "why it failed"},
 			  {"blocked-reasons", OPTION_STRING, "why it can't", .list = true},
 			  OPTIONS_END};
+FIELDS(upgrade_report) = {STR("from", "version it was"),
+			  STR("to", "version it is now"),
+			  STR("stage", "last stage reached"),
+			  BOOL("done", "the guest runs in the new process"),
+			  {"stages-us", OPTION_ANY, "duration of each stage", .required = true},
+			  {"pause-us", OPTION_ANY, "moments of the pause", .required = true},
+			  OPTIONS_END};
 FIELDS(anything) = {OPTIONS_END};
 
 const struct qmp_type qmp_types[] = {
@@ -137,6 +144,7 @@ const struct qmp_type qmp_types[] = {
 	{"JobInfo", job_info},
 	{"MigrationCapabilityStatus", capability_status},
 	{"MigrationInfo", migration_info},
+	{"UpgradeReport", upgrade_report},
 	{"MigrationParameters", anything},
 	{"BlockDeviceInfo", anything},
 	{"BlockInfo", anything},
