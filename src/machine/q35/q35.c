@@ -57,7 +57,7 @@ static void vcpu_reset(struct vm_vcpu *v, void *opaque)
 {
 	struct q35 *q = opaque;
 	struct err e = {0};
-	int r = x86_vcpu_reset(v->kvm, v->index == 0, &e);
+	int r = x86_cpu_reset(q->vcpus, v->index, &e);
 
 	if (r >= 0 && v->index == 0 && q->direct)
 		r = q35_boot_direct(q, &e);
@@ -111,7 +111,13 @@ static int vcpus_make(struct q35 *q, const struct q35_config *c, struct err *e)
 
 	for (unsigned int i = 0; i < c->cpus && r >= 0; i++)
 		r = vcpu_add(q, i, e);
-	return r;
+	return r < 0 ? r : x86_cpus_create(&q->vcpus, &q->vm, &q->cpuid, e);
+}
+
+/* What KVM keeps: vCPUs, interrupt controllers, PIT, clocks. */
+static int chips_make(struct q35 *q, struct err *e)
+{
+	return x86_chips_add(&(struct x86_chips){&q->env, q->kvm, q->vcpus, &q->devices}, e);
 }
 
 static int make(struct q35 *q, const struct q35_config *c, struct err *e)
@@ -132,6 +138,8 @@ static int make(struct q35 *q, const struct q35_config *c, struct err *e)
 		r = q35_parts_make(q, c, e);
 	if (r >= 0)
 		r = vcpus_make(q, c, e);
+	if (r >= 0)
+		r = chips_make(q, e);
 	return r < 0 || c->incoming ? r : q35_boot_prepare(q, c, e);
 }
 
@@ -181,6 +189,7 @@ void q35_destroy(struct q35 *q)
 		list_del(&dev->link);
 		device_destroy(dev);
 	}
+	x86_cpus_destroy(q->vcpus);
 	if (q->root)
 		pci_bus_destroy(q->root);
 	if (q->clock)

@@ -14,6 +14,7 @@
 #include "machine/q35/q35_chipset.h"
 #include "machine/vm.h"
 #include "machine/x86/boot.h"
+#include "machine/x86/chips.h"
 #include "memory/slots.h"
 
 /*
@@ -76,6 +77,7 @@ struct q35 {
 	struct vmmouse *vmmouse;
 	struct vm_listener listener;
 	struct x86_cpuid cpuid;
+	struct x86_cpus *vcpus;
 	struct vm vm;
 	unsigned int cpus, max_cpus;
 	uint8_t serials;
