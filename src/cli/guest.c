@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -53,6 +54,13 @@ char *guest_path(const struct guest *g, const char *file)
 	return str_printf("%s/%s", g->dir, file);
 }
 
+static int pid_read(int fd)
+{
+	char text[32] = "";
+
+	return pread(fd, text, sizeof(text) - 1, 0) > 0 ? atoi(text) : 0;
+}
+
 /**
  * guest_refresh() - Look whether it still lives
  * @g:		@pid is updated
@@ -66,8 +74,8 @@ int guest_refresh(struct guest *g)
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
 
 	g->pid = 0;
-	if (fd >= 0 && fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
-		g->pid = lock.l_pid;
+	if (fd >= 0 && fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK)
+		g->pid = pid_read(fd);
 	return g->pid;
 }
 

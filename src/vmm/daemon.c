@@ -80,32 +80,65 @@ void daemon_ready(int *ready_fd)
 	fd_close(ready_fd);
 }
 
+static int pidfile_fd = -1; /* open for the life of the guest: its lock says that it lives */
+
+static int pid_put(int fd, const char *path, struct err *e)
+{
+	char text[32];
+	int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
+
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
+		return err_sys(e, "pid file %s", path);
+	return 0;
+}
+
 /**
  * pidfile_write() - Write and lock the pid file
  * @path:	Replaced if nobody has it locked
  * @e:		Set on failure only
  *
- * The descriptor stays open for the life of the process: the lock says that we live.
+ * The lock is on the open file, so it goes along when the guest goes to another process.
  *
- * Errors: EAGAIN another process has it locked; else as open(2)
+ * Errors: EAGAIN another guest has it locked; else as open(2)
  * Return: 0, or a negative errno
  */
 int pidfile_write(const char *path, struct err *e)
 {
 	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-	OWNED_FD fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-	char text[32];
-	int len;
+	OWNED_FD fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	int r;
 
 	if (fd < 0)
 		return err_sys(e, "pid file %s", path);
-	if (fcntl(fd, F_SETLK, &lock) < 0)
+	if (fcntl(fd, F_OFD_SETLK, &lock) < 0)
 		return err_sys(e, "pid file %s is locked by another process", path);
-	len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	if (ftruncate(fd, 0) < 0 || write(fd, text, (size_t)len) != len)
-		return err_sys(e, "pid file %s", path);
-	fd_take(&fd);
-	return 0;
+	r = pid_put(fd, path, e);
+	if (r == 0)
+		pidfile_fd = fd_take(&fd);
+	return r;
+}
+
+/**
+ * pidfile_handover() - The locked pid file, for another process
+ *
+ * Return: borrowed, -1 if there is none
+ */
+int pidfile_handover(void)
+{
+	return pidfile_fd;
+}
+
+/**
+ * pidfile_adopt() - Take the locked pid file over and put our number in
+ * @fd:		From pidfile_handover() of the other process; owned from here on
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int pidfile_adopt(int fd, struct err *e)
+{
+	pidfile_fd = fd;
+	return pid_put(fd, "of this guest", e);
 }
 
 /**

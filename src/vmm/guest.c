@@ -135,40 +135,44 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 	return ram_fill(v, &c->ram, e);
 }
 
-static int make(struct guest *g, const struct q35_config *c, struct err *e)
+static int make(struct guest *g, const struct q35_config *c, const struct guest_parts *parts,
+		struct err *e)
 {
-	int r = guest_backends_make(g, e);
+	int r = parts ? 0 : guest_backends_make(g, e);
 
 	if (r >= 0)
 		r = q35_create(&g->q, c, g->v->loop, e);
-	return r < 0 ? r : guest_devices_make(g, e);
+	if (r < 0)
+		return r;
+	return parts ? guest_devices_take(g, parts->devices, e) : guest_devices_make(g, e);
 }
 
 /**
  * guest_create() - Make the guest that the options describe
  * @ret:	Set on success only
  * @v:		Options, loop, QMP
- * @adopt:	Files of RAM blocks from a hand-over, -1 for none; NULL: a new guest
- * @opaque:	For @adopt
+ * @parts:	From another process; NULL: a new guest
  * @e:		Set on failure only
  *
  * Return: 0, or a negative errno
  */
-int guest_create(struct guest **ret, struct vmm *v, int (*adopt)(void *opaque, const char *name),
-		 void *opaque, struct err *e)
+int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *parts, struct err *e)
 {
 	struct guest *g = mem_zalloc(sizeof(*g));
 	struct q35_config c;
 	int r = config_fill(v, &c, e);
 
 	g->v = v;
-	g->incoming = c.incoming || adopt;
+	g->incoming = c.incoming || parts;
+	g->devices = json_array();
 	g->stopped = vmm_given(v->options, VMM_STOPPED);
 	c.incoming = g->incoming;
-	c.ram.adopt = adopt;
-	c.ram.opaque = opaque;
+	if (parts) {
+		c.ram.adopt = parts->adopt_ram;
+		c.ram.opaque = parts->opaque;
+	}
 	if (r >= 0)
-		r = make(g, &c, e);
+		r = make(g, &c, parts, e);
 	if (r < 0) {
 		guest_destroy(g);
 		return r;
@@ -189,6 +193,7 @@ void guest_destroy(struct guest *g)
 	control_set_ops(g->v->control, NULL);
 	if (g->q)
 		q35_destroy(g->q);
+	json_decref(g->devices);
 	free(g);
 }
 
@@ -198,12 +203,10 @@ void guest_destroy(struct guest *g)
  */
 void guest_begin(struct guest *g)
 {
-	if (g->incoming) {
-		vm_set_state(&g->q->vm, RUN_INMIGRATE);
-		return;
-	}
 	vm_reset(&g->q->vm, false);
-	if (!g->stopped)
+	if (g->incoming)
+		vm_set_state(&g->q->vm, RUN_INMIGRATE);
+	else if (!g->stopped)
 		vm_start(&g->q->vm);
 }
 

@@ -14,18 +14,32 @@
  * @listener:	Turns machine events into QMP events
  * @incoming:	It waits for its state
  * @stopped:	-S: don't run at start
+ * @devices:	The user's devices as they were asked for, with the addresses they got; owned
+ * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's business
  */
 struct guest {
 	struct vmm *v;
 	struct q35 *q;
 	struct control_ops ops;
 	struct vm_listener listener;
-	bool incoming, stopped;
+	bool incoming, stopped, quiet;
+	json_t *devices;
 };
 
-/* guest.c. @adopt: a hand-over's files for RAM blocks; NULL: make new ones. */
-MUST_CHECK int guest_create(struct guest **ret, struct vmm *v,
-			    int (*adopt)(void *opaque, const char *name), void *opaque,
+/**
+ * struct guest_parts - What another process hands over instead of the command line
+ * @devices:	Array of the user's devices, serial ports included
+ * @adopt_ram:	File of a RAM block, -1 for none
+ * @opaque:	For @adopt_ram
+ */
+struct guest_parts {
+	const json_t *devices;
+	int (*adopt_ram)(void *opaque, const char *name);
+	void *opaque;
+};
+
+/* guest.c. @parts NULL: a new guest; else back ends are there already. */
+MUST_CHECK int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *parts,
 			    struct err *e);
 void guest_destroy(struct guest *g);
 /* Reset to power-on state and run unless -S or -incoming were given. */
@@ -34,6 +48,7 @@ void guest_begin(struct guest *g);
 /* guest_devices.c */
 MUST_CHECK int guest_backends_make(struct guest *g, struct err *e);
 MUST_CHECK int guest_devices_make(struct guest *g, struct err *e);
+MUST_CHECK int guest_devices_take(struct guest *g, const json_t *devices, struct err *e);
 MUST_CHECK int guest_device_add(struct guest *g, const json_t *values, struct err *e);
 struct device *guest_device_find(struct guest *g, const char *id);
 

@@ -160,6 +160,19 @@ static int instance_of(struct guest *g, const struct device_class *class)
 	return strcmp(class->bus, "ISA") ? 0 : n;
 }
 
+/* For whoever makes the same devices again: what was asked for, with the address it got. */
+static void remember(struct guest *g, struct device *dev, const json_t *values)
+{
+	json_t *copy = json_deep_copy(values);
+	const struct pci_device *pci = CONTAINER_OF(dev, struct pci_device, dev);
+
+	if (!strcmp(dev->class->bus, "PCI"))
+		json_object_set_new(
+			copy, "addr",
+			json_sprintf("0x%x.0x%x", PCI_SLOT(pci->devfn), PCI_FN(pci->devfn)));
+	json_array_append_new(g->devices, copy);
+}
+
 /**
  * guest_device_add() - Make a device of the user's
  * @g:		The guest, with its machine
@@ -191,7 +204,27 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 		return err_in(e, "%s%s%s", driver, id ? " " : "", id ? id : "");
 	}
 	list_add_tail(&g->q->devices, &dev->link);
+	remember(g, dev, values);
 	return 0;
+}
+
+/**
+ * guest_devices_take() - The devices that another process describes
+ * @g:		With its machine
+ * @devices:	As remember() kept them there
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int guest_devices_take(struct guest *g, const json_t *devices, struct err *e)
+{
+	size_t i;
+	json_t *one;
+	int r = 0;
+
+	json_array_foreach((json_t *)(uintptr_t)devices, i, one) if (r >= 0)
+		r = guest_device_add(g, one, e);
+	return r;
 }
 
 static int serial_add(struct guest *g, size_t index, const char *chardev, struct err *e)

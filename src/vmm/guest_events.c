@@ -34,6 +34,8 @@ static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 	struct guest *g = CONTAINER_OF(l, struct guest, listener);
 	struct control *c = g->v->control;
 
+	if (g->quiet && (event == VM_STOPPED || event == VM_RESUMED))
+		return;
 	switch (event) {
 	case VM_STOPPED: control_event(c, "STOP", NULL); break;
 	case VM_RESUMED: control_event(c, "RESUME", NULL); break;

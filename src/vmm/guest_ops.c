@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it. Arguments are checked already. */
 #include "vmm/guest.h"
+#include "vmm/upgrade.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -164,5 +165,7 @@ void guest_ops_fill(struct guest *g)
 		.device_add = device_add,
 		.device_del = device_del,
 		.memory_read = memory_read_op,
+		.upgrade = guest_upgrade,
+		.query_blockers = guest_query_blockers,
 	};
 }

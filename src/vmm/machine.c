@@ -34,7 +34,7 @@ static const char *known(const char *name)
 static int guest_start(struct vmm *v, struct err *e)
 {
 	struct guest *g;
-	int r = guest_create(&g, v, NULL, NULL, e);
+	int r = guest_create(&g, v, NULL, e);
 
 	if (r < 0)
 		return r;

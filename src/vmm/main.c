@@ -8,12 +8,13 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "machine/q35/q35_chipset.h"
-#include "vmm/vmm.h"
+#include "vmm/upgrade.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 
@@ -29,7 +30,14 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
-static int signals_watch(struct vmm *v, struct err *e)
+/**
+ * vmm_signals_watch() - Let the usual signals end the loop
+ * @v:		With its loop
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int vmm_signals_watch(struct vmm *v, struct err *e)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -76,6 +84,18 @@ static void name_process(const struct vmm_options *o)
 		prctl(PR_SET_NAME, name);
 }
 
+/**
+ * vmm_end() - The process ends in order
+ * @v:		Its loop has ended
+ */
+void vmm_end(struct vmm *v)
+{
+	if (vmm_text(v->options, VMM_PIDFILE) && unlink(vmm_text(v->options, VMM_PIDFILE)) < 0)
+		log_debug("pid file: %m");
+	vmm_stop_all(v);
+	loop_destroy(v->loop);
+}
+
 static int ready(struct vmm *v, int *ready_fd, struct err *e)
 {
 	const char *pidfile = vmm_text(v->options, VMM_PIDFILE);
@@ -101,19 +121,28 @@ static int run(struct vmm *v, struct err *e)
 	if (r == 0)
 		r = loop_create(&v->loop, e);
 	if (r == 0)
-		r = signals_watch(v, e);
+		r = vmm_signals_watch(v, e);
 	if (r == 0)
 		r = vmm_start(v, e);
 	if (r == 0)
 		r = ready(v, &ready_fd, e);
 	if (r == 0)
 		r = loop_run(v->loop, e);
-	if (r == 0 && vmm_text(v->options, VMM_PIDFILE) &&
-	    unlink(vmm_text(v->options, VMM_PIDFILE)) < 0)
-		log_debug("pid file: %m");
-	vmm_stop_all(v);
-	loop_destroy(v->loop);
+	if (r < 0) { /* a pid file that is there may be somebody else's */
+		vmm_stop_all(v);
+		loop_destroy(v->loop);
+	} else {
+		vmm_end(v);
+	}
 	return r;
+}
+
+static void dump_schema(void)
+{
+	OWNED_JSON *schema = schema_of_build();
+
+	json_dumpf(schema, stdout, JSON_INDENT(2) | JSON_SORT_KEYS);
+	puts("");
 }
 
 /* Options that only print something: true if one was given. */
@@ -128,12 +157,23 @@ static bool only_prints(const struct vmm_options *o)
 		     "outlive-vmm " OUTLIVE_VERSION ", which speaks QEMU's command line and QMP");
 	else if (vmm_given(o, VMM_PROBE_HOST))
 		probe_host();
+	else if (vmm_given(o, VMM_DUMP_STATE_SCHEMA))
+		dump_schema();
 	else
 		for (size_t g = 0; g < VMM_GROUPS; g++)
 			for (size_t i = 0; i < o->groups[g].len; i++)
 				printed |= vmm_help_item(stdout, &o->groups[g].items[i]);
 	return printed || vmm_given(o, VMM_HELP) || vmm_given(o, VMM_VERSION) ||
-	       vmm_given(o, VMM_PROBE_HOST);
+	       vmm_given(o, VMM_PROBE_HOST) || vmm_given(o, VMM_DUMP_STATE_SCHEMA);
+}
+
+static json_t *words_of(int argc, char **argv)
+{
+	json_t *words = json_array();
+
+	for (int i = 0; i < argc; i++)
+		json_array_append_new(words, json_string(argv[i]));
+	return words;
 }
 
 int main(int argc, char **argv)
@@ -145,6 +185,9 @@ int main(int argc, char **argv)
 
 	log_set_program("outlive-vmm");
 	device_classes_add(q35_classes);
+	device_classes_add(chips_classes);
+	if (argc == 3 && !strcmp(argv[1], "--takeover"))
+		return takeover_main(atoi(argv[2]));
 	r = vmm_options_parse(&options, argc, (const char *const *)argv, &e);
 	if (r == 0 && only_prints(&options)) {
 		vmm_options_release(&options);
@@ -154,10 +197,12 @@ int main(int argc, char **argv)
 		r = vmm_options_finish(&options, &e);
 	if (r == 0) {
 		name_process(&options);
+		v.argv = words_of(argc, argv);
 		r = run(&v, &e);
 	}
 	if (r < 0)
 		log_error("%s", e.msg);
+	json_decref(v.argv);
 	vmm_options_release(&options);
 	return r < 0 ? 1 : v.exit_code;
 }

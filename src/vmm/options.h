@@ -69,6 +69,7 @@ enum vmm_group {
 	VMM_VERSION,
 	VMM_HELP,
 	VMM_PROBE_HOST,
+	VMM_DUMP_STATE_SCHEMA,
 	VMM_GROUPS
 };
 

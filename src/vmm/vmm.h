@@ -9,6 +9,7 @@
 /**
  * struct vmm - The process. Main thread
  * @options:	The command line
+ * @argv:	Its words, as an array; they go along in a live upgrade
  * @loop:	Main loop
  * @control:	QMP; its monitors listen already when the machine starts
  * @machine:	The machine's own, set by machine_start()
@@ -16,6 +17,7 @@
  */
 struct vmm {
 	const struct vmm_options *options;
+	json_t *argv;
 	struct loop *loop;
 	struct control *control;
 	void *machine;
@@ -37,10 +39,16 @@ void vmm_stop_all(struct vmm *v);
 /* Id of the character back end of serial port @index; NULL: it has none. */
 const char *vmm_serial(const struct vmm *v, size_t index);
 
+/* main.c */
+MUST_CHECK int vmm_signals_watch(struct vmm *v, struct err *e);
+void vmm_end(struct vmm *v);
+
 /* daemon.c */
 MUST_CHECK int daemon_fork(int *ret_ready_fd, struct err *e); /* returns in the child only */
 void daemon_ready(int *ready_fd);
 MUST_CHECK int pidfile_write(const char *path, struct err *e);
+int pidfile_handover(void);
+MUST_CHECK int pidfile_adopt(int fd, struct err *e);
 MUST_CHECK int user_change(const char *name, struct err *e);
 
 /* probe.c: prints what KVM offers on this host as JSON. The exit code of the process. */

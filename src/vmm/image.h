@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_IMAGE_H
+#define VMM_IMAGE_H
+
+#include "migrate/migrate.h"
+
+/*
+ * The device state of a stopped guest as bytes, for another process on this host. Sections as in a migration stream, from the
+ * same tables, but without RAM and description, each with its length in front:
+ *
+ *	be16 length of the id, id ("0000:00:03.0/virtio-net"), be32 instance, be32 version, be32 length, payload
+ */
+
+/**
+ * struct image - A machine's sections with room for one state each, made before the guest is paused
+ * @sections:	The machine's
+ * @states:	One scratch state a section; owned
+ */
+struct image {
+	struct migrate_sections sections;
+	void **states;
+};
+
+void image_open(struct image *i, const struct migrate_sections *taken_sections);
+void image_close(struct image *i);
+void image_write(struct image *i, struct state_writer *w);
+/* Everything into scratch, everything judged; nothing is applied. Errors as state_load(), naming the section. */
+MUST_CHECK int image_load(struct image *i, struct state_reader *r, struct err *e);
+void image_apply(struct image *i);
+
+#endif
