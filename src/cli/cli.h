@@ -149,6 +149,7 @@ int cmd_info(const struct cli_args *args);
 int cmd_top(const struct cli_args *args);
 int cmd_console(const struct cli_args *args);
 int cmd_stop(const struct cli_args *args);
+int cmd_upgrade(const struct cli_args *args);
 int cmd_pause(const struct cli_args *args);
 int cmd_resume(const struct cli_args *args);
 int cmd_reset(const struct cli_args *args);

@@ -51,6 +51,15 @@ static const struct cli_option rm_options[] = {
 	{0},
 };
 
+static const struct cli_option upgrade_options[] = {
+	{"binary", 'b', "FILE",
+	 "program to go on in (default: the one the guest was started with)"},
+	{"all", 'a', NULL, "every running guest, one after the other"},
+	{"timeout", 't', "SECONDS", "how long the new process may take to get ready (default 60)"},
+	{"dry-run", 0, NULL, "try everything but the pause; list what stands in the way"},
+	{0},
+};
+
 static const struct cli_option inspect_options[] = {
 	{"sections", 0, NULL, "names of the sections only"},
 	{0},
@@ -77,6 +86,10 @@ const struct cli_command cli_commands[] = {
 	 cmd_pause},
 	{"resume", "NAME", 1, 1, false, "Let a guest's vCPUs run again", NULL,
 	 "  outlive resume web\n", cmd_resume},
+	{"upgrade", "[NAME]", 0, 1, false, "Replace the VMM under a running guest", upgrade_options,
+	 "  outlive upgrade web\n  outlive upgrade web --binary /opt/new/outlive-vmm --dry-run\n"
+	 "  outlive upgrade --all --json\n",
+	 cmd_upgrade},
 	{"reset", "NAME", 1, 1, false, "Reset a guest at once", NULL, "  outlive reset web\n",
 	 cmd_reset},
 	{"kill", "NAME", 1, 1, false, "End a guest at once, as if its power cord were pulled", NULL,
