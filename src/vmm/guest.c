@@ -10,7 +10,10 @@
 #include "base/owned.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const json_t *object_find(const struct vmm *v, const char *id)
 {
@@ -44,6 +47,33 @@ static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err 
 	return 0;
 }
 
+/*
+ * Firmware is a file, or the name of one where Debian's packages put them. Without a kernel to start SeaBIOS is what a guest begins
+ * with.
+ */
+static const char *firmware(struct vmm *v)
+{
+	static const char *const folders[] = {"/usr/share/seabios", "/usr/share/qemu",
+					      "/usr/share/ovmf"};
+	static char path[PATH_MAX];
+	const char *name = vmm_text(v->options, VMM_BIOS);
+
+	if (!name)
+		name = option_str(vmm_values(v->options, VMM_MACHINE), "firmware", NULL);
+	if (!name && vmm_text(v->options, VMM_KERNEL))
+		return NULL;
+	if (!name)
+		name = "bios-256k.bin";
+	if (strchr(name, '/') || access(name, R_OK) == 0)
+		return name;
+	for (size_t i = 0; i < ARRAY_SIZE(folders); i++) {
+		snprintf(path, sizeof(path), "%s/%s", folders[i], name);
+		if (access(path, R_OK) == 0)
+			return path;
+	}
+	return name;
+}
+
 static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct err *e)
 {
 	const char *id = option_str(vmm_values(v->options, VMM_MACHINE), "memory-backend", NULL);
@@ -52,7 +82,7 @@ static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct err *e)
 	*ram = (struct q35_ram_config){.bytes = v->options->ram_bytes,
 				       .name = "pc.ram",
 				       .options = {.kind = RAM_MEMFD},
-				       .bios = vmm_text(v->options, VMM_BIOS)};
+				       .bios = firmware(v)};
 	if (id && !o)
 		return err_set(e, ENOENT, "memory-backend: there is no object '%s'", id);
 	return o ? backend_fill(ram, o, e) : 0;
