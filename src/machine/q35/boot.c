@@ -9,6 +9,7 @@
 
 #include "base/bytes.h"
 #include "base/owned.h"
+#include "kvm/x86/irqchip.h"
 
 #include <errno.h>
 #include <string.h>
@@ -134,6 +135,25 @@ int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e)
 	return 0;
 }
 
+/* Interrupts of PIRQA to PIRQH, as SeaBIOS routes them, and the trigger mode at the PIC to match. */
+static int route_pirqs(struct q35 *q, struct err *e)
+{
+	static const uint8_t irqs[] = {10, 10, 11, 11};
+	struct kvm_irqchip chip;
+	int r = x86_chip_get(q->kvm, X86_PIC_SLAVE, &chip, e);
+
+	pthread_mutex_lock(&q->chipset_lock);
+	for (unsigned int i = 0; i < 4; i++) {
+		pci_config_write(&q->lpc->pci, 0x60 + i, irqs[i], 1);
+		pci_config_write(&q->lpc->pci, 0x68 + i, irqs[i], 1);
+	}
+	pthread_mutex_unlock(&q->chipset_lock);
+	if (r < 0)
+		return r;
+	chip.chip.pic.elcr |= 1 << (10 - 8) | 1 << (11 - 8);
+	return x86_chip_set(q->kvm, X86_PIC_SLAVE, &chip, e);
+}
+
 /* What firmware programs and kernels rely on. */
 static void play_firmware(struct q35 *q)
 {
@@ -178,7 +198,9 @@ int q35_boot_direct(struct q35 *q, struct err *e)
 	int r;
 
 	play_firmware(q);
-	r = place_tables(q, e);
+	r = route_pirqs(q, e);
+	if (r >= 0)
+		r = place_tables(q, e);
 	if (r >= 0)
 		r = boot_load(&q->memory, &q->boot, &entry, e);
 	return r < 0 ? r : x86_vcpu_enter(q->vm.vcpus[0]->kvm, &entry, e);
