@@ -297,16 +297,10 @@ static void region_unlock(const struct io_region *r)
 		pthread_mutex_unlock(r->lock);
 }
 
-/*
- * How much of [addr, addr + size) one region (or one hole) answers, as one aligned piece. Who
- * answers the first byte gets the whole access if its region reaches that far, even where another
- * region lies on top of the rest: 0xcf8 is a doubleword although 0xcf9 is somebody else's byte.
- */
+/* How much of [addr, addr + size) one region (or a hole) answers, as one aligned piece. */
 static unsigned int cut(const struct io_range *range, uint64_t addr, unsigned int size)
 {
-	uint64_t left = range ? range->region->size - (addr - range->start) : size;
-
-	return piece(addr, MIN(left, (uint64_t)size));
+	return piece(addr, range && range->end - addr < size - 1 ? range->end - addr + 1 : size);
 }
 
 /**

@@ -16,9 +16,10 @@
  * runs. That lock is the only one a vCPU takes. An access to nothing reads as all ones and writes
  * nowhere.
  *
- * An access is cut where a region ends and where it isn't aligned, as QEMU does, and then fitted to
- * the sizes the region takes: a larger one is split; a smaller read is widened and the wanted bytes
- * cut out; a smaller write comes with the bytes around it zero.
+ * An access belongs to the region at its first address. It is cut where that region ends and where
+ * it isn't aligned, as QEMU does, and then fitted to the sizes the region takes: a larger one is
+ * split; a smaller read is widened and the wanted bytes cut out; a smaller write comes with the
+ * bytes around it zero.
  */
 
 /**

@@ -62,7 +62,7 @@ static void append(struct io_view *v, uint64_t first, uint64_t last, struct io_r
 	if (before && before->region == r && before->last + 1 == first)
 		before->last = last;
 	else
-		v->ranges[v->len++] = (struct io_range){first, last, r->base, r};
+		v->ranges[v->len++] = (struct io_range){first, last, r->base, last_of(r), r};
 }
 
 /**

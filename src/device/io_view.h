@@ -7,11 +7,13 @@
 /**
  * struct io_range - Addresses that one region answers
  * @first, @last: Bounds, both included
- * @start:	Where the region begins (it may lie below @first, hidden by another)
+ * @start, @end: Of the region, both included; parts of it may be hidden by others. An access that
+ *		begins in the range is the region's as far as @end, as on a PC where port 0xcf9 lies
+ *		inside the 32-bit register at 0xcf8
  * @region:	Who answers
  */
 struct io_range {
-	uint64_t first, last, start;
+	uint64_t first, last, start, end;
 	struct io_region *region;
 };
 
