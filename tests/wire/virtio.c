@@ -8,6 +8,7 @@
 #include "device/virtio/console.h"
 #include "device/virtio/net.h"
 #include "device/virtio/rng.h"
+#include "device/virtio/scsi.h"
 #include "wire/virtio_sections.h"
 
 #include <jansson.h>
@@ -108,12 +109,32 @@ static void console(void **state)
 	device_destroy(dev);
 }
 
+static void scsi(void **state)
+{
+	static const char *const disk_props[] = {"drive=d1", "bus=scsi.0", NULL};
+	static const char *const two_queues[] = {"num_queues=2", NULL};
+	struct device *dev = machine_add(&machine, &virtio_scsi_class, NULL);
+	struct device *disk = machine_add(&machine, &scsi_hd_class, disk_props);
+
+	assert_writes(dev, "cold-virtio-scsi-v1.bin");
+	assert_writes(disk, "cold-scsi-disk-v1.bin");
+	assert_carries(dev, "linux-virtio-scsi-v1.bin");
+	assert_carries(disk, "linux-scsi-disk-v1.bin");
+	assert_string_equal(strchr(disk->path, '/'), "/0:0:0");
+	device_destroy(disk);
+	device_destroy(dev);
+	dev = machine_add(&machine, &virtio_scsi_class, two_queues);
+	assert_carries(dev, "bios-virtio-scsi-v1.bin");
+	device_destroy(dev);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(blk, setup, teardown),
 		cmocka_unit_test_setup_teardown(net, setup, teardown),
 		cmocka_unit_test_setup_teardown(console, setup, teardown),
+		cmocka_unit_test_setup_teardown(scsi, setup, teardown),
 		cmocka_unit_test_setup_teardown(rng, setup, teardown),
 		cmocka_unit_test_setup_teardown(balloon, setup, teardown),
 	};
