@@ -92,6 +92,7 @@ void json_stream_reset(struct json_stream *s);
  * struct monitor - One QMP connection at a time on one character back end. Main loop
  * @negotiated:	qmp_capabilities was answered: commands and events flow
  * @oob:	The client may send exec-oob
+ * @held:	Taken over, but not ours yet: nothing is read, run or sent
  * @running:	The request that answers later; the ones behind it wait in @queue
  * @fds:	Came with the bytes, not taken yet
  */
@@ -100,7 +101,7 @@ struct monitor {
 	struct control *control;
 	struct char_backend *backend;
 	char *name;
-	bool pretty, negotiated, oob, connected;
+	bool pretty, negotiated, oob, connected, held;
 	struct json_stream in;
 	char *out;
 	size_t out_len;
@@ -135,8 +136,7 @@ struct control {
 	const struct control_ops *ops;
 	struct list monitors, jobs, orphans;
 	json_t *capabilities, *parameters; /* of migration, until a machine takes them */
-	bool quitting,
-		adopting; /* adopting: monitors that are added have a client that was greeted */
+	bool quitting;
 };
 
 /* dispatch.c */
@@ -149,8 +149,10 @@ const char *error_class(const struct err *e);
 void monitor_send(struct monitor *m, const json_t *message);
 void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e);
 void monitor_flush(struct monitor *m);
-void monitor_feed(struct monitor *m, const char *text);
 void monitor_destroy(struct monitor *m);
+void monitor_run(struct monitor *m);
+MUST_CHECK int monitor_create(struct control *c, const char *chardev, bool pretty, bool held,
+			      struct monitor **ret, struct err *e);
 
 /* job.c */
 void jobs_release(struct control *c);

@@ -97,12 +97,14 @@ void control_complete(struct control_request *rq, json_t *ret, const struct err 
 /* Descriptors that came with the bytes: the oldest that nobody took. -1: none. The caller owns it.
  */
 int control_take_fd(struct control_request *rq);
-/* Live upgrade: monitors with their clients, out of one process and into another (handover.c). */
-json_t *control_handover(struct control *c);
-MUST_CHECK int control_adopt(struct control *c, const json_t *state, struct err *e);
-void control_adopt_answer(struct control *c, const char *name, json_t *ret);
 /* Puts all pending output on its way; before the process ends. */
 void control_flush(struct control *c);
+
+/* For a live upgrade, see handover.c. */
+MUST_CHECK int control_handover(const struct control *c, json_t **ret, struct err *e);
+MUST_CHECK int control_adopt(struct control *c, const json_t *state, struct err *e);
+void control_adopted(struct control *c);
+struct control_request *control_adopted_request(struct control *c, const char *command);
 
 /**
  * enum control_job_status - Life of a job, as QEMU's JobStatus

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: monitors that go to another process with their clients. What a client can notice is carried: that it has
- * negotiated, what it has sent of its next command, what it hasn't read yet, and the commands that wait behind the one
- * that does the hand-over. That one is answered over there, by control_adopt_answer().
+ * Theory of operation: a QMP client must not notice that another process serves it. So a monitor's
+ * state crosses over: what was negotiated, bytes of a command that hasn't come whole, commands that
+ * wait, answers not yet taken, and the command that is being answered (the one that asked for the
+ * upgrade, mostly), which the other process then completes. The connection itself is the character
+ * back end's, see char_handover().
  */
 #include "base/owned.h"
 #include "control/command.h"
@@ -10,88 +12,142 @@
 #include <errno.h>
 #include <string.h>
 
-static json_t *request_describe(const struct control_request *rq)
+static json_t *hex_of(const char *bytes, size_t len)
 {
-	json_t *r = json_pack("{s:s, s:O}", "execute", rq->command->name, "arguments", rq->args);
+	OWNED(char *) hex = mem_zalloc(len * 2 + 1);
+
+	for (size_t i = 0; i < len; i++)
+		snprintf(hex + 2 * i, 3, "%02x", (uint8_t)bytes[i]);
+	return json_string(hex);
+}
+
+/* The caller frees it. */
+static char *bytes_of(const json_t *hex, size_t *len)
+{
+	const char *text = json_string_value(hex);
+	char *bytes = mem_zalloc(strlen(text ? text : "") / 2 + 1);
+
+	*len = 0;
+	for (; text && text[0] && text[1]; text += 2) {
+		char digits[3] = {text[0], text[1]};
+
+		bytes[(*len)++] = (char)strtoul(digits, NULL, 16);
+	}
+	return bytes;
+}
+
+/* A request as the message it came in. */
+static json_t *message_of(const struct control_request *rq)
+{
+	json_t *message = json_pack("{s:s, s:O}", rq->oob ? "exec-oob" : "execute",
+				    rq->command->name, "arguments", rq->args);
 
 	if (rq->id)
-		json_object_set(r, "id", rq->id);
-	return r;
+		json_object_set(message, "id", rq->id);
+	return message;
 }
 
 static json_t *monitor_describe(const struct monitor *m)
 {
-	json_t *queue = json_array();
+	json_t *waiting = json_array();
+	json_t *state = json_pack("{s:s, s:b, s:b, s:b, s:b, s:o, s:o, s:o}", "chardev",
+				  char_id(m->backend), "pretty", m->pretty, "connected",
+				  m->connected, "negotiated", m->negotiated, "oob", m->oob, "in",
+				  hex_of(m->in.text, m->in.len), "out", hex_of(m->out, m->out_len),
+				  "waiting", waiting);
 	const struct control_request *rq;
 
-	list_for_each (rq, (struct list *)(uintptr_t)&m->queue, link)
-		json_array_append_new(queue, request_describe(rq));
-	return json_pack("{s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o?}", "chardev",
-			 char_id(m->backend), "pretty", m->pretty, "negotiated", m->negotiated,
-			 "oob", m->oob, "in", json_stringn(m->in.text ? m->in.text : "", m->in.len),
-			 "out", json_stringn(m->out ? m->out : "", m->out_len), "queue", queue,
-			 "running", m->running ? request_describe(m->running) : NULL);
+	list_for_each (rq, &m->queue, link)
+		json_array_append_new(waiting, message_of(rq));
+	if (m->running)
+		json_object_set_new(state, "running", message_of(m->running));
+	return state;
 }
 
 /**
  * control_handover() - Describe all monitors for another process
  * @c:		QMP; goes on as before
+ * @ret:	Set on success only: an array; the caller owns it
+ * @e:		Set on failure only: the blocker
  *
- * Return: new reference
+ * Errors: EBUSY descriptors came that no command has taken yet
+ * Return: 0, or a negative errno
  */
-json_t *control_handover(struct control *c)
+int control_handover(const struct control *c, json_t **ret, struct err *e)
 {
-	json_t *all = json_array();
-	struct monitor *m;
+	OWNED_JSON *all = json_array();
+	const struct monitor *m;
 
-	list_for_each (m, &c->monitors, link)
+	list_for_each (m, &c->monitors, link) {
+		if (m->fds_len)
+			return err_set(e, EBUSY,
+				       "monitor %s: a client sent descriptors, but not yet the "
+				       "command that takes them",
+				       char_id(m->backend));
 		json_array_append_new(all, monitor_describe(m));
-	return all;
+	}
+	*ret = json_take(&all);
+	return 0;
 }
 
-static struct monitor *last_monitor(struct control *c)
+static int requests_adopt(struct monitor *m, const json_t *state, struct err *e)
 {
-	return list_entry(c->monitors.prev, struct monitor, link);
-}
-
-static void put_out(struct monitor *m, const json_t *out)
-{
-	size_t len = json_string_length(out);
-
-	if (!len)
-		return;
-	m->out = mem_zalloc(len);
-	memcpy(m->out, json_string_value(out), len);
-	m->out_len = len;
-	monitor_flush(m);
-}
-
-static void put_requests(struct monitor *m, const json_t *queue, const json_t *running)
-{
-	struct err e;
+	json_t *running = json_object_get(state, "running");
+	const json_t *waiting = json_object_get(state, "waiting");
 	size_t i;
 	json_t *message;
 
-	if (running && !json_is_null(running))
-		m->running = request_create(m, (json_t *)(uintptr_t)running, &e);
-	json_array_foreach((json_t *)(uintptr_t)queue, i, message)
+	if (running) {
+		m->running = request_create(m, running, e);
+		if (!m->running)
+			return err_in(e, "command under way");
+		list_add_tail(&m->control->orphans, &m->running->link);
+	}
+	json_array_foreach(waiting, i, message)
 	{
-		struct control_request *rq = request_create(m, message, &e);
+		struct control_request *rq = request_create(m, message, e);
 
 		if (!rq)
-			continue;
+			return err_in(e, "waiting command");
 		list_add_tail(&m->queue, &rq->link);
 		m->queued++;
 	}
+	return 0;
+}
+
+static void ignore_value(void *opaque, const char *text, size_t len, const char *error)
+{
+}
+
+static int monitor_adopt(struct control *c, const json_t *state, struct err *e)
+{
+	OWNED(char *) in = NULL;
+	struct monitor *m;
+	size_t len;
+	int r = monitor_create(c, option_str(state, "chardev", ""),
+			       option_bool(state, "pretty", false), true, &m, e);
+
+	if (r < 0)
+		return r;
+	m->connected = option_bool(state, "connected", false);
+	m->negotiated = option_bool(state, "negotiated", false);
+	m->oob = option_bool(state, "oob", false);
+	m->out = bytes_of(json_object_get(state, "out"), &m->out_len);
+	in = bytes_of(json_object_get(state, "in"), &len);
+	json_stream_feed(&m->in, (const uint8_t *)in, len, ignore_value, NULL);
+	r = requests_adopt(m, state, e);
+	return r < 0 ? err_in(e, "monitor %s", option_str(state, "chardev", "")) : 0;
 }
 
 /**
- * control_adopt() - Make the monitors that another process described, with their clients
- * @c:		QMP without monitors; their character back ends are there
+ * control_adopt() - Serve the clients of another process
+ * @c:		QMP without monitors; the character back ends are adopted already
  * @state:	From control_handover()
  * @e:		Set on failure only
  *
- * Errors: ENOENT a character back end is missing
+ * Nothing is sent or run before control_adopted().
+ *
+ * Errors: ENOENT a back end is missing, EINVAL, ENOSYS a command that isn't known here
  * Return: 0, or a negative errno
  */
 int control_adopt(struct control *c, const json_t *state, struct err *e)
@@ -99,39 +155,44 @@ int control_adopt(struct control *c, const json_t *state, struct err *e)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach((json_t *)(uintptr_t)state, i, one)
+	json_array_foreach(state, i, one)
 	{
-		struct monitor *m;
-		int r;
+		int r = monitor_adopt(c, one, e);
 
-		c->adopting = true;
-		r = control_monitor_add(c, option_str(one, "chardev", ""),
-					option_bool(one, "pretty", false), e);
-		c->adopting = false;
 		if (r < 0)
 			return r;
-		m = last_monitor(c);
-		m->connected = char_connected(m->backend);
-		m->negotiated = option_bool(one, "negotiated", false);
-		m->oob = option_bool(one, "oob", false);
-		put_out(m, json_object_get(one, "out"));
-		put_requests(m, json_object_get(one, "queue"), json_object_get(one, "running"));
-		monitor_feed(m, option_str(one, "in", ""));
 	}
 	return 0;
 }
 
 /**
- * control_adopt_answer() - Answer the commands that did the hand-over
- * @c:		QMP with adopted monitors
- * @name:	Of the command
- * @ret:	The answer; borrowed
+ * control_adopted() - The guest is ours: answer what waits
+ * @c:		After control_adopt()
  */
-void control_adopt_answer(struct control *c, const char *name, json_t *ret)
+void control_adopted(struct control *c)
 {
 	struct monitor *m;
 
-	list_for_each (m, &c->monitors, link)
-		if (m->running && !strcmp(m->running->command->name, name))
-			monitor_answer(m->running, json_incref(ret), NULL);
+	list_for_each (m, &c->monitors, link) {
+		m->held = false;
+		monitor_flush(m);
+		monitor_run(m);
+	}
+}
+
+/**
+ * control_adopted_request() - A command that the other process has begun and we shall answer
+ * @c:		After control_adopt()
+ * @command:	Its name
+ *
+ * Return: for control_complete(), or NULL if there is none
+ */
+struct control_request *control_adopted_request(struct control *c, const char *command)
+{
+	struct control_request *rq;
+
+	list_for_each (rq, &c->orphans, link)
+		if (!strcmp(rq->command->name, command))
+			return rq;
+	return NULL;
 }

@@ -29,7 +29,7 @@ void monitor_flush(struct monitor *m)
 {
 	size_t n;
 
-	if (!m->out_len)
+	if (!m->out_len || m->held)
 		return;
 	n = char_write(m->backend, (const uint8_t *)m->out, m->out_len);
 	m->out_len -= n;
@@ -107,7 +107,7 @@ static void on_event(void *opaque, enum char_event event)
 
 	if (event == CHAR_CLOSED)
 		forget_client(m);
-	if (event != CHAR_OPENED || m->control->adopting)
+	if (event != CHAR_OPENED || m->held)
 		return;
 	forget_client(m);
 	m->connected = true;
@@ -118,7 +118,7 @@ static size_t can_receive(void *opaque)
 {
 	struct monitor *m = opaque;
 
-	if (m->queued >= QUEUE_MAX || m->out_len > OUT_SLOW)
+	if (m->held || m->queued >= QUEUE_MAX || m->out_len > OUT_SLOW)
 		return 0;
 	return 4096;
 }
@@ -136,9 +136,13 @@ static void answer_error(struct monitor *m, json_t *id, const struct err *e)
 	monitor_send(m, answer);
 }
 
-static void run_next(struct monitor *m)
+/**
+ * monitor_run() - Run the commands that wait, as far as none is under way
+ * @m:		The monitor
+ */
+void monitor_run(struct monitor *m)
 {
-	while (!m->running && !list_empty(&m->queue)) {
+	while (!m->held && !m->running && !list_empty(&m->queue)) {
 		struct control_request *rq = list_entry(m->queue.next, struct control_request,
 							link);
 
@@ -176,7 +180,7 @@ static void on_value(void *opaque, const char *text, size_t len, const char *err
 	}
 	list_add_tail(&m->queue, &rq->link);
 	m->queued++;
-	run_next(m);
+	monitor_run(m);
 }
 
 static void on_receive(void *opaque, const uint8_t *buf, size_t len)
@@ -184,16 +188,6 @@ static void on_receive(void *opaque, const uint8_t *buf, size_t len)
 	struct monitor *m = opaque;
 
 	json_stream_feed(&m->in, buf, len, on_value, m);
-}
-
-/**
- * monitor_feed() - Input as if it had just come
- * @m:		The monitor
- * @text:	Part of a command
- */
-void monitor_feed(struct monitor *m, const char *text)
-{
-	on_receive(m, (const uint8_t *)text, strlen(text));
 }
 
 static void on_fds(void *opaque, const int *fds, size_t len)
@@ -244,7 +238,47 @@ void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e
 	json_decref(ret);
 	request_free(rq);
 	if (was_running)
-		run_next(m);
+		monitor_run(m);
+}
+
+/**
+ * monitor_create() - Serve QMP on a character back end
+ * @c:		QMP
+ * @chardev:	Id of the back end
+ * @pretty:	Indented output
+ * @held:	Greet nobody yet: a client of another process is being taken over
+ * @ret:	Set on success only; owned by @c
+ * @e:		Set on failure only
+ *
+ * Errors: ENOENT no such back end, EBUSY something else uses it
+ * Return: 0, or a negative errno
+ */
+int monitor_create(struct control *c, const char *chardev, bool pretty, bool held,
+		   struct monitor **ret, struct err *e)
+{
+	struct char_backend *backend = char_find(chardev);
+	struct char_front front = {can_receive, on_receive, on_event, on_room, on_fds, NULL};
+	struct monitor *m;
+	int r;
+
+	if (!backend)
+		return err_set(e, ENOENT, "chardev \"%s\" not found", chardev);
+	m = mem_zalloc(sizeof(*m));
+	m->control = c;
+	m->backend = backend;
+	m->pretty = pretty;
+	m->held = held;
+	list_init(&m->queue);
+	list_add_tail(&c->monitors, &m->link);
+	front.opaque = m;
+	r = char_attach(backend, "monitor", &front, e);
+	if (r < 0) {
+		list_del(&m->link);
+		free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
 }
 
 /**
@@ -259,26 +293,9 @@ void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e
  */
 int control_monitor_add(struct control *c, const char *chardev, bool pretty, struct err *e)
 {
-	struct char_backend *backend = char_find(chardev);
-	struct char_front front = {can_receive, on_receive, on_event, on_room, on_fds, NULL};
 	struct monitor *m;
-	int r;
 
-	if (!backend)
-		return err_set(e, ENOENT, "chardev \"%s\" not found", chardev);
-	m = mem_zalloc(sizeof(*m));
-	m->control = c;
-	m->backend = backend;
-	m->pretty = pretty;
-	list_init(&m->queue);
-	list_add_tail(&c->monitors, &m->link);
-	front.opaque = m;
-	r = char_attach(backend, "monitor", &front, e);
-	if (r < 0) {
-		list_del(&m->link);
-		free(m);
-	}
-	return r;
+	return monitor_create(c, chardev, pretty, false, &m, e);
 }
 
 /**

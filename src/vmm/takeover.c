@@ -234,6 +234,7 @@ static void settle(struct arrival *a, const json_t *late)
 {
 	int pidfile = bundle_take_fd(&a->t.bundle, "pidfile");
 	OWNED_JSON *report = final_report(a, late);
+	struct control_request *rq;
 	struct err e;
 
 	if (control_adopt(a->v.control, json_object_get(late, "monitors"), &e) < 0)
@@ -242,7 +243,9 @@ static void settle(struct arrival *a, const json_t *late)
 		log_warn("upgrade: %s", e.msg);
 	sd_notifyf(0, "MAINPID=%lu\nREADY=1", (unsigned long)getpid());
 	control_event(a->v.control, "OUTLIVE_UPGRADED", json_incref(report));
-	control_adopt_answer(a->v.control, "outlive-upgrade", report);
+	control_adopted(a->v.control);
+	while ((rq = control_adopted_request(a->v.control, "outlive-upgrade")))
+		control_complete(rq, json_incref(report), NULL);
 }
 
 static int live(struct arrival *a, struct err *e)

@@ -29,6 +29,7 @@
  * @image:	Its sections
  * @hooks:	For the upgrade room
  * @schema:	Of @image
+ * @monitors:	With their clients, as of the pause
  * @was_running: The guest is to run over there
  */
 struct departure {
@@ -37,6 +38,7 @@ struct departure {
 	struct image image;
 	struct upgrade_guest hooks;
 	json_t *schema;
+	json_t *monitors;
 	bool was_running;
 };
 
@@ -234,6 +236,10 @@ static int pause_guest(void *opaque, struct err *e)
 {
 	struct departure *d = opaque;
 
+	int r = control_handover(d->g->v->control, &d->monitors, e);
+
+	if (r < 0)
+		return r;
 	d->was_running = vm_running(&d->g->q->vm);
 	d->g->quiet = true;
 	if (d->was_running)
@@ -252,8 +258,7 @@ static json_t *late(void *opaque)
 {
 	struct departure *d = opaque;
 
-	return json_pack("{s:o, s:b, s:s}", "monitors", control_handover(d->g->v->control),
-			 "running", d->was_running, "status", run_state_name(d->g->q->vm.state));
+	return json_pack("{s:O, s:b, s:s}", "monitors", d->monitors, "running", d->was_running, "status", run_state_name(d->g->q->vm.state));
 }
 
 static void resume(void *opaque)
@@ -276,6 +281,7 @@ static void done(void *opaque, int ret, const struct upgrade_report *report, con
 
 	image_close(&d->image);
 	json_decref(d->schema);
+	json_decref(d->monitors);
 	control_complete(d->rq, ret < 0 ? NULL : upgrade_report_json(report), ret < 0 ? e : NULL);
 }
 
