@@ -298,6 +298,12 @@ static const struct option watchdog_options[] = {
 };
 
 static const char *const none_only[] = {"none", NULL};
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+static const struct option level_options[] = {
+	{"text", OPTION_ENUM, "how much", .required = true, .names = levels},
+	OPTIONS_END,
+};
+
 static const struct option none_options[] = {
 	{"text", OPTION_ENUM, "only none", .required = true, .names = none_only},
 	OPTIONS_END,
@@ -459,7 +465,12 @@ const struct vmm_option vmm_options_table[] = {
 	TEXT("run-as", VMM_RUNAS, "USER", "change to this user once started"),
 	TEXT("runas", VMM_RUNAS, "USER", "the same"),
 	TEXT("D", VMM_LOGFILE, "FILE", "log to this file instead of stderr"),
-	TEXT("d", VMM_LOG, "error|warn|info|debug", "how much to log"),
+	{.name = "d",
+	 .group = VMM_LOG,
+	 .form = VMM_TEXT,
+	 .table = level_options,
+	 .argument = "error|warn|info|debug",
+	 .help = "how much to log"},
 	KEYVALS("trace", VMM_TRACE, "enable", trace_options, "[enable=]PATTERN",
 		"log matching trace points"),
 	FLAG("probe-host", VMM_PROBE_HOST, "print what KVM offers here as JSON, and exit"),
