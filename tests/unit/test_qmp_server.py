@@ -2,13 +2,15 @@
 """The QMP server of outlive-vmm, without a guest: what managers rely on."""
 import json
 import os
+import pty
 import signal
 import socket
 import subprocess
+import termios
 
 import pytest
 
-from frame.paths import outlive_vmm
+from frame.paths import BUILD, outlive_vmm
 from frame.qmp import Qmp, QmpError
 from frame.wait import until
 
@@ -145,6 +147,45 @@ def test_the_schema_covers_every_command_and_resolves(vmm):
 
     assert "dgram" in member("netdev_add", "type")["values"]
     assert "secret" in member("object-add", "qom-type")["values"]
+
+
+def test_the_man_page_names_every_command_and_event(vmm):
+    """outlive-qmp(7), written from the tables at build time."""
+    page = (BUILD / "src/control/outlive-qmp.7").read_text(encoding="utf-8")
+    for command in vmm.qmp.command("query-commands"):
+        assert f"\n.B {command['name']}\n" in page
+    assert "\n.B SHUTDOWN\n" in page and "exec-oob" in page
+
+
+def test_stdio_is_raw_and_given_back():
+    """A terminal as the serial port has its settings back at the end."""
+    ours, theirs = pty.openpty()
+    before = termios.tcgetattr(theirs)
+    with subprocess.Popen([outlive_vmm(), *NONE[:-2], "-machine", "none", "-serial", "stdio"],
+                          stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL) as vmm:
+        until(lambda: not termios.tcgetattr(theirs)[3] & termios.ICANON, 10, "raw mode")
+        assert termios.tcgetattr(theirs)[3] & termios.ISIG
+        vmm.terminate()
+        assert vmm.wait(10) == 0
+    assert termios.tcgetattr(theirs) == before
+    os.close(ours)
+    os.close(theirs)
+
+
+def test_a_tcp_back_end_names_both_ends(vmm):
+    """As QEMU shows it in query-chardev."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    vmm.qmp.command("chardev-add", id="t", backend={"type": "socket", "data": {
+        "addr": {"type": "inet", "data": {"host": "127.0.0.1", "port": str(port)}}}})
+
+    def name():
+        return next(c["filename"] for c in vmm.qmp.command("query-chardev") if c["label"] == "t")
+
+    assert name() == f"disconnected:tcp:127.0.0.1:{port},server=on"
+    with socket.create_connection(("127.0.0.1", port)) as client:
+        mine = client.getsockname()[1]
+        until(lambda: name() == f"tcp:127.0.0.1:{port},server=on <-> 127.0.0.1:{mine}", 10, "both")
 
 
 def test_descriptors_are_kept_by_name_and_in_sets(vmm):

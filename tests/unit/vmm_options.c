@@ -139,6 +139,7 @@ static void unknown_words_name_the_nearest(void **state)
 	refuse("did you mean 'hugetlb'?", "-object",
 	       "memory-backend-memfd,id=a,size=1G,hugetbl=on");
 	refuse("did you mean 'slew'?", "-rtc", "driftfix=slw");
+	refuse("did you mean 'debug'?", "-d", "debgu");
 	refuse("did you mean 'reset'?", "-watchdog-action", "rest");
 	refuse("disks come by -drive", "disk.img");
 }
