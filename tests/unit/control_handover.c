@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a QMP client that is connected while the serving process is replaced: here the old and the new one are
- * two sets of objects in this process. The client must get each answer once, and no second greeting.
+ * Theory of operation: a QMP client that is connected while the serving process is replaced: here
+ * the old and the new one are two sets of objects in this process. The client must get each answer
+ * once, and no second greeting.
  */
 #include "base/clock.h"
 #include "base/owned.h"
