@@ -179,6 +179,23 @@ void channel_flush(struct channel *c)
 	c->queued = 0;
 }
 
+/**
+ * channel_finish() - Write what waits, and see it arrive
+ * @c:	Channel; nothing more is written after
+ * @e:	Set on failure only
+ *
+ * Where the carrier can tell (a command), this waits for the other side to be done; a socket can't.
+ *
+ * Return: 0, or the negative errno of the first failure
+ */
+int channel_finish(struct channel *c, struct err *e)
+{
+	channel_flush(c);
+	if (!c->error.code && c->ops->finish)
+		c->ops->finish(c->carrier, &c->error);
+	return channel_check(c, e);
+}
+
 static void queue_piece(struct channel *c, const void *bytes, size_t n)
 {
 	struct iovec *last = c->pieces_len ? &c->pieces[c->pieces_len - 1] : NULL;

@@ -27,12 +27,15 @@ struct channel;
  * struct channel_ops - What carries the bytes
  * @readv:	As readv(2): 0 at the end, -errno on failure (never EINTR, EAGAIN)
  * @writev:	As writev(2), may write less
+ * @finish:	No more is written: waits until the other side has taken everything, where that can
+ *		be known; NULL: it can't
  * @shutdown:	Makes a blocked or later @readv and @writev fail with ECANCELED; any thread
  * @close:	Releases @carrier
  */
 struct channel_ops {
 	ssize_t (*readv)(void *carrier, const struct iovec *iov, int n);
 	ssize_t (*writev)(void *carrier, const struct iovec *iov, int n);
+	int (*finish)(void *carrier, struct err *e);
 	void (*shutdown)(void *carrier);
 	void (*close)(void *carrier);
 };
@@ -45,6 +48,9 @@ void channel_shutdown(struct channel *c);
 /* channel_fd.c: pipe, socket, character device or file; the channel owns the fd, which becomes
  * non-blocking. */
 MUST_CHECK int channel_open_fd(struct channel **ret, int fd, struct err *e);
+/* channel_command.c: standard input (writing) or output of a shell command. */
+MUST_CHECK int channel_open_command(struct channel **ret, const char *command, bool writing,
+				    struct err *e);
 /* channel_memory.c: for tests, and for state that crosses in shared memory. Reads @bytes
  * (borrowed), keeps what is written. */
 struct channel *channel_open_memory(const void *bytes, size_t len);
@@ -59,6 +65,7 @@ void channel_put_be64(struct channel *c, uint64_t v);
 void channel_put_ref(struct channel *c, const void *bytes,
 		     size_t n); /* stays where it is until flushed */
 void channel_flush(struct channel *c);
+MUST_CHECK int channel_finish(struct channel *c, struct err *e);
 uint64_t channel_written(const struct channel *c);
 
 /* Reading. */

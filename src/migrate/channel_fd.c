@@ -5,6 +5,7 @@
  * only.
  */
 #include "base/owned.h"
+#include "migrate/carrier.h"
 #include "migrate/channel.h"
 
 #include <errno.h>
@@ -13,15 +14,6 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-
-/**
- * struct fd_carrier - A descriptor that carries a channel
- * @fd:		Owned
- * @wake:	Eventfd, readable after a shutdown; owned
- */
-struct fd_carrier {
-	int fd, wake;
-};
 
 /* Waits until the descriptor is ready. -ECANCELED after a shutdown. */
 static int wait_ready(struct fd_carrier *f, short events)
@@ -34,7 +26,17 @@ static int wait_ready(struct fd_carrier *f, short events)
 	return fds[1].revents ? -ECANCELED : 0;
 }
 
-static ssize_t fd_transfer(struct fd_carrier *f, const struct iovec *iov, int n, short events)
+/**
+ * fd_carrier_transfer() - Read or write, waiting until something can be
+ * @f:		Carrier
+ * @iov:	Pieces
+ * @n:		How many
+ * @events:	POLLIN to read, POLLOUT to write
+ *
+ * Errors: ECANCELED after a shutdown; as readv(2), writev(2)
+ * Return: bytes, 0 at the end, or a negative errno
+ */
+ssize_t fd_carrier_transfer(struct fd_carrier *f, const struct iovec *iov, int n, short events)
 {
 	ssize_t done;
 	int ret;
@@ -48,32 +50,70 @@ static ssize_t fd_transfer(struct fd_carrier *f, const struct iovec *iov, int n,
 	return done < 0 ? -errno : done;
 }
 
+/**
+ * fd_carrier_shutdown() - Make a waiting or later transfer fail
+ * @f:	Carrier; any thread
+ */
+void fd_carrier_shutdown(struct fd_carrier *f)
+{
+	uint64_t one = 1;
+
+	if (write(f->wake, &one, sizeof(one)) < 0)
+		shutdown(f->fd, SHUT_RDWR); /* can't happen: the counter is far from full */
+}
+
+/**
+ * fd_carrier_release() - Close both descriptors
+ * @f:	Initialized, or with both -1
+ */
+void fd_carrier_release(struct fd_carrier *f)
+{
+	fd_close(&f->fd);
+	fd_close(&f->wake);
+}
+
+/**
+ * fd_carrier_init() - Make a carrier of a descriptor
+ * @f:		Filled in; both descriptors -1 on failure
+ * @fd:		Owned by @f on success. Becomes non-blocking, which whoever shares it sees
+ * @e:		Set on failure only
+ *
+ * Errors: as fcntl(2), eventfd(2)
+ * Return: 0, or a negative errno
+ */
+int fd_carrier_init(struct fd_carrier *f, int fd, struct err *e)
+{
+	OWNED_FD wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int flags = fcntl(fd, F_GETFL);
+
+	*f = (struct fd_carrier){-1, -1};
+	if (wake < 0)
+		return err_sys(e, "eventfd");
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
+		return err_sys(e, "stream descriptor %d", fd);
+	*f = (struct fd_carrier){fd, fd_take(&wake)};
+	return 0;
+}
+
 static ssize_t fd_readv(void *carrier, const struct iovec *iov, int n)
 {
-	return fd_transfer(carrier, iov, n, POLLIN);
+	return fd_carrier_transfer(carrier, iov, n, POLLIN);
 }
 
 static ssize_t fd_writev(void *carrier, const struct iovec *iov, int n)
 {
-	return fd_transfer(carrier, iov, n, POLLOUT);
+	return fd_carrier_transfer(carrier, iov, n, POLLOUT);
 }
 
 static void fd_shutdown(void *carrier)
 {
-	struct fd_carrier *f = carrier;
-	uint64_t one = 1;
-
-	if (write(f->wake, &one, sizeof(one)) < 0)
-		shutdown(f->fd, SHUT_RDWR); /* can't happen: the counter is at 0 or 1 */
+	fd_carrier_shutdown(carrier);
 }
 
 static void fd_carrier_close(void *carrier)
 {
-	struct fd_carrier *f = carrier;
-
-	fd_close(&f->fd);
-	fd_close(&f->wake);
-	free(f);
+	fd_carrier_release(carrier);
+	free(carrier);
 }
 
 static const struct channel_ops fd_ops = {
@@ -83,7 +123,7 @@ static const struct channel_ops fd_ops = {
  * channel_open_fd() - A channel on a descriptor
  * @ret:	Set on success only
  * @fd:		Pipe, socket, character device or file; owned by the channel on success. Becomes
- *non-blocking, which whoever shares its description sees
+ *		non-blocking, which whoever shares its description sees
  * @e:		Set on failure only
  *
  * Errors: as fcntl(2), eventfd(2)
@@ -91,17 +131,13 @@ static const struct channel_ops fd_ops = {
  */
 int channel_open_fd(struct channel **ret, int fd, struct err *e)
 {
-	OWNED_FD wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int flags = fcntl(fd, F_GETFL);
-	struct fd_carrier *f;
+	struct fd_carrier *f = mem_zalloc(sizeof(*f));
+	int r = fd_carrier_init(f, fd, e);
 
-	if (wake < 0)
-		return err_sys(e, "eventfd");
-	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
-		return err_sys(e, "stream descriptor %d", fd);
-	f = mem_zalloc(sizeof(*f));
-	f->fd = fd;
-	f->wake = fd_take(&wake);
+	if (r < 0) {
+		free(f);
+		return r;
+	}
 	*ret = channel_create(&fd_ops, f);
 	return 0;
 }

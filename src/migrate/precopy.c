@@ -199,8 +199,7 @@ static int send_rest(struct precopy *p, struct err *e)
 	if (ret < 0)
 		return ret;
 	devices_save(p->job);
-	channel_flush(c);
-	return channel_check(c, e);
+	return channel_finish(c, e);
 }
 
 static int switchover(struct precopy *p, struct err *e)

@@ -167,8 +167,7 @@ int migrate_save(struct migrate_job *job, struct err *e)
 	ram_source_end(&ram);
 	if (ret == 0) {
 		devices_save(job);
-		channel_flush(job->channel);
-		ret = channel_check(job->channel, e);
+		ret = channel_finish(job->channel, e);
 	}
 	job->progress.phase = ret < 0 ? MIGRATE_FAILED : MIGRATE_DONE;
 	job->progress.sent_bytes = channel_written(job->channel);

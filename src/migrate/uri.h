@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATE_URI_H
+#define MIGRATE_URI_H
+
+#include "migrate/channel.h"
+
+#include <jansson.h>
+
+/**
+ * enum uri_kind - Where a stream goes or comes from
+ */
+enum uri_kind {
+	URI_TCP = 1, /* tcp:HOST:PORT */
+	URI_UNIX,    /* unix:PATH */
+	URI_FD,      /* fd:NAME, passed or inherited */
+	URI_EXEC,    /* exec:COMMAND, by /bin/sh */
+	URI_FILE,    /* file:PATH: a snapshot, see migrate_snapshot_save() */
+};
+
+/**
+ * struct uri - A parsed URI
+ * @kind:	What it is
+ * @rest:	Behind the colon; owned
+ * @address:	Of a socket, for address_connect(); owned, or NULL
+ */
+struct uri {
+	enum uri_kind kind;
+	char *rest;
+	json_t *address;
+};
+
+MUST_CHECK int uri_parse(const char *text, struct uri *ret, struct err *e);
+void uri_destroy(struct uri *u);
+/* The channel to a target; waits for a connection. Not for URI_FILE. */
+MUST_CHECK int uri_connect(const struct uri *u, struct channel **ret, struct err *e);
+/*
+ * Does a source come later (uri_listen(), accept(2), channel_open_fd()), or is it there
+ * (uri_open())?
+ */
+bool uri_waits(const struct uri *u);
+MUST_CHECK int uri_listen(const struct uri *u, int *ret_fd, struct err *e);
+MUST_CHECK int uri_open(const struct uri *u, struct channel **ret, struct err *e);
+
+#endif
