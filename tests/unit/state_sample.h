@@ -184,7 +184,8 @@ static const uint8_t sample_wire[] = {
 	0x00, 0x00, 0x00, 0x01,                         /*  93 its version */
 	0x00, 0x00, 0x00, 0x55,                         /*  97 extra */
 	/* 101 */
-	0x05, 17, 's', 'a', 'm', 'p', 'l', 'e', '/', 'e', 'x', 't', 'r', 'a', '/', 'd', 'e', 'e', 'p',
+	0x05, 17, 's', 'a', 'm', 'p', 'l', 'e', '/', 'e', 'x', 't', 'r', 'a',
+	'/', 'd', 'e', 'e', 'p',
 	0x00, 0x00, 0x00, 0x07,                         /* 120 its version */
 	0x00, 0x00, 0x00, 0x02,                         /* 124 text_len */
 	'o', 'k',                                       /* 128 text */
