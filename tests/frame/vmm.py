@@ -60,7 +60,10 @@ class Vmm:
         try:
             client = Qmp(self.path(name), START_SECONDS, negotiate, self.process.running)
         except QmpClosed as closed:
-            raise AssertionError(f"{closed}; output of {self.program}:\n{self.output()}") from None
+            status = self.process.popen.poll()
+            ended = "still runs" if status is None else f"ended with status {status}"
+            raise AssertionError(f"{closed}; {self.program} {ended}; its output:\n"
+                                 f"{self.output()}") from None
         self.clients.append(client)
         return client
 
