@@ -198,6 +198,12 @@ static void leaf_4(const struct cpu *c, leaf_t *l)
 				1U << die_shift(&c->o->topology));
 }
 
+/* MWAIT's hints are described even where the guest has no MWAIT. */
+static void leaf_5(const struct cpu *c, leaf_t *l)
+{
+	l->ecx = 3;
+}
+
 static void leaf_6(const struct cpu *c, leaf_t *l)
 {
 	l->eax = c->f.word[X86_FEAT_6_EAX];
@@ -387,7 +393,7 @@ static void leaf_kvm(const struct cpu *c, leaf_t *l)
  * struct leaf_row - How a leaf is answered
  * @first, @last: Leaves
  * @subleaves:	0: the leaf has none; else how many at most
- * @stop_on_zero: Subleaves end at the first without a type in EAX (leaf 4) or ECX (leaf 0xB)
+ * @answer:	Fills in the registers
  */
 struct leaf_row {
 	uint32_t first, last, subleaves;
@@ -400,6 +406,7 @@ static const struct leaf_row leaf_rows[] = {
 	{1, 1, 0, leaf_1},
 	{2, 2, 0, leaf_2},
 	{4, 4, 4, leaf_4},
+	{5, 5, 0, leaf_5},
 	{6, 6, 0, leaf_6},
 	{7, 7, 2, leaf_7},
 	{0xa, 0xa, 0, leaf_pmu},
