@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: whole words wherever possible; a range is cut into a head, whole words and a tail by one helper,
- * ranges(), that gives each touched word and the mask of its bits.
+ * Theory of operation: whole words wherever possible; a range is cut into a head, whole words and a
+ * tail by one helper, ranges(), that gives each touched word and the mask of its bits.
  */
 #include "base/bitmap.h"
 

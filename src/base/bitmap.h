@@ -12,7 +12,8 @@
  * @words:	Little-endian order of bits, as KVM's dirty log has it; owned
  * @bits:	How many; the bits of the last word behind them are always 0
  *
- * Setting is atomic (vCPUs and I/O threads mark pages as they write); everything else is for the one owner.
+ * Setting is atomic (vCPUs and I/O threads mark pages as they write); everything else is for the
+ * one owner.
  */
 struct bitmap {
 	uint64_t *words;

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the return value says that something failed and which errno it was; struct err says what
- * happened in words. The first cause is written once (err_set, err_sys); callers on the way up put their
- * place in front of it (err_in: "virtio-blk 0000:00:02.0: ...") or a remedy behind it (err_hint). It is
- * printed once, by whoever took the request: main(), a QMP command, the runner of a job.
+ * Theory of operation: the return value says that something failed and which errno it was; struct
+ * err says what happened in words. The first cause is written once (err_set, err_sys); callers on
+ * the way up put their place in front of it (err_in: "virtio-blk 0000:00:02.0: ...") or a remedy
+ * behind it (err_hint). It is printed once, by whoever took the request: main(), a QMP command, the
+ * runner of a job.
  */
 #include "base/err.h"
 
@@ -66,7 +67,8 @@ int err_sys(struct err *e, const char *fmt, ...)
 }
 
 /**
- * err_ret() - Record the failure of a library call that returns a negative errno (sd-event, io_uring)
+ * err_ret() - Record the failure of a library call that returns a negative errno (sd-event,
+ * io_uring)
  * @e:		Filled in; may be NULL
  * @ret:	What the call returned, negative
  * @fmt:	What was tried; strerror(-@ret) is added behind it

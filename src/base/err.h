@@ -10,7 +10,8 @@
  * @msg:	One line for the operator, without a final newline
  *
  * Lives on the stack of whoever will report it. A function that fails returns -errno and has
- * set it; a function that succeeds leaves it alone. Every function here takes NULL for "nobody asks".
+ * set it; a function that succeeds leaves it alone. Every function here takes NULL for "nobody
+ * asks".
  */
 struct err {
 	int code;

@@ -6,8 +6,10 @@
 
 #include <stdbool.h>
 
-/* A doubly linked ring whose links live in the members. A head points at itself when empty. */
-
+/**
+ * struct list - A doubly linked ring whose links live in the members
+ * @next, @prev: Neighbours; a head points at itself when empty
+ */
 struct list {
 	struct list *next, *prev;
 };

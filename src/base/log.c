@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: one line per call on stderr, written with a single write(2), so that lines of several threads
- * and processes never mix. No file, no rotation: stderr belongs to whoever started us (systemd, libvirt, a
- * shell, the launcher's log file). Trace points compare their name with the enabled patterns once per change of the
- * pattern set, then cost one load and one compare.
+ * Theory of operation: one line per call on stderr, written with a single write(2), so that lines
+ * of several threads and processes never mix. No file, no rotation: stderr belongs to whoever
+ * started us (systemd, libvirt, a shell, the launcher's log file). Trace points compare their name
+ * with the enabled patterns once per change of the pattern set, then cost one load and one compare.
  */
 #include "base/log.h"
 
@@ -100,7 +100,8 @@ void log_set_program(const char *name)
 
 /**
  * log_allowed() - May one more line be said under this limit?
- * @limit:	One per place; only ever used from one thread at a time, or with harmless races in the count
+ * @limit:	One per place; only ever used from one thread at a time, or with harmless races in
+ *		the count
  *
  * Return: whether to say it
  */
@@ -125,7 +126,8 @@ bool log_allowed(struct log_limit *limit)
 
 /**
  * trace_enable() - Switch on the trace points whose name matches
- * @pattern:	As fnmatch(3), kept, not copied; at most 32 of them, later ones are ignored with a warning
+ * @pattern:	As fnmatch(3), kept, not copied; at most 32 of them, later ones are ignored with a
+ *		warning
  */
 void trace_enable(const char *pattern)
 {

@@ -41,13 +41,17 @@ bool log_allowed(struct log_limit *limit);
 			log_warn(__VA_ARGS__); \
 	} while (0)
 
-/*
- * Trace points: named, off until asked for ("--trace 'ram_*'"), one line each with a monotonic time stamp in us.
- * The test costs one load when off.
+/**
+ * struct trace_point - A named place that can tell what happens ("--trace 'ram_*'")
+ * @name:	Of the place
+ * @generation:	Of the pattern set that @on was computed for
+ * @on:		Some pattern matches
+ *
+ * Off until asked for; one line each with a monotonic time stamp in us. The test costs one load.
  */
 struct trace_point {
 	const char *name;
-	unsigned int generation; /* of the pattern set that @on was computed for */
+	unsigned int generation;
 	bool on;
 };
 

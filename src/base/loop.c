@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: sd-event does the work (descriptors, timers, children, signals). What it lacks is a way in for other
- * threads: they append to a list under a lock and write to an eventfd; the loop takes the whole list and runs it in
- * order. loop_call() waits for its entry to have run, and runs at once when called on the loop's own thread.
+ * Theory of operation: sd-event does the work (descriptors, timers, children, signals). What it
+ * lacks is a way in for other threads: they append to a list under a lock and write to an eventfd;
+ * the loop takes the whole list and runs it in order. loop_call() waits for its entry to have run,
+ * and runs at once when called on the loop's own thread.
  */
 #include "base/loop.h"
 
@@ -25,11 +26,17 @@ struct loop {
 	struct list posts;
 };
 
+/**
+ * struct post - Work from another thread
+ * @link:	In the loop's list
+ * @fn, @opaque: What to call
+ * @done:	Set when it has run, for a caller that waits; else NULL, and the post is freed
+ */
 struct post {
 	struct list link;
 	loop_fn *fn;
 	void *opaque;
-	bool *done; /* set when it has run, for a caller that waits; else NULL, and the post is freed */
+	bool *done;
 };
 
 static struct post *posts_pop(struct loop *l)

@@ -11,8 +11,8 @@
 /**
  * struct loop - An sd-event loop that other threads can send work to
  *
- * One thread runs it and owns it (role "main" or "io N"); sources are added with sd_event_add_*() on
- * loop_event() by that thread. Other threads use loop_post() and loop_call() only.
+ * One thread runs it and owns it (role "main" or "io N"); sources are added with sd_event_add_*()
+ * on loop_event() by that thread. Other threads use loop_post() and loop_call() only.
  */
 struct loop;
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: small allocations can't be refused in a way anyone could act on (Linux overcommits), so
- * these four end the process with a message instead of returning NULL. Anything whose size a guest, a
- * stream or a user chooses (guest RAM, bitmaps, device buffers) is allocated elsewhere and checked.
+ * Theory of operation: small allocations can't be refused in a way anyone could act on (Linux
+ * overcommits), so these four end the process with a message instead of returning NULL. Anything
+ * whose size a guest, a stream or a user chooses (guest RAM, bitmaps, device buffers) is allocated
+ * elsewhere and checked.
  */
 #include "base/owned.h"
 

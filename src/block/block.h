@@ -12,10 +12,11 @@
 #include <sys/uio.h>
 
 /*
- * Theory of operation: a disk is a stack of nodes (throttle over raw over file), each a driver with one small interface and
- * a name. A user (a virtqueue's I/O thread) opens a queue on the top node: requests are submitted and completed on that
- * queue's loop, on one thread, without locks. Offsets and lengths are bytes; what a driver can't align it
- * refuses with EINVAL, and block_queue_limits() says what it wants.
+ * Theory of operation: a disk is a stack of nodes (throttle over raw over file), each a driver with
+ * one small interface and a name. A user (a virtqueue's I/O thread) opens a queue on the top node:
+ * requests are submitted and completed on that queue's loop, on one thread, without locks. Offsets
+ * and lengths are bytes; what a driver can't align it refuses with EINVAL, and block_queue_limits()
+ * says what it wants.
  */
 
 enum block_op { BLOCK_READ = 1, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_WRITE_ZEROES };
@@ -30,7 +31,8 @@ enum block_op { BLOCK_READ = 1, BLOCK_WRITE, BLOCK_FLUSH, BLOCK_DISCARD, BLOCK_W
  * @bytes:	Length; for reads and writes the sum of @iov
  * @iov:	Buffers, stay valid until completion
  * @flags:	BLOCK_FUA, BLOCK_UNMAP
- * @complete:	Called once, on the queue's thread, never from within block_submit(). @ret: 0 or a negative errno
+ * @complete:	Called once, on the queue's thread, never from within block_submit(). @ret: 0 or a
+ *		negative errno
  * @link, @top:	The queue's while in flight
  * @driver:	Room for the drivers of the stack
  */
@@ -63,12 +65,13 @@ struct block_node;
 struct block_queue;
 
 /*
- * Nodes: made by -blockdev, -drive or blockdev-add, from a JSON object in the spelling of QEMU's BlockdevOptions
- * ({"driver":"raw","node-name":"d0","file":{"driver":"file","filename":"x.img"}}); a nested object makes a node
- * that belongs to the outer one, a string refers to a node by name. Main thread.
+ * Nodes: made by -blockdev, -drive or blockdev-add, from a JSON object in the spelling of QEMU's
+ * BlockdevOptions ({"driver":"raw","node-name":"d0","file":{"driver":"file","filename":"x.img"}});
+ * a nested object makes a node that belongs to the outer one, a string refers to a node by name.
+ * Main thread.
  *
- * Errors: EINVAL an unknown driver or option, a missing or wrong value (named); EEXIST the node name is taken;
- * else of the file
+ * Errors: EINVAL an unknown driver or option, a missing or wrong value (named); EEXIST the node
+ * name is taken; else of the file
  */
 MUST_CHECK int block_open(const json_t *options, struct block_node **ret, struct err *e);
 /* Removes a named node made by block_open(). EBUSY: a device or another node uses it. */
@@ -84,7 +87,8 @@ const json_t *block_options(
 MUST_CHECK int block_resize(struct block_node *n, uint64_t bytes, struct err *e);
 /* For a live hand-over: the bottom file's descriptor, -1 if there is none. Its locks go with it. */
 int block_fd(const struct block_node *n);
-/* Makes the next "file" nodes with this filename use @fd (owned) instead of opening: the other end of a hand-over. */
+/* Makes the next "file" nodes with this filename use @fd (owned) instead of opening: the other
+ * end of a hand-over. */
 void block_adopt_fd(const char *filename, int fd);
 struct block_node *block_find(const char *name);
 struct block_node *block_ref(struct block_node *n);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a regular file or a block device, opened once and shared by all queues. What the file system
- * can (direct I/O alignment, punching holes) is asked where it says so and otherwise found by trying. During a live hand-over
- * the descriptor comes from the old process (block_adopt_fd()), so that its locks and its identity stay the same even
- * if the path meanwhile names another file.
+ * Theory of operation: a regular file or a block device, opened once and shared by all queues. What
+ * the file system can (direct I/O alignment, punching holes) is asked where it says so and
+ * otherwise found by trying. During a live hand-over the descriptor comes from the old process
+ * (block_adopt_fd()), so that its locks and its identity stay the same even if the path meanwhile
+ * names another file.
  */
 #include "block/file.h"
 
@@ -85,7 +86,8 @@ static int open_path(struct block_node *n, const char *filename, bool direct, st
 	return fd < 0 ? err_sys(e, "open %s", filename) : fd;
 }
 
-/* Direct I/O alignment: statx(2) tells since Linux 6.1; before that 512 is what file systems and disks mostly take. */
+/* Direct I/O alignment: statx(2) tells since Linux 6.1; before that 512 is what file systems and
+ * disks mostly take. */
 static void probe_alignment(struct file *f)
 {
 	f->alignment = 1;

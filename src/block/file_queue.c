@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: one io_uring per queue. Requests become submission entries at once and go to the kernel together at
- * block_kick(); completions arrive because the ring's own descriptor is in the event loop. A transfer that comes back
- * short goes on from where it stopped; reading beyond the end of the file gives zeros (the file may be shorter than the
- * last sector). With direct I/O a buffer that isn't aligned is replaced by an aligned copy.
+ * Theory of operation: one io_uring per queue. Requests become submission entries at once and go to
+ * the kernel together at block_kick(); completions arrive because the ring's own descriptor is in
+ * the event loop. A transfer that comes back short goes on from where it stopped; reading beyond
+ * the end of the file gives zeros (the file may be shorter than the last sector). With direct I/O a
+ * buffer that isn't aligned is replaced by an aligned copy.
  */
 #include "block/file.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: "raw" shows a window of the node below (all of it by default) and is otherwise transparent; "null-co" and
- * "null-aio" are disks that hold nothing: reads give zeros when asked to, writes vanish.
+ * Theory of operation: "raw" shows a window of the node below (all of it by default) and is
+ * otherwise transparent; "null-co" and "null-aio" are disks that hold nothing: reads give zeros
+ * when asked to, writes vanish.
  */
 #include "block/driver.h"
 

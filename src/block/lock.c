@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: images are protected against a second writer by the convention that QEMU's tools follow, so that
- * either side sees the other. A process announces what it does with an image by shared locks on single bytes
- * of an open file description (fcntl(2) F_OFD_SETLK): byte 100+i "uses permission i", byte 200+i "lets nobody else use i".
- * Permission 0 is consistent reading, 1 writing, 3 resizing. Announce first, then look for a conflict: two that
- * start at once may both give way, but never both go on. The locks belong to the open file description and thus
- * follow it through a live hand-over.
+ * Theory of operation: images are protected against a second writer by the convention that QEMU's
+ * tools follow, so that either side sees the other. A process announces what it does with an image
+ * by shared locks on single bytes of an open file description (fcntl(2) F_OFD_SETLK): byte 100+i
+ * "uses permission i", byte 200+i "lets nobody else use i". Permission 0 is consistent reading, 1
+ * writing, 3 resizing. Announce first, then look for a conflict: two that start at once may both
+ * give way, but never both go on. The locks belong to the open file description and thus follow it
+ * through a live hand-over.
  */
 #include "block/driver.h"
 
@@ -82,10 +83,8 @@ int block_lock(int fd, const char *filename, bool writable, struct err *e)
 	if (r < 0)
 		return 0;
 	block_unlock(fd);
-	return err_set(
-		e, EBUSY,
-		"%s is in use by another process ('%s' lock): is another guest or qemu-img using it?",
-		filename, perm_name[r]);
+	err_set(e, EBUSY, "%s is in use by another process ('%s' lock)", filename, perm_name[r]);
+	return err_hint(e, "is another guest or qemu-img using it?");
 }
 
 /**

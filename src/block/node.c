@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: nodes are made bottom up from a JSON object; each is in one list and found by name. The name table holds
- * a reference, so does each parent and each device. A node that goes releases its child.
- * Everything here runs on the main thread; requests don't pass through this file (queue.c).
+ * Theory of operation: nodes are made bottom up from a JSON object; each is in one list and found
+ * by name. The name table holds a reference, so does each parent and each device. A node that goes
+ * releases its child. Everything here runs on the main thread; requests don't pass through this
+ * file (queue.c).
  */
 #include "block/driver.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: a driver's option table says names and types; nothing outside it is accepted, nothing is ignored. */
+/* Theory of operation: a driver's option table says names and types; nothing outside it is
+ * accepted, nothing is ignored. */
 #include "block/driver.h"
 
 #include <errno.h>

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: a small read at start-up (boot sector, partition table), on a loop of its own that runs until it is done. */
+/* Theory of operation: a small read at start-up (boot sector, partition table), on a loop of its
+ * own that runs until it is done. */
 #include "block/driver.h"
 
 #include <errno.h>

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a queue is one thread's way into a stack; each node on the way has a queue of its own. The request
- * remembers the top queue, which counts it and runs its completion. Bounds and read-only are checked once, at the top, so
- * drivers see only requests that lie inside the disk.
+ * Theory of operation: a queue is one thread's way into a stack; each node on the way has a queue
+ * of its own. The request remembers the top queue, which counts it and runs its completion. Bounds
+ * and read-only are checked once, at the top, so drivers see only requests that lie inside the
+ * disk.
  */
 #include "block/driver.h"
 
@@ -114,7 +115,8 @@ static int check(const struct block_queue *q, const struct block_request *r)
 /**
  * block_submit() - Start a request
  * @q:		The queue, on its thread
- * @r:		Stays valid until its completion was called: -EIO outside the disk, -EROFS, else of the driver
+ * @r:		Stays valid until its completion was called: -EIO outside the disk, -EROFS, else of
+ *		the driver
  */
 void block_submit(struct block_queue *q, struct block_request *r)
 {

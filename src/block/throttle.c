@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a filter that delays. Each limit is a leaky bucket: a request adds its cost, the bucket leaks at the
- * configured rate, and a request may go when the bucket's level is below the burst (a tenth of a second's worth unless
- * set). Requests wait in order; one timer wakes the first. Limits can change at run time (block_throttle_set(),
- * QMP block_set_io_throttle). All queues of a node share the buckets under a leaf lock.
+ * Theory of operation: a filter that delays. Each limit is a leaky bucket: a request adds its cost,
+ * the bucket leaks at the configured rate, and a request may go when the bucket's level is below
+ * the burst (a tenth of a second's worth unless set). Requests wait in order; one timer wakes the
+ * first. Limits can change at run time (block_throttle_set(), QMP block_set_io_throttle). All
+ * queues of a node share the buckets under a leaf lock.
  */
 #include "block/throttle.h"
 
@@ -153,7 +154,8 @@ static void throttle_submit(struct block_queue *q, struct block_request *r)
 		go_on(q);
 }
 
-/* Draining doesn't wait for the limits: the guest is stopped, and what it asked for is already accepted. */
+/* Draining doesn't wait for the limits: the guest is stopped, and what it asked for is already
+ * accepted. */
 static void throttle_poll(struct block_queue *q)
 {
 	struct waiting *w = q->priv;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the device room knows nothing of KVM, the kvm room nothing of devices. Here one's function pointers call
- * the other. An MSI that can't be sent or a doorbell that can't be bound isn't an error of the guest's: the dispatcher
- * signals the eventfd itself (device/io.h), and what is lost otherwise is logged by the kvm room.
+ * Theory of operation: the device room knows nothing of KVM, the kvm room nothing of devices. Here
+ * one's function pointers call the other. An MSI that can't be sent or a doorbell that can't be
+ * bound isn't an error of the guest's: the dispatcher signals the eventfd itself (device/io.h), and
+ * what is lost otherwise is logged by the kvm room.
  */
 #include "machine/wires.h"
 

@@ -6,7 +6,8 @@
 #include "kvm/kvm.h"
 
 /*
- * Where the devices' promises meet KVM: interrupt lines, MSI, doorbells. Each opaque is the struct kvm_vm.
+ * Where the devices' promises meet KVM: interrupt lines, MSI, doorbells. Each opaque is the struct
+ * kvm_vm.
  */
 
 extern const struct msi_ops wires_msi;

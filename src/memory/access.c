@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: everything that reaches into guest memory by guest address comes through here: one lookup in the
- * current view, one comparison of the length, then a pointer. Dirty pages are counted in the block, 4 KiB each.
+ * Theory of operation: everything that reaches into guest memory by guest address comes through
+ * here: one lookup in the current view, one comparison of the length, then a pointer. Dirty pages
+ * are counted in the block, 4 KiB each.
  */
 #include "memory/view.h"
 

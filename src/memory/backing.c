@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: every block is a file mapped shared, so that another process can map the same pages. Anonymous memory
- * is a memfd, sealed against shrinking and growing: no process that is handed the file can make the others
- * fault beyond its end. A path is a regular file, a DAX device, or a folder of a hugetlbfs, in which an unnamed file is made.
+ * Theory of operation: every block is a file mapped shared, so that another process can map the
+ * same pages. Anonymous memory is a memfd, sealed against shrinking and growing: no process that is
+ * handed the file can make the others fault beyond its end. A path is a regular file, a DAX device,
+ * or a folder of a hugetlbfs, in which an unnamed file is made.
  *
- * A mapping begins at a multiple of the largest page worth having, so that the host can use huge pages in it, and has
- * inaccessible pages behind it.
+ * A mapping begins at a multiple of the largest page worth having, so that the host can use huge
+ * pages in it, and has inaccessible pages behind it.
  */
 #include "memory/backing.h"
 #include "base/owned.h"
@@ -210,7 +211,8 @@ static int lock_pages(struct ram_block *b, struct err *e)
 	return err_hint(e, "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=)");
 }
 
-/* Huge pages where the host allows them, and not in core dumps or forked children. All of it is only advice. */
+/* Huge pages where the host allows them, and not in core dumps or forked children. All of it is
+ * only advice. */
 static void advise(struct ram_block *b)
 {
 	madvise(b->hva, b->resizable_max, MADV_HUGEPAGE);
@@ -245,7 +247,8 @@ static int map_file(struct ram_block *b, const struct ram_options *o, struct err
 
 /**
  * backing_map() - Map the file of a block
- * @b:		With fd, fd_offset, size and resizable_max set; gets hva, page_bytes and the reservation
+ * @b:		With fd, fd_offset, size and resizable_max set; gets hva, page_bytes and the
+ *		reservation
  * @o:		prealloc and lock
  * @e:		Set on failure
  *

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: see memory.h. This file changes the set of mappings; view.c makes the flattened view of it after
- * each change, or once for several between memory_begin() and memory_commit(). When a listener refuses a change the
- * mapping stays as asked: the gate and the vCPUs' exits still find the memory there, only slower.
+ * Theory of operation: see memory.h. This file changes the set of mappings; view.c makes the
+ * flattened view of it after each change, or once for several between memory_begin() and
+ * memory_commit(). When a listener refuses a change the mapping stays as asked: the gate and the
+ * vCPUs' exits still find the memory there, only slower.
  */
 #include "base/owned.h"
 #include "memory/view.h"
@@ -30,7 +31,8 @@ void memory_init(struct memory *m)
 }
 
 /**
- * memory_destroy() - Release mappings, blocks and views; the files stay with whoever else holds them
+ * memory_destroy() - Release mappings, blocks and views; the files stay with whoever else holds
+ * them
  * @m:		Initialised; no vCPU runs and no listener is attached any more
  */
 void memory_destroy(struct memory *m)

@@ -11,19 +11,22 @@
 #include <stdint.h>
 
 /*
- * Theory of operation: guest memory is a set of named RAM blocks (each one shared mapping of a file that can be handed
- * to another process: memfd, hugetlb, a path, DAX) and a set of mappings that place windows of blocks at guest
- * physical addresses (RAM below and above 4 GiB, ROMs, the shadowed BIOS area, option-ROM BARs). The set of mappings
- * is turned into KVM memory slots by whoever listens (struct memory_listener; the kvm room's slots do).
+ * Theory of operation: guest memory is a set of named RAM blocks (each one shared mapping of a file
+ * that can be handed to another process: memfd, hugetlb, a path, DAX) and a set of mappings that
+ * place windows of blocks at guest physical addresses (RAM below and above 4 GiB, ROMs, the
+ * shadowed BIOS area, option-ROM BARs). The set of mappings is turned into KVM memory slots by
+ * whoever listens (struct memory_listener; the kvm room's slots do).
  *
- * There is one gate from a guest physical address to a pointer: memory_ptr(). It checks bounds once, and
- * a pointer for writing marks the pages dirty while somebody tracks (migration, snapshot), since KVM sees only what vCPUs
- * write. A page can be sent between that mark and the write itself, so who writes through a pointer while vCPUs
- * run marks again when done: memory_mark_dirty(), one load while nobody tracks. memory_write() does both.
+ * There is one gate from a guest physical address to a pointer: memory_ptr(). It checks bounds
+ * once, and a pointer for writing marks the pages dirty while somebody tracks (migration,
+ * snapshot), since KVM sees only what vCPUs write. A page can be sent between that mark and the
+ * write itself, so who writes through a pointer while vCPUs run marks again when done:
+ * memory_mark_dirty(), one load while nobody tracks. memory_write() does both.
  *
- * The mappings change rarely and under a lock; readers take a consistent view without one. Views live in a few buffers used
- * in turn, each with a generation that readers compare before and after (a sequence lock), so a guest that moves a mapping
- * a million times costs no memory, and no reader waits for it.
+ * The mappings change rarely and under a lock; readers take a consistent view without one. Views
+ * live in a few buffers used in turn, each with a generation that readers compare before and after
+ * (a sequence lock), so a guest that moves a mapping a million times costs no memory, and no reader
+ * waits for it.
  *
  * gpa: guest physical address. hva: address in this process. They never share a name or a type.
  */
@@ -65,7 +68,8 @@ struct ram_options {
  * @resizable_max: Largest size (ACPI tables may grow between versions); @size if fixed
  * @reserve:	Address space taken for it: guard pages and alignment around @hva
  * @reserve_bytes: Its length
- * @dirty:	One bit a page of 4 KiB written by this process while tracking; merged with KVM's by the tracker
+ * @dirty:	One bit a page of 4 KiB written by this process while tracking; merged with KVM's by
+ *		the tracker
  * @owner:	The device that made it, or NULL (opaque here)
  */
 struct ram_block {
@@ -118,7 +122,8 @@ struct memory_range {
 
 /**
  * struct memory_view - A flattened view, immutable while it is the current one
- * @generation:	Odd while the buffer is being rewritten (long after it was current); readers compare it
+ * @generation:	Odd while the buffer is being rewritten (long after it was current); readers compare
+ *		it
  * @len:	Ranges
  * @room:	Allocated
  * @retired:	Next in the list of buffers that became too small; readers may still look at them
@@ -133,7 +138,8 @@ struct memory_view {
 #define MEMORY_VIEWS 4
 
 /**
- * struct memory_listener - Told of each change of the flattened view (the kvm room makes slots of it)
+ * struct memory_listener - Told of each change of the flattened view (the kvm room makes slots of
+ * it)
  * @changed:	@view is complete; called with the memory lock held. Errors are fatal for the change
  */
 struct memory_listener {
@@ -142,13 +148,15 @@ struct memory_listener {
 };
 
 /**
- * struct memory - The guest's memory. Changed by the main thread and by vCPUs under @lock; read by all
+ * struct memory - The guest's memory. Changed by the main thread and by vCPUs under @lock; read by
+ * all
  * @lock:	Recursive: held from memory_begin() to memory_commit()
  * @blocks, @maps, @listeners: What there is
  * @view:	Atomic: the current one of @views
  * @views:	Buffers in turn
  * @next_view:	Which one comes next
- * @retired:	Buffers kept for readers that may still be in them; freed at the end. Each is half of its successor
+ * @retired:	Buffers kept for readers that may still be in them; freed at the end. Each is half
+ *		of its successor
  * @depth:	Of memory_begin()
  * @tracking:	Atomic: pointers for writing mark pages dirty
  */
@@ -170,15 +178,18 @@ void memory_destroy(struct memory *m);
 
 MUST_CHECK int ram_create(struct memory *m, const char *name, uint64_t size,
 			  const struct ram_options *options, struct ram_block **ret, struct err *e);
-/* Takes over an existing file (live upgrade): the content stays. @fd is owned by the block on success. */
+/* Takes over an existing file (live upgrade): the content stays. @fd is owned by the block on
+ * success. */
 MUST_CHECK int ram_adopt(struct memory *m, const char *name, uint64_t size,
 			 const struct ram_options *options, int fd, uint64_t fd_offset,
 			 struct ram_block **ret, struct err *e);
 struct ram_block *ram_find(struct memory *m, const char *name);
-/* Changes the used size of a resizable block (content kept up to the smaller size); maps of it follow. */
+/* Changes the used size of a resizable block (content kept up to the smaller size); maps of it
+ * follow. */
 MUST_CHECK int ram_resize(struct memory *m, struct ram_block *b, uint64_t size, struct err *e);
 void ram_destroy(struct memory *m, struct ram_block *b);
-/* How much of the block this process has mapped by pages larger than 4 KiB: what the host really gave. */
+/* How much of the block this process has mapped by pages larger than 4 KiB: what the host really
+ * gave. */
 uint64_t ram_huge_bytes(const struct ram_block *b);
 
 MUST_CHECK int memory_map_add(struct memory *m, const struct memory_map *map,
@@ -186,7 +197,8 @@ MUST_CHECK int memory_map_add(struct memory *m, const struct memory_map *map,
 MUST_CHECK int memory_map_set(struct memory *m, struct memory_map *map, gpa_t gpa, bool enabled,
 			      bool readonly, struct err *e);
 void memory_map_del(struct memory *m, struct memory_map *map);
-/* Several changes that the guest must see as one: between begin and commit listeners aren't called. */
+/* Several changes that the guest must see as one: between begin and commit listeners aren't
+ * called. */
 void memory_begin(struct memory *m);
 MUST_CHECK int memory_commit(struct memory *m, struct err *e);
 void memory_listen(struct memory *m, struct memory_listener *l);
@@ -206,7 +218,8 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 /* Copies across blocks; false (and nothing promised about the buffer) if any byte isn't RAM. */
 MUST_CHECK bool memory_read(struct memory *m, gpa_t gpa, void *buf, uint64_t len);
 MUST_CHECK bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len);
-/* Marks what was written through a kept pointer (io_uring reads into guest memory, virtqueue used rings). */
+/* Marks what was written through a kept pointer (io_uring reads into guest memory, virtqueue
+ * used rings). */
 void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len);
 /* Block and offset of a pointer that memory_ptr() gave, for bulk writers; NULL if it is none. */
 struct ram_block *memory_block_of(struct memory *m, const void *hva, uint64_t *ret_offset);

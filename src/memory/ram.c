@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a RAM block has a name, which is its identity in every stream, and a file, which is its identity on
- * this host. It is made new (ram_create) or from a file that another process filled (ram_adopt); a resizable one
- * has its whole file mapped and only its size in use changes.
+ * Theory of operation: a RAM block has a name, which is its identity in every stream, and a file,
+ * which is its identity on this host. It is made new (ram_create) or from a file that another
+ * process filled (ram_adopt); a resizable one has its whole file mapped and only its size in use
+ * changes.
  */
 #include "base/owned.h"
 #include "memory/backing.h"
@@ -88,7 +89,8 @@ static const struct ram_options ram_defaults = {.kind = RAM_MEMFD};
  *
  * The content is zeros, or that of the file at @options->path.
  *
- * Errors: EEXIST the name is taken; EINVAL the size is not page aligned; ENAMETOOLONG; else as the system calls
+ * Errors: EEXIST the name is taken; EINVAL the size is not page aligned; ENAMETOOLONG; else as the
+ * system calls
  * Return: 0, or a negative errno
  */
 int ram_create(struct memory *m, const char *name, uint64_t size, const struct ram_options *options,
@@ -173,7 +175,8 @@ static void maps_follow(struct memory *m, struct ram_block *b, uint64_t old_size
  * ram_resize() - Change how much of a resizable block is in use
  * @m:		Guest memory
  * @b:		The block
- * @size:	Bytes, page aligned, at most @b->resizable_max. What lies beyond reads as zeros when it comes back
+ * @size:	Bytes, page aligned, at most @b->resizable_max. What lies beyond reads as zeros when
+ *		it comes back
  * @e:		Set on failure
  *
  * Mappings of the whole block follow.

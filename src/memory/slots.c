@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: at each change of the view the wanted slots are computed and compared with those that exist; only
- * those that differ are touched, deletions first. The view is cut at 1 MiB, so that firmware that shadows itself below
- * never makes KVM drop the large slot above and all its page tables.
+ * Theory of operation: at each change of the view the wanted slots are computed and compared with
+ * those that exist; only those that differ are touched, deletions first. The view is cut at 1 MiB,
+ * so that firmware that shadows itself below never makes KVM drop the large slot above and all its
+ * page tables.
  *
- * Dirty logging: KVM notes writes by vCPUs per slot; slots_dirty_collect() merges them into the blocks' bitmaps. With
- * manual protect pages are caught again only by slots_dirty_clear(), shortly before they are sent, so that a page
- * written ten times in a round is sent once and write-protected once. A slot that goes away is collected first.
+ * Dirty logging: KVM notes writes by vCPUs per slot; slots_dirty_collect() merges them into the
+ * blocks' bitmaps. With manual protect pages are caught again only by slots_dirty_clear(), shortly
+ * before they are sent, so that a page written ten times in a round is sent once and
+ * write-protected once. A slot that goes away is collected first.
  */
 #include "memory/slots.h"
 #include "base/owned.h"
@@ -303,7 +305,8 @@ int slots_dirty_collect(struct slots *s, struct err *e)
 	return r;
 }
 
-/* Pages [@first, @end) of one slot that lie in the batch beginning at @at. Exactly those: the others' bits aren't collected. */
+/* Pages [@first, @end) of one slot that lie in the batch beginning at @at. Exactly those: the
+ * others' bits aren't collected. */
 static uint32_t clear_batch(const struct slot *slot, uint64_t at, uint64_t first, uint64_t end,
 			    uint64_t *words)
 {
@@ -331,11 +334,13 @@ static int slot_clear(struct slots *s, const struct slot *slot, uint64_t first, 
 }
 
 /**
- * slots_dirty_clear() - Catch later writes to pages of a block again (manual protect; nothing to do otherwise)
+ * slots_dirty_clear() - Catch later writes to pages of a block again (manual protect; nothing to do
+ * otherwise)
  * @s:		Slots
  * @b:		Block
  * @first_page:	In units of 4 KiB
- * @pages:	How many. All of them must be sent (read) after this: what vCPUs wrote to them so far is forgotten
+ * @pages:	How many. All of them must be sent (read) after this: what vCPUs wrote to them so
+ *		far is forgotten
  * @e:		Set on failure
  *
  * Errors: as KVM_CLEAR_DIRTY_LOG
@@ -369,7 +374,7 @@ int slots_dirty_clear(struct slots *s, struct ram_block *b, uint64_t first_page,
 void slots_dirty_stop(struct slots *s)
 {
 	struct err
-		e; /* turning logging off changes a flag of existing slots; if it fails the guest is only slower */
+		e; /* only a flag of existing slots changes; if that fails, the guest is slower */
 
 	pthread_mutex_lock(&s->m->lock);
 	if (slots_set_logging(s, false, &e) < 0)

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the windows of all mappings are cut at every boundary; each piece shows the window of highest priority (of
- * the same priority: the one added last); neighbours that continue each other become one again. The result is
- * written into a buffer that was current MEMORY_VIEWS changes ago and then published. A reader that is still in that
- * buffer sees its generation change and looks again in the new one.
+ * Theory of operation: the windows of all mappings are cut at every boundary; each piece shows the
+ * window of highest priority (of the same priority: the one added last); neighbours that continue
+ * each other become one again. The result is written into a buffer that was current MEMORY_VIEWS
+ * changes ago and then published. A reader that is still in that buffer sees its generation change
+ * and looks again in the new one.
  *
- * Buffers are only ever replaced by ones twice as large, and the old ones are kept to the end, so a late reader never
- * touches freed memory.
+ * Buffers are only ever replaced by ones twice as large, and the old ones are kept to the end, so a
+ * late reader never touches freed memory.
  */
 #include "memory/view.h"
 #include "base/owned.h"
@@ -66,7 +67,8 @@ static bool continues(const struct memory_range *last, const struct memory_range
 	       last->offset + last->size == r->offset && last->readonly == r->readonly;
 }
 
-/* Readers copy ranges while they may be rewritten, so the buffer is written field by field, atomically. */
+/* Readers copy ranges while they may be rewritten, so the buffer is written field by field,
+ * atomically. */
 static void range_store(struct memory_range *to, const struct memory_range *r)
 {
 	__atomic_store_n(&to->gpa, r->gpa, __ATOMIC_RELAXED);
@@ -168,7 +170,8 @@ static int listeners_tell(struct memory *m, const struct memory_view *v, struct 
  * @m:		Guest memory, locked
  * @e:		Set on failure
  *
- * The view is published first: a vCPU that exits while the slots change finds memory where it will be.
+ * The view is published first: a vCPU that exits while the slots change finds memory where it will
+ * be.
  *
  * Errors: ENOMEM; else as the listeners
  * Return: 0, or a negative errno
@@ -213,7 +216,8 @@ void view_destroy_all(struct memory *m)
 	m->view = NULL;
 }
 
-/* Index of the last range that begins at or below @gpa; bounded by the buffer even while it is rewritten. */
+/* Index of the last range that begins at or below @gpa; bounded by the buffer even while it is
+ * rewritten. */
 static size_t search(const struct memory_view *v, size_t len, gpa_t gpa)
 {
 	size_t lo = 0, hi = len;

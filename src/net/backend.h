@@ -19,7 +19,8 @@
  * @source:	@fd in that loop
  * @watcher:	Called there
  * @want_read, @want_write: What is waited for
- * @rx, @rx_len, @rx_want: Stream socket: frame being read, bytes so far, bytes of the whole frame (0: unknown)
+ * @rx, @rx_len, @rx_want: Stream socket: frame being read, bytes so far, bytes of the whole frame
+ * (0: unknown)
  * @tx, @tx_len, @tx_sent: Stream socket: rest of a frame half sent
  */
 struct net_queue {
@@ -67,7 +68,8 @@ struct net_option {
 /**
  * struct net_ops - A kind of back end
  * @writable:	The descriptor takes bytes again; may be NULL
- * @open:	Options are checked by name; sets queues and queues_len. Descriptors handed over are there already
+ * @open:	Options are checked by name; sets queues and queues_len. Descriptors handed over are
+ *		there already
  */
 struct net_ops {
 	const char *kind;

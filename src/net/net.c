@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the list of back ends, their options, and what all kinds share: being attached, watched and told
- * of the link. The kinds are tap.c and stream.c. A queue is touched by one thread at a time: the loop it is watched on, or
- * the main thread while it isn't.
+ * Theory of operation: the list of back ends, their options, and what all kinds share: being
+ * attached, watched and told of the link. The kinds are tap.c and stream.c. A queue is touched by
+ * one thread at a time: the loop it is watched on, or the main thread while it isn't.
  */
 #include "net/backend.h"
 

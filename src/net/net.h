@@ -11,9 +11,10 @@
 #include <sys/uio.h>
 
 /*
- * Theory of operation: a network back end (tap, stream socket, vhost-net's tap) has one or more queue pairs. A queue belongs to
- * the loop it is watched on; its calls are made there. Frames carry a virtio-net header of the negotiated length in front
- * if the back end can take one (net_vnet_header()); else the device adds and strips it.
+ * Theory of operation: a network back end (tap, stream socket, vhost-net's tap) has one or more
+ * queue pairs. A queue belongs to the loop it is watched on; its calls are made there. Frames carry
+ * a virtio-net header of the negotiated length in front if the back end can take one
+ * (net_vnet_header()); else the device adds and strips it.
  */
 
 struct net_backend;
@@ -38,11 +39,13 @@ struct net_watcher {
 };
 
 /*
- * Made by -netdev or netdev_add from a JSON object in the spelling of QEMU's Netdev ({"type":"tap","id":"n0",
- * "ifname":"tap0","script":"no"}). Strings that name descriptors ("fd":"33", "fds":"a:b") are numbers of inherited
- * descriptors or names given by getfd, looked up by @fd_of (returns an owned fd or -1). Main thread.
+ * Made by -netdev or netdev_add from a JSON object in the spelling of QEMU's Netdev
+ * ({"type":"tap","id":"n0", "ifname":"tap0","script":"no"}). Strings that name descriptors
+ * ("fd":"33", "fds":"a:b") are numbers of inherited descriptors or names given by getfd, looked up
+ * by @fd_of (returns an owned fd or -1). Main thread.
  *
- * Errors: EINVAL unknown type or option, missing or wrong value (named); EEXIST the id is taken; else of the tap or socket
+ * Errors: EINVAL unknown type or option, missing or wrong value (named); EEXIST the id is taken;
+ * else of the tap or socket
  */
 typedef int net_fd_fn(void *opaque, const char *name);
 MUST_CHECK int net_add(const json_t *options, net_fd_fn *fd_of, void *opaque, struct err *e);
@@ -51,7 +54,8 @@ MUST_CHECK int net_remove(const char *id, struct err *e);
 void net_each(void (*fn)(struct net_backend *b, void *opaque), void *opaque);
 const json_t *net_options(const struct net_backend *b); /* as given; borrowed */
 void net_set_link(struct net_backend *b, bool up);
-/* For a live hand-over: all descriptors, in an order that net_adopt_fds() takes. Borrowed. Returns how many. */
+/* For a live hand-over: all descriptors, in an order that net_adopt_fds() takes. Borrowed.
+ * Returns how many. */
 size_t net_fds(const struct net_backend *b, int *fds, size_t room);
 /* The next net_add() with this id uses these descriptors (owned) instead of opening anything. */
 void net_adopt_fds(const char *id, const int *fds, size_t len);
@@ -79,7 +83,8 @@ void net_unwatch(struct net_queue *q);
 void net_want_read(struct net_queue *q, bool on); /* off while the guest has no buffers */
 /* Bytes of one whole frame, or -EAGAIN; a frame larger than @iov is dropped (returns -EMSGSIZE). */
 ssize_t net_receive(struct net_queue *q, const struct iovec *iov, int iov_len);
-/* Takes one whole frame. 0, or -EAGAIN: the watcher's writable is called later. Other errors: the frame is gone. */
+/* Takes one whole frame. 0, or -EAGAIN: the watcher's writable is called later. Other errors:
+ * the frame is gone. */
 int net_send(struct net_queue *q, const struct iovec *iov, int iov_len);
 /* For vhost: fds to hand to the kernel, or -1. */
 int net_tap_fd(const struct net_queue *q);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: frames over a stream socket, each behind its length (32 bits, big-endian), as passt and QEMU's "stream"
- * back end speak it. We connect; the peer listens. When it goes away, frames to be sent vanish as on a cable without a peer. A
- * frame half sent stays in the queue and goes first; a peer that announces a frame larger than any can be is
- * disconnected.
+ * Theory of operation: frames over a stream socket, each behind its length (32 bits, big-endian),
+ * as passt and QEMU's "stream" back end speak it. We connect; the peer listens. When it goes away,
+ * frames to be sent vanish as on a cable without a peer. A frame half sent stays in the queue and
+ * goes first; a peer that announces a frame larger than any can be is disconnected.
  */
 #include "net/backend.h"
 
@@ -91,7 +91,8 @@ static void disconnect(struct net_queue *q, const char *why)
 	q->rx_len = q->rx_want = q->tx_len = q->tx_sent = 0;
 }
 
-/* Reads towards @want bytes in the frame buffer. 1: they are there; 0: not yet; negative errno: the peer is gone. */
+/* Reads towards @want bytes in the frame buffer. 1: they are there; 0: not yet; negative errno:
+ * the peer is gone. */
 static int fill(struct net_queue *q, size_t want)
 {
 	while (q->rx_len < want) {

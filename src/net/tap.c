@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a tap device of the host, one descriptor a queue pair, frames with a virtio-net header in front
- * (IFF_VNET_HDR), so that checksum and segmentation offloads pass between guest and host kernel untouched. The
- * descriptors are opened here by name, or inherited ("fd", "fds") from whoever had the right to make the tap.
- * Scripts are not run: the interface is expected to be in its bridge (script=no is accepted, anything else refused).
+ * Theory of operation: a tap device of the host, one descriptor a queue pair, frames with a
+ * virtio-net header in front (IFF_VNET_HDR), so that checksum and segmentation offloads pass
+ * between guest and host kernel untouched. The descriptors are opened here by name, or inherited
+ * ("fd", "fds") from whoever had the right to make the tap. Scripts are not run: the interface is
+ * expected to be in its bridge (script=no is accepted, anything else refused).
  * Sources: Documentation/networking/tuntap.rst; linux/if_tun.h
  */
 #include "net/backend.h"
@@ -111,7 +112,7 @@ static int check_scripts(const struct net_backend *b, struct err *e)
 	    strcmp(net_option(b, "downscript", "no"), "no"))
 		return err_set(
 			e, ENOTSUP,
-			"script: only 'no' is supported; put the interface into its bridge beforehand");
+			"script: only 'no' is supported (the bridge is the host's business)");
 	if (net_option_bool(b, "vhost", false) && !json_object_get(b->options, "vhostfd") &&
 	    !json_object_get(b->options, "vhostfds"))
 		return err_set(e, ENOTSUP,
@@ -179,7 +180,8 @@ static unsigned int flags(const struct net_offloads *o)
 	return f;
 }
 
-/* The kernel has no question "could you?": ask for it and put back what was. Nobody is attached yet, so all is off. */
+/* The kernel has no question "could you?": ask for it and put back what was. Nobody is attached
+ * yet, so all is off. */
 static bool tap_can_offload(struct net_backend *b, const struct net_offloads *o)
 {
 	bool can = !o->uso4 && !o->uso6 && ioctl(b->queues[0].fd, TUNSETOFFLOAD, flags(o)) == 0;

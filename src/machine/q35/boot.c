@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: two ways to begin. With firmware, everything it asks for is in fw_cfg: sizes, counts, the memory map, ACPI
- * tables (written anew when it selects them), the kernel if one was given. Without firmware we do at each reset what it
- * would have done as far as kernels rely on it: switch on ACPI power management and the configuration space window, put
- * the tables into the option ROM area, load the kernel and enter it.
+ * Theory of operation: two ways to begin. With firmware, everything it asks for is in fw_cfg:
+ * sizes, counts, the memory map, ACPI tables (written anew when it selects them), the kernel if one
+ * was given. Without firmware we do at each reset what it would have done as far as kernels rely on
+ * it: switch on ACPI power management and the configuration space window, put the tables into the
+ * option ROM area, load the kernel and enter it.
  */
 #include "machine/q35/q35.h"
 
@@ -66,7 +67,8 @@ static void add_numbers(struct q35 *q, const struct q35_config *c)
 	}
 }
 
-/* CMOS bytes that firmware reads: memory sizes in the units of their time, CPU count, boot order. */
+/* CMOS bytes that firmware reads: memory sizes in the units of their time, CPU count, boot
+ * order. */
 static void fill_cmos(struct q35 *q, const struct x86_layout *l)
 {
 	uint64_t ext_kib = MIN((l->below_4g - MiB) / KiB, 65535ULL);
@@ -135,7 +137,8 @@ int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e)
 	return 0;
 }
 
-/* Interrupts of PIRQA to PIRQH, as SeaBIOS routes them, and the trigger mode at the PIC to match. */
+/* Interrupts of PIRQA to PIRQH, as SeaBIOS routes them, and the trigger mode at the PIC to
+ * match. */
 static int route_pirqs(struct q35 *q, struct err *e)
 {
 	static const uint8_t irqs[] = {10, 10, 11, 11};

@@ -31,7 +31,8 @@ struct q35_ram {
  * @name:	Block name of main memory: "pc.ram" or the memory backend's id
  * @options:	How it is backed
  * @bios:	Path of a firmware image; NULL: none, the flash is empty
- * @adopt:	Finds the file of a block of this name that another process handed over, -1: make one; NULL: none are
+ * @adopt:	Finds the file of a block of this name that another process handed over, -1: make
+ *		one; NULL: none are
  * @opaque:	For @adopt
  */
 struct q35_ram_config {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the chipset as a table, in the order in which the parts are made, saved and applied. A row names a class
- * and what must be set before the part appears. Interrupt controllers, timer and clock are KVM's; their sections are made
- * with the vCPUs.
+ * Theory of operation: the chipset as a table, in the order in which the parts are made, saved and
+ * applied. A row names a class and what must be set before the part appears. Interrupt controllers,
+ * timer and clock are KVM's; their sections are made with the vCPUs.
  */
 #include "machine/q35/q35.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: see q35.h. The machine is made in an order in which each step needs only what is before it; destroying goes
- * backwards and copes with a machine that is half made. The chipset is a table: class, and what it needs to know before it
- * appears (parts.c).
+ * Theory of operation: see q35.h. The machine is made in an order in which each step needs only
+ * what is before it; destroying goes backwards and copes with a machine that is half made. The
+ * chipset is a table: class, and what it needs to know before it appears (parts.c).
  */
 #include "machine/q35/q35.h"
 
@@ -52,7 +52,8 @@ static void env_fill(struct q35 *q)
 	};
 }
 
-/* All vCPUs are parked. The first one is last to know: it enters the kernel if there is no firmware. */
+/* All vCPUs are parked. The first one is last to know: it enters the kernel if there is no
+ * firmware. */
 static void vcpu_reset(struct vm_vcpu *v, void *opaque)
 {
 	struct q35 *q = opaque;

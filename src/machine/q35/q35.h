@@ -18,9 +18,10 @@
 #include "memory/slots.h"
 
 /*
- * Theory of operation: pc-q35-7.2 put together: KVM, memory, the chipset in QEMU's order, vCPUs, and what boots. Devices of the
- * user come afterwards by q35_device_add(). Whoever takes a guest over (migration, live upgrade) makes the same machine
- * from the same configuration with @incoming set: nothing is loaded for booting, state comes later.
+ * Theory of operation: pc-q35-7.2 put together: KVM, memory, the chipset in QEMU's order, vCPUs,
+ * and what boots. Devices of the user come afterwards by q35_device_add(). Whoever takes a guest
+ * over (migration, live upgrade) makes the same machine from the same configuration with @incoming
+ * set: nothing is loaded for booting, state comes later.
  */
 
 #define Q35_MACHINE "pc-q35-7.2"
@@ -90,7 +91,8 @@ struct q35 {
 MUST_CHECK int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop,
 			  struct err *e);
 void q35_destroy(struct q35 *q);
-/* Writes the ACPI tables anew from what firmware has programmed so far. Guest stopped, or chipset lock held. */
+/* Writes the ACPI tables anew from what firmware has programmed so far. Guest stopped, or
+ * chipset lock held. */
 void q35_acpi_update(struct q35 *q);
 
 void q35_acpi_build(struct q35 *q, struct acpi_tables *ret);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the blocks that the migration stream knows ("pc.ram", "pc.bios", "pc.rom", the ACPI blobs) and their first
- * mappings: RAM below and above 4 GiB, the flash below 4 GiB with its last 128 KiB seen below 1 MiB, the option ROM area.
- * The memory controller hub puts RAM over the low ROMs when its PAM registers say so.
- * During a live hand-over every block is the file of the process before, content and all.
+ * Theory of operation: the blocks that the migration stream knows ("pc.ram", "pc.bios", "pc.rom",
+ * the ACPI blobs) and their first mappings: RAM below and above 4 GiB, the flash below 4 GiB with
+ * its last 128 KiB seen below 1 MiB, the option ROM area. The memory controller hub puts RAM over
+ * the low ROMs when its PAM registers say so. During a live hand-over every block is the file of
+ * the process before, content and all.
  */
 #include "machine/q35/acpi.h"
 #include "machine/q35/layout.h"
@@ -113,7 +114,8 @@ static int flash(struct q35_ram *q, struct memory *m, const struct q35_ram_confi
 	return r < 0 ? r : map(m, 0x100000 - shadow, shadow, q->bios, size - shadow, true, e);
 }
 
-/* The ACPI blobs are read through fw_cfg, never mapped; they may grow from one version to the next. */
+/* The ACPI blobs are read through fw_cfg, never mapped; they may grow from one version to the
+ * next. */
 static int acpi_blobs(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c,
 		      struct err *e)
 {

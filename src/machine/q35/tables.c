@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the ACPI tables of a machine with its devices. They depend on what firmware programs (where the power
- * management block and the configuration space are), so they are written when firmware first selects them in fw_cfg, as
- * well as when the machine is made. The blobs live in RAM blocks, because a guest that moves while its firmware is reading
- * must find the same bytes on the other side.
+ * Theory of operation: the ACPI tables of a machine with its devices. They depend on what firmware
+ * programs (where the power management block and the configuration space are), so they are written
+ * when firmware first selects them in fw_cfg, as well as when the machine is made. The blobs live
+ * in RAM blocks, because a guest that moves while its firmware is reading must find the same bytes
+ * on the other side.
  */
 #include "machine/q35/q35.h"
 
