@@ -142,6 +142,19 @@ static uint8_t serials_of(const struct vmm *v)
 	return mask;
 }
 
+/* The last -smbios type=TYPE that names the field. */
+static const char *smbios_field(void *opaque, int type, const char *name)
+{
+	const struct vmm *v = opaque;
+	const struct vmm_items *all = &v->options->groups[VMM_SMBIOS];
+	const char *found = NULL;
+
+	for (size_t i = 0; i < all->len; i++)
+		if (option_int(all->items[i].values, "type", -1) == type)
+			found = option_str(all->items[i].values, name, found);
+	return found;
+}
+
 static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 {
 	const struct vmm_options *o = v->options;
@@ -158,6 +171,8 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 			option_bool(vmm_values(o, VMM_MACHINE), "hpet", true),
 		.incoming = vmm_given(o, VMM_INCOMING),
 		.serials = serials_of(v),
+		.smbios = smbios_field,
+		.opaque = v,
 		.rtc_s = time_wall_ns() / NS_PER_SEC,
 	};
 	memcpy(c->uuid, o->uuid, sizeof(c->uuid));

@@ -93,6 +93,18 @@ static void fill_cmos(struct q35 *q, const struct x86_layout *l)
 	rtc_set_cmos(q->rtc, 0x3d, 0x02); /* boot from disk */
 }
 
+static int add_smbios(struct q35 *q, const struct q35_config *c, struct err *e)
+{
+	uint8_t anchor[SMBIOS_ANCHOR_BYTES];
+	int r;
+
+	q35_smbios_build(q, c, &q->smbios);
+	smbios_anchor(&q->smbios, 0, anchor);
+	r = fw_cfg_add_file(q->fw_cfg, SMBIOS_TABLES_FILE, q->smbios.buf, q->smbios.len, e);
+	return r < 0 ? r
+		     : fw_cfg_add_file(q->fw_cfg, SMBIOS_ANCHOR_FILE, anchor, sizeof(anchor), e);
+}
+
 static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x86_layout *l,
 		       struct err *e)
 {
@@ -105,7 +117,9 @@ static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x
 		r = add_blob(q, ACPI_TABLES_FILE, q->ram.tables, q->ram.tables->size, e);
 	if (r >= 0)
 		r = add_blob(q, ACPI_LOADER_FILE, q->ram.loader, q->ram.loader->size, e);
-	return r < 0 ? r : add_blob(q, ACPI_RSDP_FILE, q->ram.rsdp, ACPI_RSDP_BYTES, e);
+	if (r >= 0)
+		r = add_blob(q, ACPI_RSDP_FILE, q->ram.rsdp, ACPI_RSDP_BYTES, e);
+	return r < 0 ? r : add_smbios(q, c, e);
 }
 
 /**
@@ -120,12 +134,13 @@ static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x
 int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e)
 {
 	struct x86_layout l = x86_layout_q35(q->ram.ram->size);
-	int r = fill_fw_cfg(q, c, &l, e);
+	int r;
 
+	q->direct = c->kernel && !c->ram.bios;
 	fill_cmos(q, &l);
-	if (r < 0 || !c->kernel || c->ram.bios)
+	r = fill_fw_cfg(q, c, &l, e);
+	if (r < 0 || !q->direct)
 		return r;
-	q->direct = true;
 	q->kernel = str_dup(c->kernel);
 	q->initrd = str_dup(c->initrd);
 	q->append = str_dup(c->append);
@@ -187,6 +202,16 @@ static int place_tables(struct q35 *q, struct err *e)
 	return r;
 }
 
+/* Where kernels look for the entry point if no firmware tells: the BIOS area, else empty. */
+static void place_smbios(struct q35 *q)
+{
+	uint64_t offset = Q35_SMBIOS_GPA - (MiB - q->ram.bios->size);
+	uint8_t *at = q->ram.bios->hva + offset;
+
+	smbios_anchor(&q->smbios, Q35_SMBIOS_GPA + ALIGN_UP(SMBIOS_ANCHOR_BYTES, 16), at);
+	memcpy(at + ALIGN_UP(SMBIOS_ANCHOR_BYTES, 16), q->smbios.buf, MIN(q->smbios.len, 0x8000UL));
+}
+
 /**
  * q35_boot_direct() - Start the kernel without firmware
  * @q:		Devices and vCPUs are reset, vCPUs parked
@@ -204,6 +229,7 @@ int q35_boot_direct(struct q35 *q, struct err *e)
 	r = route_pirqs(q, e);
 	if (r >= 0)
 		r = place_tables(q, e);
+	place_smbios(q);
 	if (r >= 0)
 		r = boot_load(&q->memory, &q->boot, &entry, e);
 	return r < 0 ? r : x86_vcpu_enter(q->vm.vcpus[0]->kvm, &entry, e);

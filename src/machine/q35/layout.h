@@ -12,6 +12,7 @@
 #define Q35_PMBASE       0x600         /* likewise */
 #define Q35_RSDP_GPA     0xc0000ULL    /* without firmware: in the option ROM area, */
 #define Q35_TABLES_GPA   0xc0040ULL    /* which holds nothing else then */
+#define Q35_SMBIOS_GPA   0xf0000ULL /* likewise, in the BIOS area: entry point, tables behind it */
 #define Q35_HOLE64_BYTES (32ULL << 30)
 
 /**

@@ -205,6 +205,7 @@ void q35_destroy(struct q35 *q)
 	if (q->host.fd >= 0)
 		kvm_host_close(&q->host);
 	pthread_mutex_destroy(&q->chipset_lock);
+	smbios_destroy(&q->smbios);
 	free(q->kernel);
 	free(q->initrd);
 	free(q->append);

@@ -12,6 +12,7 @@
 #include "machine/q35/layout.h"
 #include "machine/q35/lpc.h"
 #include "machine/q35/q35_chipset.h"
+#include "machine/q35/smbios.h"
 #include "machine/vm.h"
 #include "machine/x86/boot.h"
 #include "machine/x86/chips.h"
@@ -36,6 +37,8 @@
  * @hpet:	There is an HPET
  * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
  * @uuid:	16 bytes
+ * @smbios:	Text that the user gave for a field of an SMBIOS table, NULL: none; may be NULL
+ * @opaque:	For @smbios
  * @rtc_s:	Seconds since the epoch that the guest's clock starts at
  * @policy:	What happens at reset, power-off, panic
  * @incoming:	State will be loaded
@@ -47,6 +50,8 @@ struct q35_config {
 	const char *cpu, *kernel, *initrd, *append;
 	bool hpet, incoming;
 	uint8_t serials, uuid[16];
+	const char *(*smbios)(void *opaque, int type, const char *name);
+	void *opaque;
 	int64_t rtc_s;
 	struct vm_policy policy;
 };
@@ -85,6 +90,7 @@ struct q35 {
 	bool hpet;
 	bool direct; /* a kernel is started without firmware, anew after each reset */
 	struct boot_options boot;
+	struct smbios smbios;
 	char *kernel, *initrd, *append; /* owned; @boot borrows them */
 };
 
@@ -96,6 +102,7 @@ void q35_destroy(struct q35 *q);
 void q35_acpi_update(struct q35 *q);
 
 void q35_acpi_build(struct q35 *q, struct acpi_tables *ret);
+void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *ret);
 
 /* parts.c: the chipset. */
 MUST_CHECK int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e);

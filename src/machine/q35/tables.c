@@ -115,3 +115,31 @@ void q35_acpi_update(struct q35 *q)
 	blob_write(q->ram.rsdp, t.rsdp, sizeof(t.rsdp));
 	acpi_destroy(&t);
 }
+
+/**
+ * q35_smbios_build() - What the machine says of itself in SMBIOS
+ * @q:		Its CPUID and memory are there
+ * @c:		The configuration
+ * @ret:	Filled in; release with smbios_destroy()
+ */
+void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *ret)
+{
+	const struct kvm_cpuid_entry2 *cpu = x86_cpuid_find(&q->cpuid, 1, 0);
+	const struct x86_topology *t = &q->cpuid.topology;
+	struct smbios_config config = {
+		.machine = Q35_MACHINE,
+		.cpu_signature = cpu ? cpu->eax : 0,
+		.cpu_features = cpu ? cpu->edx : 0,
+		.sockets = DIV_ROUND_UP(q->cpus, t->dies * t->cores * t->threads),
+		.cores = t->cores * t->dies,
+		.threads = t->threads * t->cores * t->dies,
+		.ram_bytes = q->ram.ram->size,
+		.below_4g = x86_layout_q35(q->ram.ram->size).below_4g,
+		.direct = q->direct,
+		.field = c->smbios,
+		.opaque = c->opaque,
+	};
+
+	memcpy(config.uuid, c->uuid, sizeof(config.uuid));
+	smbios_build(ret, &config);
+}
