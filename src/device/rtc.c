@@ -95,7 +95,7 @@ static void update_arm(struct rtc *d)
 		return;
 	}
 	rtc_to_registers(d, now);
-	next = now + NS_PER_SEC - (int64_t)(rtc_guest_ns(s, now) % (uint64_t)NS_PER_SEC);
+	next = now + NS_PER_SEC - rtc_second_ns(s, now);
 	s->next_alarm = (uint64_t)(next + (rtc_alarm_seconds(s) - 1) * NS_PER_SEC);
 	if (!(s->cmos[RTC_A] & A_UIP) && s->cmos[RTC_C] & C_UF) {
 		if (s->cmos[RTC_B] & B_SET || s->cmos[RTC_C] & C_AF) {
@@ -129,7 +129,7 @@ static bool updating(struct rtc *d)
 		s->cmos[RTC_A] |= A_UIP; /* until the timer has run */
 		return true;
 	}
-	return rtc_guest_ns(s, now) % (uint64_t)NS_PER_SEC >= (uint64_t)(NS_PER_SEC - UIP_NS);
+	return rtc_second_ns(s, now) >= NS_PER_SEC - UIP_NS;
 }
 
 static void a_write(struct rtc *d, uint8_t value)
@@ -169,7 +169,7 @@ static void b_write(struct rtc *d, uint8_t value)
 		s->cmos[RTC_A] &= (uint8_t)~A_UIP;
 		value &= (uint8_t)~B_UIE;
 	} else if (was & B_SET && (s->cmos[RTC_A] & 0x70) <= 0x20) {
-		s->offset = (int64_t)(rtc_guest_ns(s, now) % (uint64_t)NS_PER_SEC);
+		s->offset = rtc_second_ns(s, now);
 		rtc_from_registers(d, now);
 	}
 	if (value & s->cmos[RTC_C] & (C_PF | C_AF | C_UF))
@@ -291,7 +291,7 @@ int64_t rtc_difference_s(struct rtc *d)
 	int64_t now = time_wall_ns(), r;
 
 	pthread_mutex_lock(d->dev.lock);
-	r = ((int64_t)rtc_guest_ns(&d->s, now) - now) / NS_PER_SEC;
+	r = (int64_t)((uint64_t)rtc_guest_ns(&d->s, now) - (uint64_t)now) / NS_PER_SEC;
 	pthread_mutex_unlock(d->dev.lock);
 	return r;
 }

@@ -25,12 +25,27 @@ bool rtc_running(const struct rtc_state *s)
  * @s:		State
  * @now_ns:	Host's wall clock
  *
- * Return: ns since the epoch
+ * Return: ns since the epoch, below 0 before it. Times that 64 bits can't hold (a guest may set the
+ * year 9999) wrap around, as QEMU's do
  */
-uint64_t rtc_guest_ns(const struct rtc_state *s, int64_t now_ns)
+int64_t rtc_guest_ns(const struct rtc_state *s, int64_t now_ns)
 {
-	return s->base_rtc * (uint64_t)NS_PER_SEC + (uint64_t)now_ns - s->last_update +
-	       (uint64_t)s->offset;
+	return (int64_t)(s->base_rtc * (uint64_t)NS_PER_SEC + (uint64_t)now_ns - s->last_update +
+			 (uint64_t)s->offset);
+}
+
+/**
+ * rtc_second_ns() - How far the guest's second has come
+ * @s:		State
+ * @now_ns:	Host's wall clock
+ *
+ * Return: 0 to 999999999
+ */
+int64_t rtc_second_ns(const struct rtc_state *s, int64_t now_ns)
+{
+	int64_t ns = rtc_guest_ns(s, now_ns) % NS_PER_SEC;
+
+	return ns < 0 ? ns + NS_PER_SEC : ns;
 }
 
 static uint8_t encode(const struct rtc_state *s, int value)
@@ -67,7 +82,8 @@ static int full_hour(const struct rtc_state *s, int hour, bool pm)
 void rtc_to_registers(struct rtc *d, int64_t now_ns)
 {
 	struct rtc_state *s = &d->s;
-	time_t seconds = (time_t)(rtc_guest_ns(s, now_ns) / (uint64_t)NS_PER_SEC);
+	int64_t ns = rtc_guest_ns(s, now_ns);
+	time_t seconds = (time_t)(ns / NS_PER_SEC - (ns % NS_PER_SEC < 0));
 	struct tm tm;
 	int year;
 

@@ -39,7 +39,8 @@ enum rtc_register {
 #define C_UF   0x10
 
 bool rtc_running(const struct rtc_state *s);
-uint64_t rtc_guest_ns(const struct rtc_state *s, int64_t now_ns);
+int64_t rtc_guest_ns(const struct rtc_state *s, int64_t now_ns);
+int64_t rtc_second_ns(const struct rtc_state *s, int64_t now_ns);
 void rtc_to_registers(struct rtc *d, int64_t now_ns);
 void rtc_from_registers(struct rtc *d, int64_t now_ns);
 int rtc_alarm_seconds(const struct rtc_state *s);
