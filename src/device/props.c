@@ -341,7 +341,7 @@ static size_t distance(const char *a, const char *b)
 const char *name_nearest(const char *wanted, const char *(*nth)(const void *of, size_t n),
 			 const void *of)
 {
-	size_t best = strlen(wanted) / 2 + 1;
+	size_t best = strlen(wanted) / 2 + 2; /* two swapped letters are two steps */
 	const char *near = NULL, *name;
 
 	for (size_t i = 0; (name = nth(of, i)); i++) {
