@@ -31,6 +31,7 @@ static const struct device_class *classes[128] = {
 	&serial_class,
 	&vmmouse_class,
 	&vmport_class,
+	VIRTIO_CLASSES,
 	NULL,
 };
 /* clang-format on */
