@@ -213,8 +213,10 @@ static void readers_never_see_a_view_in_the_making(void **state)
 	pthread_t t;
 
 	assert_int_equal(pthread_create(&t, NULL, read_on, &r), 0);
-	for (int i = 0; i < 20000 || __atomic_load_n(&r.looks, __ATOMIC_RELAXED) < 1000; i++)
-		ok(f, memory_map_set(&f->m, f->shadow, 0xc0000, i & 1, false, &f->e));
+	/* Three layouts, so that each of the four buffers is rewritten with another one. */
+	for (int i = 0; i < 3000000 || __atomic_load_n(&r.looks, __ATOMIC_RELAXED) < 1000; i++)
+		ok(f, memory_map_set(&f->m, f->shadow, i % 3 == 2 ? 0x1000000 - 0x20000 : 0xc0000,
+				     i % 3 != 1, false, &f->e));
 	__atomic_store_n(&r.end, true, __ATOMIC_RELAXED);
 	pthread_join(t, NULL);
 	assert_int_equal(r.wrong, 0);
