@@ -170,6 +170,7 @@ static const struct part parts[] = {
 	{"ich9-ahci", prepare_ahci, NULL, 0},
 	{"i2c-bus", NULL, NULL, 0},
 	{"ICH9-SMB", prepare_smbus, NULL, 0},
+	{"acpi-build", NULL, NULL, 0},
 };
 
 static int part_make(struct q35 *q, const struct part *p, struct err *e)

@@ -12,6 +12,7 @@ extern const struct device_class pci_host_class;
 extern const struct device_class pci_bus_class;
 extern const struct device_class mch_class;
 extern const struct device_class lpc_class;
+extern const struct device_class acpi_build_class;
 extern const struct device_class ahci_class;
 extern const struct device_class smbus_class;
 extern const struct device_class i2c_bus_class;
