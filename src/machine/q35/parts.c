@@ -10,6 +10,7 @@
 #include "device/pcspk.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -179,8 +180,10 @@ static int part_make(struct q35 *q, const struct part *p, struct err *e)
 	struct device *dev;
 	int r;
 
-	if (!class)
+	if (p->wanted && !p->wanted(q))
 		return 0;
+	if (!class)
+		return err_set(e, ENOENT, "%s isn't in this build", p->class);
 	dev = device_create(class, &q->env);
 	dev->instance = p->instance;
 	if (p->prepare)
