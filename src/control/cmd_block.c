@@ -11,6 +11,10 @@
 static const struct option blockdev_add_args[] = {
 	{"driver", OPTION_STRING, "kind of node", .required = true},
 	{"node-name", OPTION_STRING, "its name", .required = true},
+	{"read-only", OPTION_BOOL, "no writes"},
+	{"auto-read-only", OPTION_BOOL, "read-only if the file is"},
+	{"discard", OPTION_STRING, "unmap or ignore"},
+	{"detect-zeroes", OPTION_STRING, "off, on or unmap"},
 	OPTIONS_END,
 };
 

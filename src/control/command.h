@@ -58,6 +58,18 @@ struct qmp_type {
 };
 
 /**
+ * struct qmp_variant - More arguments of a command when one of them has a certain value
+ * @command:	Its name; closed by NULL
+ * @tag:	The argument
+ * @value:	Its value
+ * @fields:	What comes with it
+ */
+struct qmp_variant {
+	const char *command, *tag, *value;
+	const struct option *fields;
+};
+
+/**
  * struct qmp_event - An event that may come
  */
 struct qmp_event {
@@ -66,6 +78,7 @@ struct qmp_event {
 };
 
 extern const struct qmp_type qmp_types[];
+extern const struct qmp_variant qmp_variants[];
 extern const struct qmp_event qmp_events[];
 json_t *schema_build(void);
 

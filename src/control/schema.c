@@ -124,6 +124,29 @@ static json_t *features_of(const char *text)
 	return list;
 }
 
+/* The arguments that go with a value of one of them: @all ends with the command's argument type. */
+static void put_variants(json_t *all, json_t *seen, const struct command *cmd)
+{
+	json_t *object = json_incref(json_array_get(all, json_array_size(all) - 1));
+	json_t *variants = json_array();
+
+	for (const struct qmp_variant *v = qmp_variants; v->command; v++) {
+		OWNED(char *) type = NULL;
+
+		if (strcmp(v->command, cmd->name))
+			continue;
+		type = str_printf("q_%s-%s", v->command, v->value);
+		type_object(all, seen, type, v->fields);
+		json_object_set_new(object, "tag", json_string(v->tag));
+		json_array_append_new(variants,
+				      json_pack("{s:s, s:s}", "case", v->value, "type", type));
+	}
+	if (json_array_size(variants))
+		json_object_set(object, "variants", variants);
+	json_decref(variants);
+	json_decref(object);
+}
+
 static void put_command(json_t *all, json_t *seen, const struct command *cmd)
 {
 	OWNED(char *) arg = str_printf(cmd->args ? "q_obj_%s-arg" : "0", cmd->name);
@@ -131,6 +154,8 @@ static void put_command(json_t *all, json_t *seen, const struct command *cmd)
 
 	if (cmd->args)
 		type_object(all, seen, arg, cmd->args);
+	if (cmd->args)
+		put_variants(all, seen, cmd);
 	if (cmd->ret)
 		type_returned(all, seen, cmd->ret);
 	entry = json_pack("{s:s, s:s, s:s, s:s}", "name", cmd->name, "meta-type", "command",

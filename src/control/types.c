@@ -152,6 +152,19 @@ const struct qmp_type qmp_types[] = {
 	{0},
 };
 
+static const char *const aios[] = {"threads", "native", "io_uring", NULL};
+FIELDS(file_fields) = {STR("filename", "file or device"),
+		       {"aio", OPTION_ENUM, "how it is read and written", .names = aios,
+			.type = "BlockdevAioOptions"},
+		       OPTIONS_END};
+
+/* Clients look for some arguments below the value they belong to. */
+const struct qmp_variant qmp_variants[] = {
+	{"blockdev-add", "driver", "file", file_fields},
+	{"blockdev-add", "driver", "host_device", file_fields},
+	{0},
+};
+
 FIELDS(shutdown_event) = {BOOL("guest", "by the guest"), STR("reason", "why"), OPTIONS_END};
 FIELDS(deleted_event) = {
 	{"device", OPTION_STRING, "its id"}, STR("path", "in the object tree"), OPTIONS_END};
