@@ -137,6 +137,7 @@ def test_the_schema_covers_every_command_and_resolves(vmm):
     for entry in schema.values():
         named = [entry.get("arg-type"), entry.get("ret-type"), entry.get("element-type")]
         named += [member["type"] for member in entry.get("members", ()) if "type" in member]
+        named += [variant["type"] for variant in entry.get("variants", ())]
         for name in named:
             assert name is None or name in schema, f"{entry['name']} names {name}"
     assert "json-cli-hotplug" in schema["device_add"]["features"]
@@ -145,6 +146,10 @@ def test_the_schema_covers_every_command_and_resolves(vmm):
         fields = schema[schema[command]["arg-type"]]["members"]
         return schema[next(f["type"] for f in fields if f["name"] == name)]
 
+    add = schema[schema["blockdev-add"]["arg-type"]]
+    file, = (schema[v["type"]] for v in add["variants"] if v["case"] == "file")
+    aio = next(f["type"] for f in file["members"] if f["name"] == "aio")
+    assert "io_uring" in schema[aio]["values"]
     assert "dgram" in member("netdev_add", "type")["values"]
     assert "secret" in member("object-add", "qom-type")["values"]
 
