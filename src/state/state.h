@@ -259,7 +259,7 @@ struct state_writer {
 };
 
 void state_writer_destroy(struct state_writer *w);
-void state_writer_clear(struct state_writer *w); /* keeps the buffer */
+void state_writer_clear(struct state_writer *w);                /* keeps the buffer */
 void state_writer_reserve(struct state_writer *w, size_t room); /* allocated and touched */
 void state_put(struct state_writer *w, const void *bytes, size_t n);
 void state_put_u8(struct state_writer *w, uint8_t v);
