@@ -44,6 +44,18 @@ void *mem_calloc(size_t n, size_t size)
 }
 
 /**
+ * mem_realloc() - Change the size of an allocation that the program bounds
+ * @p:		From one of these functions, or NULL
+ * @size:	Bytes; what is new isn't zeroed
+ *
+ * Return: never NULL; the caller frees it
+ */
+void *mem_realloc(void *p, size_t size)
+{
+	return checked(realloc(p, size ? size : 1));
+}
+
+/**
  * str_dup() - Copy a string
  * @s:		May be NULL
  *

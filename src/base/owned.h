@@ -46,6 +46,7 @@ static inline void mem_free(void *p)
 
 void *mem_zalloc(size_t size);
 void *mem_calloc(size_t n, size_t size);
+void *mem_realloc(void *p, size_t size);
 char *str_dup(const char *s);
 char *str_printf(const char *fmt, ...) PRINTF(1, 2);
 size_t page_size(void);
