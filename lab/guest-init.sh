@@ -65,6 +65,7 @@ load_drivers()
 		esac
 	done
 	load button
+	load evdev
 }
 
 configure_net()	# DEV:ADDR/BITS[:GATEWAY]

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Debian Linux guest under a VMM in the lab: start it, talk to its console, wait for what it says.
+
+    guest = linux.Guest(host, linux.options(image, "end=shell"), vmm=[outlive_vmm()])
+    guest.expect("OUTLIVE-GUEST up")
+    guest.type("uname -r")
+    assert guest.wait() == 0
+
+Theory of operation: the VMM runs as a job of the emulated host with the serial port on its stdin
+(a FIFO that stays open) and stdout (the job's output, which both sides see). QMP is a socket in
+the host's /run; commands go through a short Python program there.
+"""
+import time
+
+from lab import image as lab_image
+
+from .paths import outlive_vmm
+
+START_SECONDS = 180
+QMP = """
+import json, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+f = s.makefile("rw")
+f.readline()
+for name in ("qmp_capabilities", *sys.argv[2:]):
+    f.write(json.dumps({"execute": name}) + "\\n")
+    f.flush()
+    while True:
+        answer = json.loads(f.readline())
+        if "event" not in answer:
+            break
+    print(json.dumps(answer))
+"""
+
+
+class Guest:
+    """A guest that runs."""
+
+    def __init__(self, host, options, vmm=None, env=None):
+        self.host = host
+        self._seen = 0
+        self.qmp_socket = "/run/guest.qmp"
+        command = [*(vmm or [outlive_vmm()]), "-nodefaults", "-cpu", "host", "-display", "none", "-serial", "stdio",
+                   "-qmp", f"unix:{self.qmp_socket},server=on,wait=off", *options]
+        words = " ".join(_quote(str(word)) for word in command)
+        self.job = host.spawn(f"rm -f /run/guest.in {self.qmp_socket}; mkfifo /run/guest.in; exec 9<>/run/guest.in; "
+                              f"{words} <&9", env=env)
+
+    def output(self):
+        """All that the guest (and the VMM) said."""
+        return self.job.output()
+
+    def expect(self, text, timeout=START_SECONDS):
+        """Wait until the guest says @text (behind what was expected before); return what came up to its line's end."""
+        end = time.monotonic() + timeout
+        while True:
+            said = self.output()[self._seen:]
+            at = said.find(text)
+            if at >= 0 and "\n" in said[at:]:
+                stop = said.index("\n", at) + 1
+                self._seen += stop
+                return said[:stop]
+            assert self.job.code is None, f"the VMM ended ({self.job.code}) before {text!r}:\n{said[-3000:]}"
+            assert time.monotonic() < end, f"no {text!r} within {timeout} s:\n{said[-3000:]}"
+            self.host.pump(0.05)
+
+    def type(self, line):
+        """Type a line on the console."""
+        assert self.host.run(f"echo {_quote(line)} >/run/guest.in", timeout=30)[0] == 0
+
+    def qmp(self, *commands):
+        """Run QMP commands; return their answers as text."""
+        code, out = self.host.run(["/usr/bin/python3", "-c", QMP, self.qmp_socket, *commands], timeout=60)
+        assert code == 0, out
+        assert '"error"' not in out, out
+        return out
+
+    def wait(self, timeout=START_SECONDS):
+        """Wait for the VMM to end; return its exit code."""
+        return self.job.wait(timeout)
+
+
+def _quote(text):
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def kernel(image, script=None, words="", boot="pvh"):
+    """Options that start @image's kernel directly. @words: further ones for its command line."""
+    line = image.command_line(script, f"{lab_image.FAST} {words}")
+    return ["-kernel", image.vmlinux if boot == "pvh" else image.vmlinuz, "-initrd", image.initrd, "-append", line]
+
+
+def machine(cpus=1, memory=384):
+    """Options for its size."""
+    return ["-smp", cpus, "-m", memory]
+
+
+def disk(path, name="d0", device="virtio-blk-pci"):
+    """Options for a raw disk."""
+    return ["-blockdev", f"driver=file,node-name={name}f,filename={path}",
+            "-blockdev", f"driver=raw,node-name={name},file={name}f", "-device", f"{device},drive={name}"]
+
+
+def tap(name="tap0"):
+    """Options for a NIC at a tap of the host."""
+    return ["-netdev", f"tap,id=n0,ifname={name},script=no,downscript=no", "-device", "virtio-net-pci,netdev=n0"]
+
+
+def make_tap(host, name="tap0", address="10.77.1.1/24"):
+    """Make a tap in the host."""
+    code, out = host.run(f"modprobe tun; ip tuntap add {name} mode tap && ip addr add {address} dev {name} && "
+                         f"ip link set {name} up", timeout=30)
+    assert code == 0, out
