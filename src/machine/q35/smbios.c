@@ -12,7 +12,9 @@
 #include "base/bytes.h"
 #include "base/owned.h"
 
+#include <assert.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STRINGS_MAX 8
@@ -35,7 +37,8 @@ static void put(struct smbios *t, const void *bytes, size_t n)
 {
 	if (t->len + n > t->room) {
 		t->room = 2 * (t->len + n);
-		t->buf = mem_realloc(t->buf, t->room);
+		t->buf = realloc(t->buf, t->room);
+		assert(t->buf);
 	}
 	memcpy(t->buf + t->len, bytes, n);
 	t->len += n;
