@@ -208,10 +208,9 @@ int64_t guest_clock_now_ns(struct guest_clock *c)
 
 	do {
 		before = __atomic_load_n(&c->sequence, __ATOMIC_ACQUIRE);
-		now = __atomic_load_n(&c->offset_ns, __ATOMIC_RELAXED);
-		if (__atomic_load_n(&c->running, __ATOMIC_RELAXED))
+		now = __atomic_load_n(&c->offset_ns, __ATOMIC_ACQUIRE);
+		if (__atomic_load_n(&c->running, __ATOMIC_ACQUIRE))
 			now += time_ns();
-		__atomic_thread_fence(__ATOMIC_ACQUIRE);
 		after = __atomic_load_n(&c->sequence, __ATOMIC_RELAXED);
 	} while (before != after || before & 1);
 	return now;
@@ -221,9 +220,8 @@ static void clock_change(struct guest_clock *c, int64_t offset_ns, bool running)
 {
 	pthread_mutex_lock(&c->lock);
 	__atomic_store_n(&c->sequence, c->sequence + 1, __ATOMIC_RELAXED);
-	__atomic_thread_fence(__ATOMIC_RELEASE);
-	__atomic_store_n(&c->offset_ns, offset_ns, __ATOMIC_RELAXED);
-	__atomic_store_n(&c->running, running, __ATOMIC_RELAXED);
+	__atomic_store_n(&c->offset_ns, offset_ns, __ATOMIC_RELEASE);
+	__atomic_store_n(&c->running, running, __ATOMIC_RELEASE);
 	__atomic_store_n(&c->sequence, c->sequence + 1, __ATOMIC_RELEASE);
 	for (int kind = 0; kind < QUEUES; kind++)
 		queue_set(&c->queues[kind]);

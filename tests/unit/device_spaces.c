@@ -185,6 +185,7 @@ static void regions_move_under_readers(void **state)
 	for (int i = 0; i < 2000; i++) {
 		struct probe *p = mem_zalloc(sizeof(*p));
 
+		p->io.lock = &b->chipset_lock;
 		probe_add(b, p, IO_PORT, 0x300, 4, &any);
 		io_region_set(&p->io, 0x400, true);
 		io_region_del(&p->io);
