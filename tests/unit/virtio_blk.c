@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "base/owned.h"
+#include "device/classes.h"
 #include "unit/virtio_machine.h"
 
 #include <fcntl.h>
@@ -244,6 +245,41 @@ static void a_resize_is_announced(void **state)
 	teardown(&f);
 }
 
+/* Behind a port a device is an Express endpoint without the legacy registers, and can be reset alone. */
+static void behind_a_port_it_is_modern_and_express(void **state)
+{
+	static const char *const props[] = {"drive=disk0", "bus=rp0", NULL};
+	struct pci_device *d;
+	struct device *port;
+	struct fixture f = {0};
+	struct err e;
+
+	machine_open(&f.m, 64 * MiB);
+	disk_open(&f);
+	port = device_create(&pcie_port_class, &f.m.env);
+	port->id = str_dup("rp0");
+	if (device_realize(port, &e))
+		fail_msg("%s", e.msg);
+	f.dev = machine_add(&f.m, &virtio_blk_class, props);
+	d = &virtio_of(f.dev)->pci;
+	assert_int_equal(load_le16(d->config + PCI_DEVICE_ID), 0x1042);
+	assert_int_equal(d->config[PCI_REVISION_ID], 1);
+	assert_int_equal(d->config_size, 4096);
+	assert_int_equal(d->bars[0].size, 0);
+	assert_true(d->exp_cap && load_le16(d->config + d->exp_cap + PCI_EXP_FLAGS) == 2);
+	pthread_mutex_lock(&f.m.chipset_lock);
+	virtio_of(f.dev)->status = 3;
+	pci_config_write(d, d->exp_cap + PCI_EXP_DEVCTL, PCI_EXP_DEVCTL_BCR_FLR, 2);
+	assert_int_equal(virtio_of(f.dev)->status, 0);
+	assert_int_equal(load_le16(d->config + d->exp_cap + PCI_EXP_DEVCTL), 0);
+	pthread_mutex_unlock(&f.m.chipset_lock);
+	device_destroy(f.dev);
+	device_destroy(port);
+	assert_int_equal(block_remove("disk0", &e), 0);
+	machine_close(&f.m);
+	unlink(f.path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -254,6 +290,7 @@ int main(void)
 		cmocka_unit_test(a_request_without_status_needs_a_reset),
 		cmocka_unit_test(a_stopped_disk_goes_on_in_another_device),
 		cmocka_unit_test(a_resize_is_announced),
+		cmocka_unit_test(behind_a_port_it_is_modern_and_express),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

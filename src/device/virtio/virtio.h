@@ -125,7 +125,7 @@ struct virtio_queue {
  * @scratch:	Owner's
  * @legacy, @modern: Register layouts it has
  * @legacy_bar, @modern_bar: I/O regions
- * @cfg_cap:	Offset of the PCI configuration access capability
+ * @cfg_cap, @pm_cap: Offsets of the PCI configuration access and power management capabilities, 0: none
  * @io:		Owner thread, NULL: the main loop
  * @own_io:	The class wants an I/O thread
  * @running:	Between ->run() and ->stop(); owner
@@ -151,7 +151,7 @@ struct virtio {
 	struct virtq_scratch *scratch;
 	bool legacy, modern;
 	struct io_region legacy_bar, modern_bar;
-	uint8_t cfg_cap;
+	uint8_t cfg_cap, pm_cap;
 	struct io_thread *io;
 	bool own_io, running;
 	struct log_limit limit;
@@ -233,6 +233,11 @@ void virtio_release(struct virtio *v);
 void virtio_device_reset(struct device *dev);
 uint32_t virtio_vector_clamp(const struct virtio *v, uint32_t vector);
 void virtio_set_config_vector(struct virtio *v, uint16_t vector);
+
+/* virtio_express.c */
+MUST_CHECK int virtio_express_init(struct virtio *v, struct err *e);
+void virtio_express_written(struct virtio *v);
+void virtio_express_reset(struct virtio *v);
 
 /* virtio_modern.c, virtio_legacy.c */
 extern const struct io_ops virtio_modern_ops, virtio_legacy_ops;

@@ -218,6 +218,7 @@ static void config_written(struct pci_device *d, unsigned int offset, unsigned i
 
 	if (touches(offset, size, PCI_COMMAND, 1))
 		virtio_set_disabled(v, !pci_bus_master(d));
+	virtio_express_written(v);
 	if (!v->cfg_cap || !touches(offset, size, v->cfg_cap + CFG_DATA, 4) ||
 	    !cfg_access(v, &at, &len))
 		return;
@@ -235,7 +236,9 @@ static int function_init(struct virtio *v, struct err *e)
 	v->pci.config[PCI_INTERRUPT_PIN] = 1;
 	v->pci.config_reading = config_reading;
 	v->pci.config_written = config_written;
-	if (v->modern)
+	if (v->pci.express)
+		r = virtio_express_init(v, e);
+	if (!r && v->modern)
 		r = modern_init(v, e);
 	if (!r && v->vectors)
 		r = pci_msix_init(&v->pci, (uint16_t)v->vectors, MSIX_BAR, 0,
@@ -360,4 +363,5 @@ void virtio_device_reset(struct device *dev)
 
 	virtio_reset(v);
 	pci_device_reset(&v->pci);
+	virtio_express_reset(v);
 }
