@@ -12,12 +12,14 @@
 
 static void help_all(FILE *out)
 {
-	fputs("Usage: outlive COMMAND [ARGUMENT...]\n\nGuests that outlive what is beneath them.\n\nCommands:\n",
+	fputs("Usage: outlive COMMAND [ARGUMENT...]\n\n"
+	      "Guests that outlive what is beneath them.\n\nCommands:\n",
 	      out);
 	for (const struct cli_command *c = cli_commands; c->name; c++)
 		fprintf(out, "  %-12s %s\n", c->name, c->help);
-	fputs("\n'outlive COMMAND --help' explains one, with examples. --json is understood by all.\n\n"
-	      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no such guest, 4 refused, 5 not in time.\n",
+	fputs("\n'outlive COMMAND --help' explains one, with examples. All take --json.\n\n"
+	      "Exit status: 0 done, 1 failed, 2 wrong usage, 3 no such guest, 4 refused,\n"
+	      "5 not in time.\n",
 	      out);
 }
 

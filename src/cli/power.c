@@ -130,7 +130,8 @@ int cmd_stop(const struct cli_args *args)
 		r = say(args, name, "killed");
 	} else {
 		err_set(&e, ETIMEDOUT,
-			"guest '%s' still runs %g s after its power button was pressed; see outlive kill",
+			"guest '%s' still runs, its power button was pressed %g s ago; "
+			"see outlive kill",
 			name, seconds);
 		r = cli_fail(CLI_TIMEOUT, &e);
 	}
