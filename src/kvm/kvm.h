@@ -41,7 +41,7 @@ struct kvm_host {
 	int fd;
 	size_t run_size;
 	struct kvm_caps caps;
-	size_t xsave_size;	   /* x86: bytes of a vCPU's extended state */
+	size_t xsave_size;         /* x86: bytes of a vCPU's extended state */
 	uint32_t xsave_offset[20]; /* and where its components lie; 0: not on this CPU */
 };
 

@@ -373,8 +373,8 @@ int slots_dirty_clear(struct slots *s, struct ram_block *b, uint64_t first_page,
  */
 void slots_dirty_stop(struct slots *s)
 {
-	struct err
-		e; /* only a flag of existing slots changes; if that fails, the guest is slower */
+	/* Only a flag of existing slots changes; if that fails the guest is slower, no more. */
+	struct err e;
 
 	pthread_mutex_lock(&s->m->lock);
 	if (slots_set_logging(s, false, &e) < 0)

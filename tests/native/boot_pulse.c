@@ -73,7 +73,8 @@ static void sections_move(struct bench *from, struct bench *to)
 	}
 }
 
-/* The guest goes on in a VM of its own that shares nothing with the old one but the file behind its RAM. */
+/* The guest goes on in a VM of its own that shares nothing with the old one but the file behind
+ * its RAM. */
 static void moves_to_another_vm(unsigned int vcpus)
 {
 	struct bench *from = bench_make(vcpus, NULL), *to = bench_make(vcpus, from);

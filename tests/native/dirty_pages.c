@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RAM is copied while the witness writes to it, page by page as the dirty pages say; after the last round, with the guest stopped, the
- * copy is the same as the RAM. By KVM's dirty log and by its dirty ring.
+ * RAM is copied while the witness writes to it, page by page as the dirty pages say; after the last
+ * round, with the guest stopped, the copy is the same as the RAM. By KVM's dirty log and by its
+ * dirty ring.
  */
 #include "pulse_guest.h"
 

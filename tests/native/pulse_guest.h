@@ -146,7 +146,8 @@ static inline void reset_vcpu(struct vm_vcpu *v, void *opaque)
 	ok(b, x86_cpu_reset(b->cpus, v->index, &b->e));
 }
 
-/* @from: goes on with the memory of another guest; @ring: dirty pages by a ring of so many entries. */
+/* @from: goes on with the memory of another guest; @ring: dirty pages by a ring of so many
+ * entries. */
 static inline struct bench *bench_make_with(unsigned int vcpus, struct bench *from, uint32_t ring)
 {
 	struct bench *b = calloc(1, sizeof(*b));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * vCPUs, interrupt controllers, timer and clocks: QEMU's sections come out as they went in, every byte of a state has its row, and
- * what a section says survives the way through KVM's structs and back.
+ * vCPUs, interrupt controllers, timer and clocks: QEMU's sections come out as they went in, every
+ * byte of a state has its row, and what a section says survives the way through KVM's structs and
+ * back.
  */
 #include "machine/x86/chips_section.h"
 #include "machine/x86/cpu_section.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The names that users, management and CPU models give to CPUID bits: QEMU's, one row a word, bit 0
- * first. A bit without a name is never given to a guest that may move: nobody could say whether the
- * other host has it.
+ * Theory of operation: the names that users, management and CPU models give to CPUID bits: QEMU's,
+ * one row a word, bit 0 first. A bit without a name is never given to a guest that may move: nobody
+ * could say whether the other host has it.
  */
 #include "kvm/x86/features.h"
 

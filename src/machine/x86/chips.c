@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the interrupt controllers are read and written in KVM at capture and apply. The PIT and kvmclock run on
- * inside KVM while the guest is stopped, so their state is taken at the stop and given back when the guest runs.
+ * Theory of operation: the interrupt controllers are read and written in KVM at capture and apply.
+ * The PIT and kvmclock run on inside KVM while the guest is stopped, so their state is taken at the
+ * stop and given back when the guest runs.
  */
 #include "machine/x86/chips.h"
 

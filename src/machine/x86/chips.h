@@ -8,8 +8,8 @@
 #include "machine/x86/cpus.h"
 
 /*
- * The devices that stand for what KVM keeps: guest clock, vCPUs, local APICs, i8259, IOAPIC, i8254, kvmclock. x86_chips_add()
- * makes all of them; they are in "chips_classes".
+ * The devices that stand for what KVM keeps: guest clock, vCPUs, local APICs, i8259, IOAPIC, i8254,
+ * kvmclock. x86_chips_add() makes all of them; they are in "chips_classes".
  */
 
 /**
@@ -43,11 +43,19 @@ struct chip_kvmclock {
 	bool stopped;
 };
 
+/**
+ * struct chip_tpr_opt - kvmvapic
+ * @s:	What a stream brought, for the next one
+ */
 struct chip_tpr_opt {
 	struct chip chip;
 	struct tpr_opt_section s;
 };
 
+/**
+ * struct chip_timer - The guest clock
+ * @ticks_offset: What a stream brought, for the next one
+ */
 struct chip_timer {
 	struct chip chip;
 	int64_t ticks_offset;

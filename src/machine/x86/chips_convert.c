@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: between KVM's structs and the sections. Times are the guest's clock on the wire; KVM's are the host's
- * monotonic clock (PIT) or a number of ticks left (local APIC).
+ * Theory of operation: between KVM's structs and the sections. Times are the guest's clock on the
+ * wire; KVM's are the host's monotonic clock (PIT) or a number of ticks left (local APIC).
  *
- * The local APIC's timer: QEMU restarts the whole count after a load. Here next_time says when the count that was
- * running ends, and the rest is given back to KVM as the current count, so that a timer neither fires late nor
- * once more.
+ * The local APIC's timer: QEMU restarts the whole count after a load. Here next_time says when the
+ * count that was running ends, and the rest is given back to KVM as the current count, so that a
+ * timer neither fires late nor once more.
  */
 #include "base/bytes.h"
 #include "machine/x86/chips_section.h"
@@ -98,7 +98,8 @@ void apic_section_from(struct apic_section *to, const struct kvm_lapic_state *k,
 	apic_timer_from(to, reg(k, REG_CURRENT), now_ns);
 }
 
-/* A count that has run out must not run again: KVM takes a current count of 0 for one that ends now. */
+/* A count that has run out must not run again: KVM takes a current count of 0 for one that ends
+ * now. */
 static void apic_timer_to(const struct apic_section *s, struct kvm_lapic_state *k)
 {
 	int64_t left = (s->timer_expiry - s->initial_count_load_time) >> s->count_shift;
@@ -230,7 +231,8 @@ static int64_t first_transition(const struct pit_channel_section *c)
 	}
 }
 
-/* As QEMU has it, which compares without sign: a time before the guest clock's zero counts as the future. */
+/* As QEMU has it, which compares without sign: a time before the guest clock's zero counts as
+ * the future. */
 static int64_t next_transition(const struct pit_channel_section *c)
 {
 	uint64_t next = (uint64_t)(c->count_load_time + first_transition(c) * NS / PIT_HZ);

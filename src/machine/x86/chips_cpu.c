@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the sections of a vCPU as devices; the instance is the vCPU's index. All of them read and write the one state
- * in struct x86_cpus. Resetting vCPUs is the machine's business, not these devices'.
+ * Theory of operation: the sections of a vCPU as devices; the instance is the vCPU's index. All of
+ * them read and write the one state in struct x86_cpus. Resetting vCPUs is the machine's business,
+ * not these devices'.
  */
 #include "machine/x86/chips.h"
 

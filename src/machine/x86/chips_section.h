@@ -7,6 +7,9 @@
 
 /* The in-kernel interrupt controllers, timer and clocks as they stand in a stream. */
 
+/**
+ * struct apic_section - A local APIC; names as in Intel's manual
+ */
 struct apic_section {
 	int64_t initial_count_load_time, next_time,
 		timer_expiry; /* guest clock, ns; -1: not armed */
@@ -17,6 +20,9 @@ struct apic_section {
 	int32_t sipi_vector, wait_for_sipi; /* of QEMU's own emulation */
 };
 
+/**
+ * struct pic_section - One i8259
+ */
 struct pic_section {
 	uint8_t last_irr, irr, imr, isr, priority_add, irq_base, read_reg_select, poll,
 		special_mask;
@@ -24,12 +30,18 @@ struct pic_section {
 		single_mode, elcr;
 };
 
+/**
+ * struct ioapic_section - The IOAPIC
+ */
 struct ioapic_section {
 	uint64_t ioredtbl[24];
 	uint32_t irr;
 	uint8_t id, ioregsel, reserved[2];
 };
 
+/**
+ * struct pit_channel_section - A counter of the i8254
+ */
 struct pit_channel_section {
 	int64_t count_load_time, next_transition_time; /* guest clock, ns */
 	int32_t count;
@@ -38,23 +50,36 @@ struct pit_channel_section {
 	uint8_t rw_mode, mode, bcd, gate;
 };
 
+/**
+ * struct pit_section - The i8254
+ * @irq_disabled: The HPET has taken the timer's interrupt
+ */
 struct pit_section {
 	struct pit_channel_section channels[3];
 	int64_t next_transition_time;
 	uint32_t irq_disabled, reserved;
 };
 
+/**
+ * struct kvmclock_section - The paravirtual clock
+ * @reliable:	@clock is what guests saw, not an estimate
+ */
 struct kvmclock_section {
 	uint64_t clock; /* ns */
 	bool reliable;
 	uint8_t reserved[7];
 };
 
+/**
+ * struct tpr_handlers_section - Addresses of patched code, see struct tpr_opt_section
+ */
 struct tpr_handlers_section {
 	uint32_t set_tpr, set_tpr_eax, get_tpr[8], get_tpr_stack;
 };
 
-/* QEMU's help for 32-bit Windows on CPUs of 2008: carried, not used. */
+/**
+ * struct tpr_opt_section - QEMU's help for 32-bit Windows on CPUs of 2008: carried, not used
+ */
 struct tpr_opt_section {
 	uint32_t vaddr, fixup_start, fixup_end, vapic_vaddr, vapic_size, vcpu_shift,
 		rom_real_tpr_addr;
@@ -62,7 +87,9 @@ struct tpr_opt_section {
 	uint32_t state, real_tpr_addr, rom_state_vaddr, vapic_paddr, rom_state_paddr;
 };
 
-/* The guest clock itself. */
+/**
+ * struct timer_section - The guest clock itself, ns
+ */
 struct timer_section {
 	int64_t cpu_ticks_offset, cpu_clock_offset;
 };

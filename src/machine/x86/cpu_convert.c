@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: between KVM's structs and the section "cpu". Four parts each way: registers and segments, the
- * floating-point and vector state (XSAVE standard format; where each component lies is the host CPU's choice), MSRs by one table,
- * pending events. hflags and hflags2 are computed as QEMU computes them.
+ * Theory of operation: between KVM's structs and the section "cpu". Four parts each way: registers
+ * and segments, the floating-point and vector state (XSAVE standard format; where each component
+ * lies is the host CPU's choice), MSRs by one table, pending events. hflags and hflags2 are
+ * computed as QEMU computes them.
  */
 #include "base/bytes.h"
 #include "machine/x86/cpu_section.h"
@@ -387,7 +388,8 @@ static void msrs_from(S *to, const struct x86_vcpu_state *s)
 	}
 }
 
-/* A host without the MSR and a guest that never changed it: SMM's base, idle polling, miscellaneous switches. */
+/* A host without the MSR and a guest that never changed it: SMM's base, idle polling,
+ * miscellaneous switches. */
 static bool without_loss(const struct x86_vcpu_state *s, uint32_t msr, uint64_t v)
 {
 	uint64_t have;
@@ -418,7 +420,8 @@ static uint64_t phys_mask(unsigned int bits)
 	return bits >= 64 ? ~0ULL : (1ULL << bits) - 1;
 }
 
-/* A stream's MTRR masks reach up to bit 51, whatever the guest's address width, so that they fit any host. */
+/* A stream's MTRR masks reach up to bit 51, whatever the guest's address width, so that they fit
+ * any host. */
 static void mtrr_masks(S *s, unsigned int phys_bits)
 {
 	for (unsigned int i = 0; i < 8; i++)
@@ -438,7 +441,8 @@ static void exception_from(S *to, const struct kvm_vcpu_events *v)
 	to->error_code = v->exception.error_code;
 }
 
-/* Outside a guest hypervisor's guest a pending exception is as good as an injected one, once its payload is delivered. */
+/* Outside a guest hypervisor's guest a pending exception is as good as an injected one, once its
+ * payload is delivered. */
 static void exception_settle(S *s)
 {
 	if (!s->exception_pending || s->hflags & HF_GUEST)

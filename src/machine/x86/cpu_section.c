@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the table of the section "cpu" in QEMU's order, names and widths. What of the CPU came later is in
- * subsections (cpu_subsections.c), each written only where it says something.
+ * Theory of operation: the table of the section "cpu" in QEMU's order, names and widths. What of
+ * the CPU came later is in subsections (cpu_subsections.c), each written only where it says
+ * something.
  *
  * Source: QEMU 7.2's stream (vmdesc of pc-q35-7.2), target/i386/machine.c for the conditions
  */
@@ -49,7 +50,8 @@ static const struct state_table mtrr_table = {.name = "mtrr_var",
 					      .size = sizeof(struct cpu_pair),
 					      .fields = mtrr_fields};
 
-/* The low halves of vector registers 0-15 came first, then YMM's upper halves; the rest is a subsection. */
+/* The low halves of vector registers 0-15 came first, then YMM's upper halves; the rest is a
+ * subsection. */
 static const struct state_field xmm_fields[] = {
 	FIELD("_q_ZMMReg[0]", struct cpu_vector, q[0]),
 	FIELD("_q_ZMMReg[1]", struct cpu_vector, q[1]),

@@ -6,24 +6,37 @@
 #include "state/state.h"
 
 /*
- * A vCPU as it stands in a stream: section "cpu", version 12, and "cpu_common". The numbers are the CPU's own; hflags and
- * hflags2 repeat some of them in the form of QEMU's emulator, which loaders expect.
+ * A vCPU as it stands in a stream: section "cpu", version 12, and "cpu_common". The numbers are the
+ * CPU's own; hflags and hflags2 repeat some of them in the form of QEMU's emulator, which loaders
+ * expect.
  */
 
+/**
+ * struct cpu_segment - A segment or descriptor table; @flags as in a descriptor's upper half
+ */
 struct cpu_segment {
 	uint64_t base;
 	uint32_t selector, limit, flags, reserved;
 };
 
+/**
+ * struct cpu_fpreg - An x87 register
+ */
 struct cpu_fpreg {
 	uint64_t mantissa;
 	uint16_t exponent, reserved[3];
 };
 
+/**
+ * struct cpu_vector - A vector register of 512 bits
+ */
 struct cpu_vector {
 	uint64_t q[8];
 };
 
+/**
+ * struct cpu_pair - Base and mask, or lower and upper bound
+ */
 struct cpu_pair {
 	uint64_t a, b;
 };
@@ -42,7 +55,8 @@ struct cpu_nested {
 
 /**
  * struct cpu_section - Guest-visible state of a vCPU
- * @offers_tsx_ctrl, @offers_tsc_scale, @offers_xfd, @offers_amx: Whether the subsection of that name is written: it follows what
+ * @offers_tsx_ctrl, @offers_tsc_scale, @offers_xfd, @offers_amx: Whether the subsection of that
+ * name is written: it follows what
  *		the CPU model has, not a value
  * @error_code:	Of a pending exception; no stream carries it
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: subsections of "cpu" in QEMU's order. Most are written when a register has left its value after reset; a
- * few follow the CPU model. Not here, because no guest of ours is offered them: Hyper-V, processor trace, SGX, last
- * branch records. A stream that has them is refused by name.
+ * Theory of operation: subsections of "cpu" in QEMU's order. Most are written when a register has
+ * left its value after reset; a few follow the CPU model. Not here, because no guest of ours is
+ * offered them: Hyper-V, processor trace, SGX, last branch records. A stream that has them is
+ * refused by name.
  */
 #include "machine/x86/cpu_section.h"
 

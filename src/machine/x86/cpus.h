@@ -7,10 +7,10 @@
 #include "machine/vm.h"
 
 /*
- * Theory of operation: the vCPUs' state between KVM and the devices that stand for their sections. Captured once after each stop, by
- * all vCPU threads at once, when the first section asks; forgotten when the guest runs. Loaded sections are put together here
- * and given to KVM as a whole: by x86_cpus_commit(), which can fail, or at the latest when the guest is
- * started.
+ * Theory of operation: the vCPUs' state between KVM and the devices that stand for their sections.
+ * Captured once after each stop, by all vCPU threads at once, when the first section asks;
+ * forgotten when the guest runs. Loaded sections are put together here and given to KVM as a whole:
+ * by x86_cpus_commit(), which can fail, or at the latest when the guest is started.
  */
 
 /**
