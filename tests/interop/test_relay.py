@@ -37,7 +37,6 @@ def resume(starter, path, cpus):
 def test_a_guest_of_qemu_runs_on_after_our_loader_and_writer(qemu_any, witness, tmp_path, cpus, way):
     guest = witness(qemu_any, *DISK, cpus=cpus)
     save(guest, tmp_path / "from-qemu")
-    before = guest.report()
     done = subprocess.run([BUILD / "tests" / "interop_relay", tmp_path / "from-qemu", tmp_path / "ours", *way],
                           capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -45,7 +44,7 @@ def test_a_guest_of_qemu_runs_on_after_our_loader_and_writer(qemu_any, witness, 
     try:
         target.ask("v")
         report = target.wait("verified")
-        assert report["cpus"] == before["cpus"] == cpus
+        assert report["cpus"] == cpus
         assert report["faults"] == 0
     finally:
         target.close()
