@@ -234,7 +234,6 @@ class Ram:
                 self.page(c, offset, flags)
             else:
                 raise StreamError(f"byte {at}: a RAM record with flags {flags:#x}")
-        self.last = None
         part = {n: {k: b[k] - before.get(n, {}).get(k, 0) for k in ("zero", "normal", "xbzrle")}
                 for n, b in self.blocks.items()}
         return {n: pages for n, pages in part.items() if any(pages.values())}

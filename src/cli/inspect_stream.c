@@ -199,7 +199,6 @@ static void read_ram(struct inspected *s, json_t *section)
 	uint64_t word, flags;
 
 	json_object_set_new(section, "value", part);
-	s->block[0] = '\0';
 	do {
 		word = cursor_number(&s->c, 8, "a RAM record");
 		flags = word % PAGE;
