@@ -24,12 +24,12 @@ static void leave(void *opaque)
 static int quit(struct control *c, struct control_request *rq, const json_t *args, json_t **ret,
 		struct err *e)
 {
-	if (c->ops && c->ops->quit)
-		return c->ops->quit(c->ops->opaque, rq, args, ret, e);
 	if (!c->quitting)
 		control_event(c, "SHUTDOWN",
 			      json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
 	c->quitting = true;
+	if (c->ops && c->ops->quit)
+		return c->ops->quit(c->ops->opaque, rq, args, ret, e);
 	loop_post(c->loop, leave, c); /* the answer goes first */
 	return 0;
 }
