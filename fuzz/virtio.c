@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A hostile driver at whole virtio devices on a bus: the input is a program of register accesses, configuration writes and memory
- * writes; the first byte chooses the device. Whatever it does, the device stays inside guest memory, comes to rest,
- * resets cleanly and gives everything back.
+ * A hostile driver at whole virtio devices on a bus: the input is a program of register accesses,
+ * configuration writes and memory writes; the first byte chooses the device. Whatever it does, the
+ * device stays inside guest memory, comes to rest, resets cleanly and gives everything back.
  */
 #include "device/virtio/classes.h"
 #include "unit/virtio_machine.h"
@@ -59,7 +59,8 @@ static void step(struct guest *g, const uint8_t *p)
 	}
 }
 
-/* Rings where the program's memory writes reach them, so that not every try is spent on setting them up. */
+/* Rings where the program's memory writes reach them, so that not every try is spent on setting
+ * them up. */
 static void rings_start(struct guest *g, const struct kind *k, uint8_t mode)
 {
 	struct device *dev = &g->v->pci.dev;

@@ -245,7 +245,8 @@ static void a_resize_is_announced(void **state)
 	teardown(&f);
 }
 
-/* Behind a port a device is an Express endpoint without the legacy registers, and can be reset alone. */
+/* Behind a port a device is an Express endpoint without the legacy registers, and can be reset
+ * alone. */
 static void behind_a_port_it_is_modern_and_express(void **state)
 {
 	static const char *const props[] = {"drive=disk0", "bus=rp0", NULL};

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a driver against the whole virtio-net device with a stream socket behind it; the test is the peer and
- * counts bytes in each frame. The stream has no headers, so the device adds and cuts them.
+ * Theory of operation: a driver against the whole virtio-net device with a stream socket behind it;
+ * the test is the peer and counts bytes in each frame. The stream has no headers, so the device
+ * adds and cuts them.
  */
 #include "device/virtio/net.h"
 #include "device/virtio/net_state.h"
@@ -242,7 +243,8 @@ static void the_link_and_the_address_are_in_the_configuration(void **state)
 	teardown(&f);
 }
 
-/* State moves to a second device; the guest is asked to announce itself there, and traffic goes on. */
+/* State moves to a second device; the guest is asked to announce itself there, and traffic goes
+ * on. */
 static void an_interface_goes_on_in_another_device(void **state)
 {
 	static const char *const props[] = {"netdev=n0", "mac=52:54:00:aa:bb:cc", NULL};

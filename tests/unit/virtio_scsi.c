@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a driver against the whole virtio-scsi device with one disk on a real file, speaking SCSI as Linux does.
+ * Theory of operation: a driver against the whole virtio-scsi device with one disk on a real file,
+ * speaking SCSI as Linux does.
  */
 #include "device/virtio/scsi.h"
 

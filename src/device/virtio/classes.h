@@ -4,7 +4,8 @@
 
 #include "device/device.h"
 
-/* Every virtio class, as device/registry.c lists them: by its name, transitional and non-transitional. */
+/* Every virtio class, as device/registry.c lists them: by its name, transitional and
+ * non-transitional. */
 
 #define VIRTIO_CLASS_TRIPLE(kind)                                                 \
 	extern const struct device_class kind##_class, kind##_transitional_class, \

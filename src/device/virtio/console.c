@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: virtio-serial (VIRTIO 1.2, 5.3, "console device"): a controller with ports, two queues each and a pair for
- * control messages. The controller is here, ports in console_port.c, messages in console_ctrl.c, state in
- * console_state.c. Served by the main loop, where the character back ends are.
+ * Theory of operation: virtio-serial (VIRTIO 1.2, 5.3, "console device"): a controller with ports,
+ * two queues each and a pair for control messages. The controller is here, ports in console_port.c,
+ * messages in console_ctrl.c, state in console_state.c. Served by the main loop, where the
+ * character back ends are.
  */
 #include "device/virtio/console.h"
 

@@ -15,7 +15,8 @@
 struct virtio_console;
 
 /**
- * struct console_port - A port: a device of its own on the controller's bus; served by the main loop, controller's lock
+ * struct console_port - A port: a device of its own on the controller's bus; served by the main
+ * loop, controller's lock
  * @dev:	First
  * @bus_name, @nr, @name, @chr: Properties
  * @c:		Controller; NULL: not realized

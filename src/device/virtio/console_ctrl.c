@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the control queues (VIRTIO 1.2, 5.3.6.2): small messages about ports. The driver says it is ready; we
- * name the ports; it says each is ready; we say what it is and whether the host has it open; both say when they open or
- * close. A message for which the driver has no buffer waits, up to a bound.
+ * Theory of operation: the control queues (VIRTIO 1.2, 5.3.6.2): small messages about ports. The
+ * driver says it is ready; we name the ports; it says each is ready; we say what it is and whether
+ * the host has it open; both say when they open or close. A message for which the driver has no
+ * buffer waits, up to a bound.
  */
 #include "base/bytes.h"
 #include "device/virtio/console.h"

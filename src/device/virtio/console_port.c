@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: virtserialport and virtconsole: devices on a controller's bus with a character back end. Everything
- * runs on the main loop: the back end's calls take the controller's lock, kicks have it.
+ * Theory of operation: virtserialport and virtconsole: devices on a controller's bus with a
+ * character back end. Everything runs on the main loop: the back end's calls take the controller's
+ * lock, kicks have it.
  *
- * Output that the back end doesn't take whole stays in its chain, with the place where to go on; the state carries it.
- * Input goes straight into the driver's first buffer; the back end is never asked for more than that holds.
+ * Output that the back end doesn't take whole stays in its chain, with the place where to go on;
+ * the state carries it. Input goes straight into the driver's first buffer; the back end is never
+ * asked for more than that holds.
  */
 #include "device/virtio/console.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a controller's part of its section: its configuration (which nobody reads), the map of ports, which must
- * be ours, and each port: who has it open, and output that the back end hasn't taken whole, as the element and the place
- * in it. Both sides have the same ports in any order.
+ * Theory of operation: a controller's part of its section: its configuration (which nobody reads),
+ * the map of ports, which must be ours, and each port: who has it open, and output that the back
+ * end hasn't taken whole, as the element and the place in it. Both sides have the same ports in any
+ * order.
  */
 #include "device/virtio/console.h"
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: virtio-scsi (VIRTIO 1.2, 5.6): a controller with a control queue, an event queue and request queues, and
- * disks that are devices on its bus. All queues and disks are served by one I/O thread. Commands are in scsi_queue.c
- * (framing) and scsi_command.c, disks in scsi_disk.c; the controller's section has no part of its own.
+ * Theory of operation: virtio-scsi (VIRTIO 1.2, 5.6): a controller with a control queue, an event
+ * queue and request queues, and disks that are devices on its bus. All queues and disks are served
+ * by one I/O thread. Commands are in scsi_queue.c (framing) and scsi_command.c, disks in
+ * scsi_disk.c; the controller's section has no part of its own.
  */
 #include "device/virtio/scsi.h"
 

@@ -30,8 +30,10 @@ struct virtio_scsi;
 /**
  * struct scsi_disk - A disk on a controller's bus; requests and attention are the owner's
  * @dev:	First
- * @bus_name, @channel, @id, @lun, @drive, @serial, @vendor, @product, @version, @device_id, @wwn: Properties
- * @logical, @physical, @min_io, @opt_io, @discard_granularity, @max_unmap, @max_io, @rotation: Properties
+ * @bus_name, @channel, @id, @lun, @drive, @serial, @vendor, @product, @version, @device_id, @wwn:
+ * Properties
+ * @logical, @physical, @min_io, @opt_io, @discard_granularity, @max_unmap, @max_io, @rotation:
+ * Properties
  * @write_cache, @share_rw, @dpofua, @removable, @bootindex, @rerror, @werror: Properties
  * @c:		Controller; NULL: not realized
  * @bq, @limits: Where requests go

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: one command for one disk (SPC-3, SBC-3): transfers go to the block room with the driver's buffers as they
- * are; what a disk says about itself is made in a reply buffer; UNMAP's ranges are discarded one after the other.
- * Addresses and lengths are checked against the disk and against the buffers the driver gave before anything is done.
+ * Theory of operation: one command for one disk (SPC-3, SBC-3): transfers go to the block room with
+ * the driver's buffers as they are; what a disk says about itself is made in a reply buffer;
+ * UNMAP's ranges are discarded one after the other. Addresses and lengths are checked against the
+ * disk and against the buffers the driver gave before anything is done.
  */
 #include "base/bytes.h"
 #include "base/owned.h"

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: scsi-hd: a disk on a controller's bus. It has a block queue on the controller's I/O thread; the list of disks
- * and everything commands touch is changed there only. Its section has attention and sense, and a list of
- * requests that is empty: stopping the controller has completed them.
+ * Theory of operation: scsi-hd: a disk on a controller's bus. It has a block queue on the
+ * controller's I/O thread; the list of disks and everything commands touch is changed there only.
+ * Its section has attention and sense, and a list of requests that is empty: stopping the
+ * controller has completed them.
  */
 #include "base/owned.h"
 #include "device/virtio/scsi.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: what a disk says about itself: INQUIRY with its pages (SPC-3, 6.4 and 7.6; SBC-3, 6.5), MODE SENSE
- * (SPC-3, 6.9), REPORT LUNS, sense data. Each function fills a buffer of SCSI_REPLY_BYTES that is zero.
+ * Theory of operation: what a disk says about itself: INQUIRY with its pages (SPC-3, 6.4 and 7.6;
+ * SBC-3, 6.5), MODE SENSE (SPC-3, 6.9), REPORT LUNS, sense data. Each function fills a buffer of
+ * SCSI_REPLY_BYTES that is zero.
  */
 #include "base/bytes.h"
 #include "device/virtio/scsi.h"

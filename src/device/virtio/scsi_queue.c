@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the controller's queues (VIRTIO 1.2, 5.6.6): commands and their answers around the driver's data, task
- * management, events. The answer lies before the data to the driver, so it is written into the same buffers first.
- * A command too short for its header or answer breaks the queue; everything else is answered.
+ * Theory of operation: the controller's queues (VIRTIO 1.2, 5.6.6): commands and their answers
+ * around the driver's data, task management, events. The answer lies before the data to the driver,
+ * so it is written into the same buffers first. A command too short for its header or answer breaks
+ * the queue; everything else is answered.
  */
 #include "base/bytes.h"
 #include "base/owned.h"
@@ -186,7 +187,8 @@ static void disk_reset(struct scsi_disk *d)
 	d->attention = scsi_reset_happened;
 }
 
-/* Requests aren't aborted: they are completed first, which is what an abort that comes too late finds. */
+/* Requests aren't aborted: they are completed first, which is what an abort that comes too late
+ * finds. */
 static uint8_t task_manage(struct virtio_scsi *c, uint32_t type, const uint8_t *address)
 {
 	struct scsi_disk *d = scsi_disk_at(c, address[1], lun_of(address), false);

@@ -177,8 +177,8 @@ static void registers_reset(struct virtio *v)
  * virtio_reset() - As the driver resets the device: requests in flight are completed first
  * @v:		The device
  *
- * The kind of device sees the features vanish, as if the driver had taken none. The feature and select registers of the
- * modern layout keep their values, as on QEMU.
+ * The kind of device sees the features vanish, as if the driver had taken none. The feature and
+ * select registers of the modern layout keep their values, as on QEMU.
  */
 void virtio_reset(struct virtio *v)
 {

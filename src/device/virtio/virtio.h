@@ -125,7 +125,8 @@ struct virtio_queue {
  * @scratch:	Owner's
  * @legacy, @modern: Register layouts it has
  * @legacy_bar, @modern_bar: I/O regions
- * @cfg_cap, @pm_cap: Offsets of the PCI configuration access and power management capabilities, 0: none
+ * @cfg_cap, @pm_cap: Offsets of the PCI configuration access and power management capabilities, 0:
+ * none
  * @io:		Owner thread, NULL: the main loop
  * @own_io:	The class wants an I/O thread
  * @running:	Between ->run() and ->stop(); owner

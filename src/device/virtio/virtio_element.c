@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a chain in flight on the wire is a dump of a struct in QEMU's memory, as its x86 builds lay it out: index
- * and counts, then four arrays of 1024: guest addresses and host vectors of the writable buffers and of the readable ones.
- * The host addresses in the vectors mean nothing to anyone else.
+ * Theory of operation: a chain in flight on the wire is a dump of a struct in QEMU's memory, as its
+ * x86 builds lay it out: index and counts, then four arrays of 1024: guest addresses and host
+ * vectors of the writable buffers and of the readable ones. The host addresses in the vectors mean
+ * nothing to anyone else.
  */
 #include "base/bytes.h"
 #include "device/virtio/virtio_state.h"

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a virtio function behind a PCIe port is an Express endpoint: it has the Express capability, power
- * management with states that do nothing, and can be reset by itself (function level reset, a bit that reads as 0).
+ * Theory of operation: a virtio function behind a PCIe port is an Express endpoint: it has the
+ * Express capability, power management with states that do nothing, and can be reset by itself
+ * (function level reset, a bit that reads as 0).
  *
  * Source: PCI Express Base Specification 3.1, 6.6.2 and 7.8; PCI Power Management 1.2.
  */
