@@ -164,7 +164,8 @@ static bool split_take(struct driver *d, uint16_t *id, uint32_t *written)
 	*written = load_le32(e + 4);
 	d->used_idx++;
 	if (d->event)
-		store_le16(RAM(d->avail + 4 + 2ULL * d->num), d->used_idx);
+		__atomic_store_n((uint16_t *)RAM(d->avail + 4 + 2ULL * d->num), d->used_idx,
+				 __ATOMIC_RELAXED);
 	split_free(d, *id);
 	return true;
 }

@@ -59,10 +59,11 @@ const char *virtio_feature_name(const struct virtio *v, unsigned int bit, char b
  */
 void virtio_ready_update(struct virtio *v)
 {
-	bool driver_ok = v->status & VIRTIO_S_DRIVER_OK, v1 = virtio_has(v, VIRTIO_F_V1);
+	bool driver_ok = virtio_status(v) & VIRTIO_S_DRIVER_OK, v1 = virtio_has(v, VIRTIO_F_V1);
 	bool ready = (driver_ok || (!v1 && v->started)) && !v->disabled;
 
-	__atomic_store_n(&v->ready, ready && !v->broken, __ATOMIC_RELEASE);
+	__atomic_store_n(&v->ready, ready && !__atomic_load_n(&v->broken, __ATOMIC_ACQUIRE),
+			 __ATOMIC_RELEASE);
 }
 
 /**
@@ -72,7 +73,7 @@ void virtio_ready_update(struct virtio *v)
  */
 void virtio_set_features(struct virtio *v, uint64_t features)
 {
-	if (v->status & VIRTIO_S_FEATURES_OK)
+	if (virtio_status(v) & VIRTIO_S_FEATURES_OK)
 		return;
 	v->features = features & v->host_features;
 	if (v->ops->negotiated)
@@ -104,7 +105,7 @@ static void driver_ok_changed(struct virtio *v, bool on)
  */
 void virtio_set_status(struct virtio *v, uint8_t status)
 {
-	uint8_t before = v->status;
+	uint8_t before = virtio_status(v);
 
 	if (!status) {
 		virtio_reset(v);
@@ -114,7 +115,7 @@ void virtio_set_status(struct virtio *v, uint8_t status)
 	    !(before & VIRTIO_S_FEATURES_OK) && !features_acceptable(v))
 		return;
 	/* The device's own bit can come at any time from the owner. */
-	status |= __atomic_load_n(&v->status, __ATOMIC_RELAXED) & VIRTIO_S_NEEDS_RESET;
+	status |= virtio_status(v) & VIRTIO_S_NEEDS_RESET;
 	__atomic_store_n(&v->status, status, __ATOMIC_RELAXED);
 	if (__atomic_load_n(&v->broken, __ATOMIC_ACQUIRE) && virtio_has(v, VIRTIO_F_V1))
 		__atomic_or_fetch(&v->status, VIRTIO_S_NEEDS_RESET, __ATOMIC_RELAXED);
@@ -131,9 +132,9 @@ void virtio_set_disabled(struct virtio *v, bool disabled)
 {
 	v->disabled = disabled;
 	virtio_ready_update(v);
-	if (disabled && v->status & VIRTIO_S_DRIVER_OK) {
+	if (disabled && virtio_status(v) & VIRTIO_S_DRIVER_OK) {
 		virtio_bells(v, false);
-		virtio_set_status(v, v->status & (uint8_t)~VIRTIO_S_DRIVER_OK);
+		virtio_set_status(v, virtio_status(v) & (uint8_t)~VIRTIO_S_DRIVER_OK);
 	}
 }
 
@@ -182,7 +183,7 @@ static void registers_reset(struct virtio *v)
  */
 void virtio_reset(struct virtio *v)
 {
-	bool was_on = v->status & VIRTIO_S_DRIVER_OK;
+	bool was_on = virtio_status(v) & VIRTIO_S_DRIVER_OK;
 
 	__atomic_store_n(&v->ready, false, __ATOMIC_RELEASE);
 	virtio_bells(v, false);
@@ -258,7 +259,7 @@ static void config_interrupt(struct virtio *v)
  */
 void virtio_config_changed(struct virtio *v)
 {
-	if (!(__atomic_load_n(&v->status, __ATOMIC_RELAXED) & VIRTIO_S_DRIVER_OK))
+	if (!(virtio_status(v) & VIRTIO_S_DRIVER_OK))
 		return;
 	__atomic_add_fetch(&v->generation, 1, __ATOMIC_RELEASE);
 	config_interrupt(v);

@@ -163,6 +163,12 @@ static inline bool virtio_has(const struct virtio *v, unsigned int bit)
 	return v->features >> bit & 1;
 }
 
+/* The device's own bit in it may come from the owner at any time. */
+static inline uint8_t virtio_status(const struct virtio *v)
+{
+	return __atomic_load_n(&v->status, __ATOMIC_RELAXED);
+}
+
 static inline bool virtio_offers(const struct virtio *v, unsigned int bit)
 {
 	return v->host_features >> bit & 1;

@@ -34,7 +34,7 @@ static uint32_t header_read(struct virtio *v, uint64_t offset)
 	case VIRTIO_PCI_QUEUE_PFN:
 	case VIRTIO_PCI_QUEUE_NUM: return q ? queue_read(q, offset) : 0;
 	case VIRTIO_PCI_QUEUE_SEL: return v->queue_sel;
-	case VIRTIO_PCI_STATUS: return __atomic_load_n(&v->status, __ATOMIC_RELAXED);
+	case VIRTIO_PCI_STATUS: return virtio_status(v);
 	case VIRTIO_PCI_ISR: return virtio_isr_take(v);
 	case VIRTIO_MSI_CONFIG_VECTOR: return v->config_vector;
 	case VIRTIO_MSI_QUEUE_VECTOR: return q ? queue_read(q, offset) : VIRTQUEUE_NO_VECTOR;
@@ -62,7 +62,7 @@ static void pfn_write(struct virtio *v, struct virtio_queue *q, uint32_t pfn)
 		return;
 	virtqueue_legacy_layout(&q->vq.s, (gpa_t)pfn * LEGACY_ALIGN, LEGACY_ALIGN);
 	virtio_queue_start(v, q);
-	if (v->status & VIRTIO_S_DRIVER_OK)
+	if (virtio_status(v) & VIRTIO_S_DRIVER_OK)
 		virtio_bells(v, true);
 }
 
@@ -73,7 +73,9 @@ static void notify_write(struct virtio *v, uint32_t index)
 		return;
 	if (!v->started && !virtio_has(v, VIRTIO_F_V1) && v->queues[index].vq.active) {
 		v->started = true;
-		__atomic_store_n(&v->ready, !v->disabled && !v->broken, __ATOMIC_RELEASE);
+		__atomic_store_n(&v->ready,
+				 !v->disabled && !__atomic_load_n(&v->broken, __ATOMIC_ACQUIRE),
+				 __ATOMIC_RELEASE);
 	}
 	virtio_queue_signal(v, index);
 }

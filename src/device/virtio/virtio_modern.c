@@ -50,7 +50,7 @@ static uint32_t device_read(const struct virtio *v, uint64_t offset)
 	case VIRTIO_PCI_COMMON_GF: return v->gfselect <= 1 ? v->guest_features[v->gfselect] : 0;
 	case VIRTIO_PCI_COMMON_MSIX: return v->config_vector;
 	case VIRTIO_PCI_COMMON_NUMQ: return queues_seen(v);
-	case VIRTIO_PCI_COMMON_STATUS: return __atomic_load_n(&v->status, __ATOMIC_RELAXED);
+	case VIRTIO_PCI_COMMON_STATUS: return virtio_status(v);
 	case VIRTIO_PCI_COMMON_CFGGENERATION:
 		return __atomic_load_n(&v->generation, __ATOMIC_ACQUIRE);
 	case VIRTIO_PCI_COMMON_Q_SELECT: return v->queue_sel;
@@ -134,7 +134,7 @@ static void queue_enable(struct virtio *v, struct virtio_queue *q, uint64_t valu
 	q->vq.s.used = (uint64_t)q->used[1] << 32 | q->used[0];
 	q->enabled = true;
 	virtio_queue_start(v, q);
-	if (v->status & VIRTIO_S_DRIVER_OK)
+	if (virtio_status(v) & VIRTIO_S_DRIVER_OK)
 		virtio_bells(v, true);
 }
 
