@@ -211,7 +211,7 @@ int net_validate(const struct device *dev, const void *state, struct err *e)
 	if (s->has_vnet_header && !header)
 		return err_set(e, EINVAL,
 			       "has_vnet_hdr: the back end here has no headers (vnet_hdr=on)");
-	if (s->has_ufo && !net_can_offload(n->netdev, &ufo))
+	if (s->has_ufo && (!header || !net_can_offload(n->netdev, &ufo)))
 		return err_set(e, EINVAL, "has_ufo: the back end here can't take large UDP");
 	return virtio_check(&n->v, &s->v, e);
 }
