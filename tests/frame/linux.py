@@ -37,15 +37,15 @@ for name in ("qmp_capabilities", *sys.argv[2:]):
 class Guest:
     """A guest that runs."""
 
-    def __init__(self, host, options, vmm=None, env=None):
+    def __init__(self, host, options, vmm=None, env=None, run="/run"):
         self.host = host
         self._seen = 0
-        self.qmp_socket = "/run/guest.qmp"
+        self._fifo, self.qmp_socket = f"{run}/guest.in", f"{run}/guest.qmp"
         command = [*(vmm or [outlive_vmm()]), "-nodefaults", "-cpu", "host", "-display", "none", "-serial", "stdio",
                    "-qmp", f"unix:{self.qmp_socket},server=on,wait=off", *options]
         words = " ".join(_quote(str(word)) for word in command)
-        self.job = host.spawn(f"rm -f /run/guest.in {self.qmp_socket}; mkfifo /run/guest.in; exec 9<>/run/guest.in; "
-                              f"{words} <&9", env=env)
+        self.job = host.spawn(f"rm -f {self._fifo} {self.qmp_socket}; mkfifo {self._fifo}; exec 9<>{self._fifo}; "
+                              f"exec {words} <&9", env=env)
 
     def output(self):
         """All that the guest (and the VMM) said."""
@@ -67,7 +67,7 @@ class Guest:
 
     def type(self, line):
         """Type a line on the console."""
-        assert self.host.run(f"echo {_quote(line)} >/run/guest.in", timeout=30)[0] == 0
+        assert self.host.run(f"echo {_quote(line)} >{self._fifo}", timeout=30)[0] == 0
 
     def qmp(self, *commands):
         """Run QMP commands; return their answers as text."""
