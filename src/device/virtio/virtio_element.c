@@ -70,14 +70,6 @@ void virtio_element_save(const struct virtio_element *el, bool packed, struct st
 		state_put_be32(w, el->slots);
 }
 
-static void skip(struct state_reader *r, size_t n)
-{
-	if (r->len - r->at < n)
-		r->failed = true;
-	else
-		r->at += n;
-}
-
 /* An array of 1024 numbers of the sender's byte order, or of its vectors, whose lengths are all
  * that counts. */
 static void numbers_load(uint64_t *to, unsigned int n, size_t stride, size_t offset,
@@ -89,7 +81,7 @@ static void numbers_load(uint64_t *to, unsigned int n, size_t stride, size_t off
 		state_get(r, raw, stride);
 		to[i] = load_le64(raw + offset);
 	}
-	skip(r, (VIRTQUEUE_SIZE_MAX - n) * stride);
+	state_skip(r, (VIRTQUEUE_SIZE_MAX - n) * stride);
 }
 
 /**

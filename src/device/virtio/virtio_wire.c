@@ -39,10 +39,10 @@ bool virtio_subsection_next(struct state_reader *r, const char *prefix, char nam
 {
 	size_t len;
 
-	if (r->failed || r->len - r->at < 2 || r->buf[r->at] != SUBSECTION)
+	if (!state_peek(r, 2) || r->buf[r->at] != SUBSECTION)
 		return false;
 	len = r->buf[r->at + 1];
-	if (r->len - r->at < 2 + len + 4 || len < strlen(prefix) ||
+	if (len < strlen(prefix) || !state_peek(r, 2 + len + 4) ||
 	    memcmp(r->buf + r->at + 2, prefix, strlen(prefix)))
 		return false;
 	memcpy(name, r->buf + r->at + 2, len);
