@@ -99,6 +99,10 @@ bool block_read_only(const struct block_node *n);
 /* Exclusive use by a device, with image locks as QEMU's. EBUSY says who has it. */
 MUST_CHECK int block_attach(struct block_node *n, const char *user, bool writable, struct err *e);
 void block_detach(struct block_node *n);
+/* While a guest moves only one process has its images; see activate.c. */
+void block_begin_inactive(void);
+MUST_CHECK int block_activate_all(struct err *e);
+MUST_CHECK int block_inactivate_all(struct err *e);
 /* The size changed (block_resize): called on the main thread. */
 void block_on_resize(struct block_node *n, void (*fn)(void *opaque), void *opaque);
 

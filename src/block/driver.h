@@ -18,6 +18,7 @@
  * @size:	Bytes
  * @read_only:	Writes are refused with EROFS
  * @user:	Device that has it exclusively, or NULL; owned
+ * @writable:	That device writes
  * @resized, @resized_opaque: Told of a new size
  */
 struct block_node {
@@ -31,6 +32,7 @@ struct block_node {
 	uint64_t size;
 	bool read_only;
 	char *user;
+	bool writable;
 	void (*resized)(void *opaque);
 	void *resized_opaque;
 };
@@ -115,5 +117,10 @@ MUST_CHECK int block_options_check(const struct block_driver *d, const json_t *o
 /* Image locks as QEMU's, on an open file description (lock.c). */
 MUST_CHECK int block_lock(int fd, const char *filename, bool writable, struct err *e);
 void block_unlock(int fd);
+
+/* activate.c */
+bool block_is_inactive(void);
+MUST_CHECK int block_locks_take(struct block_node *n, bool writable, struct err *e);
+void block_locks_drop(struct block_node *n);
 
 #endif

@@ -321,12 +321,12 @@ int block_attach(struct block_node *n, const char *user, bool writable, struct e
 		return err_set(e, EBUSY, "node '%s' is used by %s already", n->name, n->user);
 	if (writable && n->read_only)
 		return err_set(e, EROFS, "node '%s' is read-only", n->name);
-	for (struct block_node *at = n; at && r >= 0; at = at->child)
-		if (at->driver->attach)
-			r = at->driver->attach(at, writable, e);
+	if (!block_is_inactive())
+		r = block_locks_take(n, writable, e);
 	if (r < 0)
 		return r;
 	n->user = str_dup(user);
+	n->writable = writable;
 	block_ref(n);
 	return 0;
 }
@@ -337,9 +337,8 @@ int block_attach(struct block_node *n, const char *user, bool writable, struct e
  */
 void block_detach(struct block_node *n)
 {
-	for (struct block_node *at = n; at; at = at->child)
-		if (at->driver->detach)
-			at->driver->detach(at);
+	if (!block_is_inactive())
+		block_locks_drop(n);
 	mem_free(&n->user);
 	n->resized = NULL;
 	block_unref(n);
