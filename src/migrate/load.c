@@ -209,6 +209,21 @@ static int load_stream(struct load *l, struct err *e)
 	return ret == 0 && l->job->trailer ? trailer_get(l->job->channel, e) : ret;
 }
 
+static void apply(void *arg)
+{
+	devices_apply(arg);
+}
+
+static int adopt(struct load *l, struct err *e)
+{
+	const struct migrate_hooks *h = &l->job->hooks;
+
+	if (h->adopt)
+		return h->adopt(h->opaque, apply, &l->devices, e);
+	devices_apply(&l->devices);
+	return 0;
+}
+
 /**
  * migrate_load() - Read a guest into a machine that doesn't run
  * @job:	Channel, memory, sections and options
@@ -235,7 +250,7 @@ int migrate_load(struct migrate_job *job, struct err *e)
 	if (ret == 0)
 		ret = load_stream(&l, e);
 	if (ret == 0)
-		devices_apply(&l.devices);
+		ret = adopt(&l, e);
 	if (l.return_path && !channel_failed(job->channel))
 		reply(&l, WIRE_REPLY_SHUT, ret < 0);
 	ram_sink_end(&l.ram);

@@ -82,6 +82,9 @@ enum migrate_phase {
 	MIGRATE_SWITCHOVER, /* guest stopped; the rest of RAM and the devices. Cancel, failure: the
 			     * guest runs on here. Nothing may change the guest: no monitor command
 			     * that touches it, no I/O in flight */
+	MIGRATE_CONFIRM, /* everything is sent; the target's word is missing (return path only). Guest
+			  * stopped, no cancel: it may run over there any moment. Failure: as the
+			  * target says; see return_path.c */
 	MIGRATE_DONE, /* everything is in the channel. The guest stays stopped here; it runs on only
 		       * if the operator knows that it doesn't run there */
 	MIGRATE_FAILED,    /* the channel can't be used any more; the guest is where it was */
@@ -122,6 +125,10 @@ struct migrate_progress {
  * @stop:	Bring vCPUs and I/O to rest; returns when they are
  * @resume:	The guest runs on here: the job failed after @stop
  * @cancelled:	Has the operator asked to cancel? NULL: never
+ * @adopt:	Loading: everything is read and judged. Runs @apply(@arg) where devices may be
+ *		touched, and whatever else must be in place before the source is told that the guest
+ *		is here.
+ *		NULL: @apply is just run
  * @progress:	Called at each change of phase and at most ten times a second; NULL: nobody looks
  * @opaque:	For all of them
  */
@@ -134,6 +141,7 @@ struct migrate_hooks {
 	int (*stop)(void *opaque, struct err *e);
 	void (*resume)(void *opaque);
 	bool (*cancelled)(void *opaque);
+	int (*adopt)(void *opaque, void (*apply)(void *arg), void *arg, struct err *e);
 	void (*progress)(void *opaque, const struct migrate_progress *p);
 	void *opaque;
 };
@@ -148,6 +156,7 @@ struct migrate_hooks {
  * @shared:	With @ignore_shared: is this block shared? NULL: every block that isn't a ROM
  * @switchover_start: Send command 0x0b, which QEMU's machines of version 11 expect and older ones
  * refuse
+ * @return_path: The channel goes both ways: end only when the target has said that it has the guest
  * @limit_us:	Pause that may not be exceeded by prediction; 0: 300 ms, as QEMU
  * @max_bandwidth: Bytes a second before the switchover; 0: no limit
  * @runstate:	What globalstate says: "running", "paused"; NULL: "running"
@@ -157,7 +166,7 @@ struct migrate_options {
 	const uint8_t *uuid;
 	bool ignore_shared;
 	bool (*shared)(const struct ram_block *b);
-	bool switchover_start;
+	bool switchover_start, return_path;
 	uint64_t limit_us, max_bandwidth;
 	const char *runstate;
 };
@@ -172,6 +181,7 @@ struct migrate_options {
  * @progress:	Kept up to date by the job
  * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
  * migrate_snapshot_load()
+ * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
  */
 struct migrate_job {
@@ -181,7 +191,7 @@ struct migrate_job {
 	struct migrate_options options;
 	struct migrate_hooks hooks;
 	struct migrate_progress progress;
-	bool trailer;
+	bool trailer, unsure;
 	char runstate[100];
 };
 

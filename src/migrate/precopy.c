@@ -17,6 +17,7 @@
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
 #include "migrate/ram.h"
+#include "migrate/return_path.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -179,6 +180,21 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	return 0;
 }
 
+/* The last bytes, without which the target has no guest. From here on there is no way back of
+ * our own. */
+static int hand_over(struct precopy *p, struct err *e)
+{
+	int ret;
+
+	enter(p, MIGRATE_CONFIRM);
+	ret = look_up(p, e);
+	if (ret == 0)
+		ret = channel_finish(p->job->channel, e);
+	if (ret == 0 && p->job->options.return_path)
+		ret = return_path_wait(p->job, e);
+	return ret;
+}
+
 static int send_rest(struct precopy *p, struct err *e)
 {
 	struct channel *c = p->job->channel;
@@ -199,7 +215,7 @@ static int send_rest(struct precopy *p, struct err *e)
 	if (ret < 0)
 		return ret;
 	devices_save(p->job);
-	return channel_finish(c, e);
+	return hand_over(p, e);
 }
 
 static int switchover(struct precopy *p, struct err *e)
@@ -229,6 +245,8 @@ static int begin(struct precopy *p, struct err *e)
 		return ret;
 	p->logging = true;
 	configuration_save(p->job);
+	if (p->job->options.return_path)
+		return_path_request(p->job);
 	section_begin(c, WIRE_START, WIRE_RAM_NUMBER);
 	section_name(c, "ram", 0, WIRE_RAM_VERSION);
 	ram_put_blocks(&p->ram);
@@ -244,7 +262,7 @@ static void end(struct precopy *p, int ret)
 
 	if (p->logging)
 		h->dirty_stop(h->opaque);
-	if (ret < 0 && p->stopped)
+	if (ret < 0 && p->stopped && !p->job->unsure)
 		h->resume(h->opaque);
 	ram_source_end(&p->ram);
 	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);

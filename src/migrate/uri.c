@@ -15,6 +15,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LOOK_UP_MS 100
+
 static const struct {
 	const char *prefix;
 	enum uri_kind kind;
@@ -81,19 +83,28 @@ void uri_destroy(struct uri *u)
 	*u = (struct uri){0};
 }
 
-static int connect_socket(const struct uri *u, struct channel **ret, struct err *e)
+static int wait_connected(int fd, bool (*cancelled)(void *opaque), void *opaque, struct err *e)
+{
+	struct pollfd wait = {.fd = fd, .events = POLLOUT};
+	int n = 0;
+
+	while (n == 0 || (n < 0 && errno == EINTR)) {
+		if (cancelled && cancelled(opaque))
+			return err_set(e, ECANCELED, "cancelled");
+		n = poll(&wait, 1, LOOK_UP_MS);
+	}
+	return n < 0 ? err_sys(e, "poll") : address_connected(fd, e);
+}
+
+static int connect_socket(const struct uri *u, bool (*cancelled)(void *opaque), void *opaque,
+			  struct channel **ret, struct err *e)
 {
 	OWNED_FD fd = -1;
-	struct pollfd wait = {.events = POLLOUT};
 	int r = address_connect(u->address, &fd, e);
 
 	if (r < 0)
 		return r;
-	wait.fd = fd;
-	while (poll(&wait, 1, -1) < 0)
-		if (errno != EINTR)
-			return err_sys(e, "poll");
-	r = address_connected(fd, e);
+	r = wait_connected(fd, cancelled, opaque, e);
 	if (r < 0)
 		return err_in(e, "%s", u->rest);
 	r = channel_open_fd(ret, fd, e);
@@ -117,17 +128,20 @@ static int open_passed(const struct uri *u, struct channel **ret, struct err *e)
 /**
  * uri_connect() - Open the channel to where a stream goes
  * @u:		Not a file
+ * @cancelled:	Asked while a connection is waited for; NULL: nobody calls it off
+ * @opaque:	For @cancelled
  * @ret:	Set on success only; the caller owns it
  * @e:		Set on failure only
  *
- * Errors: EINVAL a file, or an unknown descriptor; as connect(2), posix_spawn(3)
+ * Errors: EINVAL a file, or an unknown descriptor; ECANCELED; as connect(2), posix_spawn(3)
  * Return: 0, or a negative errno
  */
-int uri_connect(const struct uri *u, struct channel **ret, struct err *e)
+int uri_connect(const struct uri *u, bool (*cancelled)(void *opaque), void *opaque,
+		struct channel **ret, struct err *e)
 {
 	switch (u->kind) {
 	case URI_TCP:
-	case URI_UNIX: return connect_socket(u, ret, e);
+	case URI_UNIX: return connect_socket(u, cancelled, opaque, ret, e);
 	case URI_FD: return open_passed(u, ret, e);
 	case URI_EXEC: return channel_open_command(ret, u->rest, true, e);
 	default: return err_set(e, EINVAL, "file:%s is a snapshot, not a channel", u->rest);

@@ -31,8 +31,12 @@ struct uri {
 
 MUST_CHECK int uri_parse(const char *text, struct uri *ret, struct err *e);
 void uri_destroy(struct uri *u);
-/* The channel to a target; waits for a connection. Not for URI_FILE. */
-MUST_CHECK int uri_connect(const struct uri *u, struct channel **ret, struct err *e);
+/*
+ * The channel to a target; waits for a connection, and asks @cancelled (may be NULL) ten times a
+ * second whether to go on. Not for URI_FILE.
+ */
+MUST_CHECK int uri_connect(const struct uri *u, bool (*cancelled)(void *opaque), void *opaque,
+			   struct channel **ret, struct err *e);
 /*
  * Does a source come later (uri_listen(), accept(2), channel_open_fd()), or is it there
  * (uri_open())?

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a target that was asked for answers says SHUT with 0 once it has taken the
+ * guest and before it lets it run, or with something else if it refuses. So whoever has that word
+ * knows who owns the guest. A target that goes away without it never ran the guest: the kernel
+ * closes a dead process's socket behind what it had written. Only a connection that is lost in
+ * another way (a cut cable) leaves a doubt, and then the guest must not run on here by itself.
+ */
+#include "migrate/return_path.h"
+#include "migrate/wire.h"
+
+#include <errno.h>
+
+/**
+ * return_path_request() - Ask the target for answers
+ * @job:	Being sent
+ */
+void return_path_request(struct migrate_job *job)
+{
+	channel_put_u8(job->channel, WIRE_COMMAND);
+	channel_put_be16(job->channel, WIRE_OPEN_RETURN_PATH);
+	channel_put_be16(job->channel, 0);
+}
+
+static int lost(struct migrate_job *job, struct err *e)
+{
+	int ret = channel_check(job->channel, e);
+
+	if (ret == -EPIPE || ret == -ECONNRESET)
+		return err_set(e, EPIPE, "the target went away without having taken the guest");
+	job->unsure = true;
+	return err_in(e, "no word from the target, which may or may not have the guest");
+}
+
+/**
+ * return_path_wait() - Wait for the target's word
+ * @job:	Everything is sent
+ * @e:		Set on failure only
+ *
+ * Errors: EREMOTEIO it refuses; EPIPE it has gone and never ran the guest; EPROTO nonsense came;
+ * else as the channel, and @job is marked unsure
+ * Return: 0 if it has taken the guest, or a negative errno
+ */
+int return_path_wait(struct migrate_job *job, struct err *e)
+{
+	struct channel *c = job->channel;
+	uint16_t type = WIRE_REPLY_PONG, len;
+	uint32_t value = 0;
+
+	while (type == WIRE_REPLY_PONG) {
+		type = channel_get_be16(c);
+		len = channel_get_be16(c);
+		if (!channel_failed(c) && len == sizeof(value))
+			value = channel_get_be32(c);
+		if (channel_failed(c))
+			return lost(job, e);
+		if (len != sizeof(value) || (type != WIRE_REPLY_SHUT && type != WIRE_REPLY_PONG)) {
+			job->unsure = true;
+			return err_set(e, EPROTO, "answer %#x with %u bytes isn't known", type,
+				       len);
+		}
+	}
+	return value ? err_set(e, EREMOTEIO, "the target has refused the guest; its log says why")
+		     : 0;
+}
