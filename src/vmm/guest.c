@@ -4,10 +4,11 @@
  * user's devices, each in the order given. The first reset puts everything into its power-on state; a guest that waits
  * for its state isn't reset but loaded.
  */
-#include "vmm/guest.h"
+#include "vmm/migrate.h"
 
 #include "base/clock.h"
 #include "base/owned.h"
+#include "block/block.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -209,7 +210,11 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 
 	g->v = v;
 	g->incoming = c.incoming || parts;
+	g->adopted = parts != NULL;
+	g->migration = migration_create(g);
 	g->devices = json_array();
+	if (c.incoming && !parts)
+		block_begin_inactive();
 	g->stopped = vmm_given(v->options, VMM_STOPPED);
 	c.incoming = g->incoming;
 	if (parts) {
@@ -236,23 +241,38 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 void guest_destroy(struct guest *g)
 {
 	control_set_ops(g->v->control, NULL);
+	migration_end(g->migration);
 	if (g->q)
 		q35_destroy(g->q);
 	json_decref(g->devices);
 	free(g);
 }
 
+static const char *incoming_uri(const struct guest *g)
+{
+	const char *uri = vmm_text(g->v->options, VMM_INCOMING);
+
+	return uri && strcmp(uri, "defer") ? uri : NULL;
+}
+
 /**
- * guest_begin() - Reset and run
+ * guest_begin() - Reset and run, or wait for the guest's state
  * @g:		Made
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno of where the state should come from
  */
-void guest_begin(struct guest *g)
+int guest_begin(struct guest *g, struct err *e)
 {
 	vm_reset(&g->q->vm, false);
-	if (g->incoming)
-		vm_set_state(&g->q->vm, RUN_INMIGRATE);
-	else if (!g->stopped)
+	if (!g->incoming && !g->stopped)
 		vm_start(&g->q->vm);
+	if (!g->incoming)
+		return 0;
+	vm_set_state(&g->q->vm, RUN_INMIGRATE);
+	if (g->adopted || !incoming_uri(g))
+		return 0;
+	return incoming_begin(g->migration, incoming_uri(g), true, e);
 }
 
 /**

@@ -6,6 +6,8 @@
 #include "migrate/migrate.h"
 #include "vmm/vmm.h"
 
+struct migration;
+
 /**
  * struct guest - A q35 machine made from a command line, with its back ends and the user's devices. Main thread
  * @v:		The process
@@ -13,7 +15,9 @@
  * @ops:	Its part of QMP
  * @listener:	Turns machine events into QMP events
  * @incoming:	It waits for its state
+ * @adopted:	From another process on this host, not by -incoming
  * @stopped:	-S: don't run at start
+ * @migration:	Its coming and going
  * @devices:	The user's devices as they were asked for, with the addresses they got; owned
  * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's business
  */
@@ -22,7 +26,8 @@ struct guest {
 	struct q35 *q;
 	struct control_ops ops;
 	struct vm_listener listener;
-	bool incoming, stopped, quiet;
+	bool incoming, adopted, stopped, quiet;
+	struct migration *migration;
 	json_t *devices;
 };
 
@@ -42,8 +47,8 @@ struct guest_parts {
 MUST_CHECK int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *parts,
 			    struct err *e);
 void guest_destroy(struct guest *g);
-/* Reset to power-on state and run unless -S or -incoming were given. */
-void guest_begin(struct guest *g);
+/* Reset to power-on state and run unless -S or -incoming were given; with -incoming, wait for the guest or begin to read it. */
+MUST_CHECK int guest_begin(struct guest *g, struct err *e);
 
 /* guest_devices.c */
 MUST_CHECK int guest_backends_make(struct guest *g, struct err *e);

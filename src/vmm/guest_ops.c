@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it. Arguments are checked already. */
-#include "vmm/guest.h"
+#include "vmm/migrate.h"
 #include "vmm/upgrade.h"
+
+#include "block/block.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,9 +26,28 @@ static int stop(void *opaque, struct control_request *rq, const json_t *args, js
 
 	if (g->q->vm.state == RUN_INMIGRATE)
 		g->stopped = true;
+	else if (g->q->vm.state == RUN_FINISH_MIGRATE)
+		g->migration->was = RUN_PAUSED;
 	else
 		vm_stop(&g->q->vm, RUN_PAUSED);
 	return 0;
+}
+
+/* After a migration the images were let go; who runs the guest here must have them. */
+static int run_here(struct guest *g, struct err *e)
+{
+	int r = block_activate_all(e);
+
+	if (r >= 0)
+		vm_start(&g->q->vm);
+	return r;
+}
+
+static int refuse_migrating(const struct guest *g, struct err *e)
+{
+	return migration_busy(g->migration)
+		       ? err_set(e, EBUSY, "not while the guest is being migrated")
+		       : 0;
 }
 
 static int cont(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
@@ -39,7 +60,8 @@ static int cont(void *opaque, struct control_request *rq, const json_t *args, js
 	case RUN_INTERNAL_ERROR:
 	case RUN_SHUTDOWN: return err_set(e, EPERM, "Resetting the Virtual Machine is required");
 	case RUN_SUSPENDED: return err_set(e, EPERM, "the guest sleeps: system_wakeup wakes it");
-	default: vm_start(&g->q->vm); return 0;
+	case RUN_FINISH_MIGRATE: return err_set(e, EPERM, "Migration is not finalized yet");
+	default: return run_here(g, e);
 	}
 }
 
@@ -48,6 +70,8 @@ static int system_reset(void *opaque, struct control_request *rq, const json_t *
 {
 	struct guest *g = opaque;
 
+	if (g->q->vm.state == RUN_FINISH_MIGRATE || g->q->vm.state == RUN_INMIGRATE)
+		return err_set(e, EPERM, "the guest is just moving");
 	vm_reset(&g->q->vm, false);
 	return 0;
 }
@@ -114,8 +138,10 @@ static int device_add(void *opaque, struct control_request *rq, const json_t *ar
 	struct guest *g = opaque;
 	const char *id = option_str(args, "id", NULL);
 	struct device *dev;
-	int r = guest_device_add(g, args, e);
+	int r = refuse_migrating(g, e);
 
+	if (r >= 0)
+		r = guest_device_add(g, args, e);
 	if (r < 0)
 		return r;
 	dev = list_entry(g->q->devices.prev, struct device, link);
@@ -132,6 +158,8 @@ static int device_del(void *opaque, struct control_request *rq, const json_t *ar
 	const char *id = option_str(args, "id", "");
 	struct device *dev = guest_device_find(g, id);
 
+	if (refuse_migrating(g, e) < 0)
+		return -e->code;
 	if (!dev)
 		return err_set(e, ENXIO, "Device '%s' not found", id);
 	if (strcmp(dev->class->bus, "PCI"))
@@ -165,6 +193,15 @@ void guest_ops_fill(struct guest *g)
 		.device_add = device_add,
 		.device_del = device_del,
 		.memory_read = memory_read_op,
+		.migrate = guest_migrate,
+		.migrate_cancel = guest_migrate_cancel,
+		.migrate_continue = guest_migrate_continue,
+		.migrate_incoming = guest_migrate_incoming,
+		.query_migrate = guest_query_migrate,
+		.migrate_set_capabilities = guest_migrate_set_capabilities,
+		.query_migrate_capabilities = guest_query_migrate_capabilities,
+		.migrate_set_parameters = guest_migrate_set_parameters,
+		.query_migrate_parameters = guest_query_migrate_parameters,
 		.upgrade = guest_upgrade,
 		.query_blockers = guest_query_blockers,
 	};

@@ -62,6 +62,20 @@ void image_write(struct image *i, struct state_writer *w)
 		write_one(&i->sections.all[n], i->states[n], w);
 }
 
+/**
+ * image_capture() - Capture all devices, without writing
+ * @i:	Of the source
+ */
+void image_capture(struct image *i)
+{
+	for (size_t n = 0; n < i->sections.len; n++) {
+		const struct migrate_section *s = &i->sections.all[n];
+
+		memset(i->states[n], 0, s->table->size);
+		s->capture(s->opaque, i->states[n]);
+	}
+}
+
 /* Sections come in the order of the machine that wrote them, which is mostly ours. */
 static size_t find(const struct image *i, const char *id, uint32_t instance, size_t hint)
 {

@@ -24,6 +24,7 @@ struct image {
 void image_open(struct image *i, const struct migrate_sections *taken_sections);
 void image_close(struct image *i);
 void image_write(struct image *i, struct state_writer *w);
+void image_capture(struct image *i); /* into the scratch states only */
 /* Everything into scratch, everything judged; nothing is applied. Errors as state_load(), naming the section. */
 MUST_CHECK int image_load(struct image *i, struct state_reader *r, struct err *e);
 void image_apply(struct image *i);

@@ -39,8 +39,7 @@ static int guest_start(struct vmm *v, struct err *e)
 	if (r < 0)
 		return r;
 	v->machine = g;
-	guest_begin(g);
-	return 0;
+	return guest_begin(g, e);
 }
 
 /**

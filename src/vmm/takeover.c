@@ -166,8 +166,9 @@ static int guest_make(struct arrival *a, struct err *e)
 	if (r < 0)
 		return r;
 	a->v.machine = a->g;
-	guest_begin(a->g);
-	r = guest_sections(a->g, &sections, e);
+	r = guest_begin(a->g, e);
+	if (r >= 0)
+		r = guest_sections(a->g, &sections, e);
 	if (r >= 0)
 		image_open(&a->image, &sections);
 	return r;

@@ -13,6 +13,7 @@
 #include "char/char.h"
 #include "net/net.h"
 #include "vmm/image.h"
+#include "vmm/migrate.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -70,6 +71,8 @@ static void list_blockers(struct guest *g, json_t *sentences)
 	if (g->q->vm.state == RUN_INMIGRATE)
 		json_array_append_new(sentences,
 				      json_string("the guest waits for its state (-incoming)"));
+	if (migration_busy(g->migration))
+		json_array_append_new(sentences, json_string("the guest is being migrated"));
 }
 
 static void blockers(void *opaque, json_t *sentences)

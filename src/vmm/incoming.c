@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a guest comes. The machine is made as for a start and waits in run state
+ * inmigrate; the main loop accepts one source, and from there on the job's thread reads. RAM goes
+ * to its place, device states to scratch copies. When all of it is there and judged, the main
+ * thread takes the images, applies the states and gives the vCPUs theirs; only then the source is
+ * told that the guest is here, and then it runs.
+ *
+ * What was refused has changed no device, so that another stream can be taken; the RAM is whatever
+ * has come.
+ */
+#include "vmm/migrate.h"
+
+#include "base/log.h"
+#include "base/owned.h"
+#include "block/block.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+static int adopt_here(struct migration *m, struct err *e)
+{
+	struct q35 *q = m->guest->q;
+	int r = block_activate_all(e);
+
+	if (r < 0)
+		return r;
+	m->apply(m->apply_arg);
+	return x86_cpus_commit(q->vcpus, e);
+}
+
+static int adopt(void *opaque, void (*apply)(void *arg), void *arg, struct err *e)
+{
+	struct migration *m = opaque;
+
+	m->apply = apply;
+	m->apply_arg = arg;
+	return migration_call(m, adopt_here, e);
+}
+
+static void run(struct migration *m)
+{
+	migration_status_set(m, MIGRATION_ACTIVE);
+	if (m->uri.kind == URI_FILE)
+		m->ret = migrate_snapshot_load(&m->job, m->uri.rest, &m->e);
+	else
+		m->ret = migrate_load(&m->job, &m->e);
+}
+
+static void arrived(struct migration *m)
+{
+	struct guest *g = m->guest;
+	enum run_state s = RUN_RUNNING;
+
+	if (m->job.runstate[0] && !run_state_parse(m->job.runstate, &s))
+		s = RUN_PAUSED;
+	g->incoming = false;
+	if (s == RUN_RUNNING && !g->stopped)
+		vm_start(&g->q->vm);
+	else
+		vm_set_state(&g->q->vm, s == RUN_RUNNING ? RUN_PAUSED : s);
+}
+
+static void refused(struct migration *m)
+{
+	struct vmm *v = m->guest->v;
+
+	log_error("incoming migration: %s", m->e.msg);
+	if (!m->exit_on_error)
+		return;
+	v->exit_code = 1;
+	control_flush(v->control);
+	loop_exit(v->loop);
+}
+
+static void finished(void *opaque)
+{
+	struct migration *m = opaque;
+
+	m->progress = m->job.progress;
+	migration_join(m);
+	migration_status_set(m, m->ret < 0 ? MIGRATION_FAILED : MIGRATION_COMPLETED);
+	if (m->ret < 0)
+		refused(m);
+	else
+		arrived(m);
+}
+
+static int job_start(struct migration *m, struct channel *taken, struct err *e)
+{
+	struct migrate_options *o = &m->job.options;
+	int r;
+
+	m->channel = taken; /* whatever happens, it is released with the rest */
+	r = migration_prepare(m, e);
+	if (r < 0)
+		return r;
+	image_capture(&m->image); /* what the stream doesn't say stays as it is */
+	m->job.channel = taken;
+	if (m->capabilities & CAPABILITY_UUID)
+		o->uuid = m->guest->v->options->uuid;
+	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
+	m->job.hooks.adopt = adopt;
+	return migration_thread(m, run, finished, e);
+}
+
+static void start_failed(struct migration *m, const struct err *e)
+{
+	m->e = *e;
+	m->ret = -e->code;
+	migration_release(m);
+	migration_status_set(m, MIGRATION_FAILED);
+	refused(m);
+}
+
+static int on_source(sd_event_source *source, int fd, uint32_t events, void *opaque)
+{
+	struct migration *m = opaque;
+	OWNED_FD conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
+	struct channel *c = NULL;
+	struct err e;
+	int r;
+
+	if (conn < 0)
+		return 0; /* it has gone already */
+	m->listen_source = sd_event_source_disable_unref(m->listen_source);
+	fd_close(&m->listen_fd);
+	r = channel_open_fd(&c, conn, &e);
+	if (r >= 0) {
+		fd_take(&conn);
+		r = job_start(m, c, &e);
+	}
+	if (r < 0)
+		start_failed(m, &e);
+	return 0;
+}
+
+static int listen_for_source(struct migration *m, struct err *e)
+{
+	int r = uri_listen(&m->uri, &m->listen_fd, e);
+
+	if (r < 0)
+		return r;
+	r = sd_event_add_io(loop_event(m->guest->v->loop), &m->listen_source, m->listen_fd, EPOLLIN,
+			    on_source, m);
+	return r < 0 ? err_ret(e, r, "wait for a source") : 0;
+}
+
+static int begin(struct migration *m, struct err *e)
+{
+	struct channel *c = NULL;
+	int r = 0;
+
+	if (uri_waits(&m->uri))
+		return listen_for_source(m, e);
+	if (m->uri.kind != URI_FILE)
+		r = uri_open(&m->uri, &c, e);
+	return r < 0 ? r : job_start(m, c, e);
+}
+
+/**
+ * incoming_begin() - Wait for a guest, or begin to read it
+ * @m:		No job is under way, and the machine waits
+ * @uri:	Where from
+ * @exit_on_error: End the process if it doesn't arrive
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL; as bind(2) and the like
+ * Return: 0, or a negative errno
+ */
+int incoming_begin(struct migration *m, const char *uri, bool exit_on_error, struct err *e)
+{
+	int r = uri_parse(uri, &m->uri, e);
+
+	m->incoming = true;
+	m->exit_on_error = exit_on_error;
+	if (r >= 0)
+		r = begin(m, e);
+	if (r < 0) {
+		fd_close(&m->listen_fd);
+		migration_release(m);
+		return r;
+	}
+	if (!m->busy)
+		migration_status_set(m, MIGRATION_SETUP);
+	return 0;
+}
+
+/**
+ * guest_migrate_incoming() - QMP migrate-incoming
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	See cmd_migrate.c
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * Errors: EPERM the machine doesn't wait for a guest; EBUSY it waits elsewhere already
+ * Return: 0, or a negative errno
+ */
+int guest_migrate_incoming(void *opaque, struct control_request *rq, const json_t *args,
+			   json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+	struct migration *m = g->migration;
+
+	if (g->q->vm.state != RUN_INMIGRATE)
+		return err_set(e, EPERM, "'-incoming' was not specified on the command line");
+	if (migration_busy(m) || m->listen_fd >= 0)
+		return err_set(e, EBUSY, "The incoming migration has already been started");
+	return incoming_begin(m, option_str(args, "uri", ""),
+			      option_bool(args, "exit-on-error", false), e);
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the guest leaves. The job's thread connects and drives the engine; its hooks
+ * come here. The guest is stopped, and its devices captured, by the main thread in one go; what the
+ * engine sends of them afterwards are those copies. Images are let go before the last bytes leave,
+ * so that they are never writable on both sides, and taken again if the guest runs on here.
+ *
+ * It can be called off until everything is sent. From then on only the target knows who has the
+ * guest: if it says that it refuses, or goes away without a word, the guest runs on here; if nobody
+ * can tell, it stays stopped, and the operator decides.
+ */
+#include "vmm/migrate.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/owned.h"
+#include "block/block.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static int dirty_start(void *opaque, struct err *e)
+{
+	struct migration *m = opaque;
+
+	return slots_dirty_start(m->guest->q->slots, e);
+}
+
+static int dirty_sync(void *opaque, struct err *e)
+{
+	struct migration *m = opaque;
+
+	return slots_dirty_collect(m->guest->q->slots, e);
+}
+
+static int dirty_clear(void *opaque, struct ram_block *b, uint64_t first_page, uint64_t pages,
+		       struct err *e)
+{
+	struct migration *m = opaque;
+
+	return slots_dirty_clear(m->guest->q->slots, b, first_page, pages, e);
+}
+
+static void dirty_stop(void *opaque)
+{
+	struct migration *m = opaque;
+
+	slots_dirty_stop(m->guest->q->slots);
+}
+
+static bool cancelled(void *opaque)
+{
+	struct migration *m = opaque;
+	bool cancel;
+
+	pthread_mutex_lock(&m->lock);
+	cancel = m->cancel;
+	pthread_mutex_unlock(&m->lock);
+	return cancel;
+}
+
+static int stop_here(struct migration *m, struct err *e)
+{
+	struct q35 *q = m->guest->q;
+	int r;
+
+	m->was = q->vm.state;
+	m->job.options.runstate = run_state_name(m->was);
+	vm_stop(&q->vm, RUN_FINISH_MIGRATE);
+	r = x86_cpus_capture(q->vcpus, e);
+	if (r >= 0)
+		r = block_inactivate_all(e);
+	if (r >= 0)
+		image_capture(&m->image);
+	return r;
+}
+
+static int resume_here(struct migration *m, struct err *e)
+{
+	struct vm *vm = &m->guest->q->vm;
+	int r = block_activate_all(e);
+
+	if (r < 0)
+		log_error("migrate: the guest can't run on here: %s", e->msg);
+	if (r < 0)
+		vm_set_state(vm, RUN_IO_ERROR);
+	else if (m->was == RUN_RUNNING)
+		vm_start(vm);
+	else
+		vm_set_state(vm, m->was);
+	return 0;
+}
+
+static void resume(void *opaque)
+{
+	struct err e;
+
+	if (migration_call(opaque, resume_here, &e) < 0)
+		log_debug("migrate: %s", e.msg);
+}
+
+static int wait_for_continue(struct migration *m, struct err *e)
+{
+	bool cancel;
+
+	migration_status_set(m, MIGRATION_PRE_SWITCHOVER);
+	pthread_mutex_lock(&m->lock);
+	while (!m->go_on && !m->cancel)
+		pthread_cond_wait(&m->changed, &m->lock);
+	cancel = m->cancel;
+	pthread_mutex_unlock(&m->lock);
+	if (cancel)
+		return err_set(e, ECANCELED, "cancelled");
+	migration_status_set(m, MIGRATION_DEVICE);
+	return 0;
+}
+
+static int stop(void *opaque, struct err *e)
+{
+	struct migration *m = opaque;
+	int r = migration_call(m, stop_here, e);
+
+	if (r >= 0 && m->capabilities & CAPABILITY_PAUSE)
+		r = wait_for_continue(m, e);
+	if (r < 0)
+		resume(m);
+	return r;
+}
+
+static void progress(void *opaque, const struct migrate_progress *p)
+{
+	struct migration *m = opaque;
+	unsigned int before;
+
+	pthread_mutex_lock(&m->lock);
+	before = m->progress.round;
+	m->progress = *p;
+	pthread_mutex_unlock(&m->lock);
+	if (p->phase == MIGRATE_PRECOPY)
+		migration_active(m);
+	if (p->round != before)
+		migration_pass(m, p->round);
+}
+
+static bool shared(const struct ram_block *b)
+{
+	struct stat st;
+
+	return !b->readonly && fstat(b->fd, &st) == 0 && st.st_nlink > 0; /* a file with a name */
+}
+
+static bool both_ways(const struct migration *m)
+{
+	return m->uri.kind == URI_TCP || m->uri.kind == URI_UNIX || m->uri.kind == URI_FD;
+}
+
+static void options_fill(struct migration *m)
+{
+	struct migrate_options *o = &m->job.options;
+
+	migration_limits(m);
+	o->return_path = m->capabilities & CAPABILITY_RETURN_PATH && both_ways(m);
+	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
+	o->shared = shared;
+	if (m->capabilities & CAPABILITY_UUID)
+		o->uuid = m->guest->v->options->uuid;
+	m->job.hooks = (struct migrate_hooks){.dirty_start = dirty_start,
+					      .dirty_sync = dirty_sync,
+					      .dirty_clear = dirty_clear,
+					      .dirty_stop = dirty_stop,
+					      .stop = stop,
+					      .resume = resume,
+					      .cancelled = cancelled,
+					      .progress = progress,
+					      .opaque = m};
+}
+
+static int connect_and_send(struct migration *m, struct err *e)
+{
+	struct channel *c;
+	int r = 0;
+
+	if (!m->channel) {
+		r = uri_connect(&m->uri, cancelled, m, &c, e);
+		if (r >= 0)
+			r = migration_channel(m, c, e);
+	}
+	return r < 0 ? r : migrate_precopy(&m->job, e);
+}
+
+static void run(struct migration *m)
+{
+	if (m->uri.kind == URI_FILE)
+		m->ret = migrate_snapshot_save(&m->job, m->uri.rest, true, &m->e);
+	else
+		m->ret = connect_and_send(m, &m->e);
+}
+
+static void left(struct migration *m)
+{
+	struct vm *vm = &m->guest->q->vm;
+
+	vm_set_state(vm, RUN_POSTMIGRATE);
+	if (m->job.unsure)
+		log_error("migrate: %s. The guest stays stopped here; let it run on (cont) only "
+			  "if it doesn't run there",
+			  m->e.msg);
+}
+
+static void finished(void *opaque)
+{
+	struct migration *m = opaque;
+
+	if (m->ret >= 0 || m->job.unsure)
+		left(m);
+	if (m->ret < 0 && m->ret != -ECANCELED)
+		log_warn("migrate: %s", m->e.msg);
+	m->progress = m->job.progress;
+	migration_join(m);
+	migration_status_set(m, m->ret >= 0            ? MIGRATION_COMPLETED
+				: m->ret == -ECANCELED ? MIGRATION_CANCELLED
+						       : MIGRATION_FAILED);
+}
+
+static int may_migrate(struct migration *m, struct err *e)
+{
+	if (migration_busy(m))
+		return err_set(e, EBUSY, "There's a migration process in progress");
+	if (m->guest->q->vm.state == RUN_INMIGRATE)
+		return err_set(e, EBUSY, "Guest is waiting for an incoming migration");
+	if (m->guest->q->vm.state == RUN_POSTMIGRATE)
+		return err_set(e, EPERM,
+			       "Can't migrate the vm that was paused due to previous migration");
+	return 0;
+}
+
+/* A passed descriptor is known to the main thread only. */
+static int take_fd(struct migration *m, struct err *e)
+{
+	struct channel *c;
+	int r;
+
+	if (m->uri.kind != URI_FD)
+		return 0;
+	r = uri_connect(&m->uri, NULL, NULL, &c, e);
+	return r < 0 ? r : migration_channel(m, c, e);
+}
+
+static int start(struct migration *m, const char *uri, struct err *e)
+{
+	int r = migration_prepare(m, e);
+
+	if (r >= 0)
+		r = uri_parse(uri, &m->uri, e);
+	if (r >= 0)
+		r = take_fd(m, e);
+	if (r < 0)
+		return r;
+	options_fill(m);
+	m->incoming = false;
+	migration_status_set(m, MIGRATION_SETUP);
+	return migration_thread(m, run, finished, e);
+}
+
+/**
+ * guest_migrate() - QMP migrate
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	See cmd_migrate.c
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY one is under way; EPERM it was migrated already; EINVAL; EOPNOTSUPP a device can't
+ * follow
+ * Return: 0, or a negative errno
+ */
+int guest_migrate(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		  struct err *e)
+{
+	struct guest *g = opaque;
+	struct migration *m = g->migration;
+	int r = may_migrate(m, e);
+
+	if (r < 0)
+		return r;
+	if (option_bool(args, "resume", false))
+		return err_set(e, EINVAL, "there is no paused post-copy to go on with");
+	r = start(m, option_str(args, "uri", ""), e);
+	if (r < 0) {
+		migration_release(m);
+		if (migration_status(m) == MIGRATION_SETUP)
+			migration_status_set(m, MIGRATION_FAILED);
+	}
+	return r;
+}
+
+/* Everything is sent: the target may run the guest any moment. */
+static bool too_late(const struct migration *m)
+{
+	return m->progress.phase == MIGRATE_CONFIRM || m->progress.phase == MIGRATE_DONE;
+}
+
+/**
+ * guest_migrate_cancel() - QMP migrate_cancel
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * Errors: EPERM too late
+ * Return: 0 also if there is nothing to cancel, as QEMU
+ */
+int guest_migrate_cancel(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			 struct err *e)
+{
+	struct migration *m = ((struct guest *)opaque)->migration;
+	bool late;
+
+	if (!migration_busy(m) || m->incoming)
+		return 0;
+	pthread_mutex_lock(&m->lock);
+	late = too_late(m);
+	if (!late) {
+		m->cancel = true;
+		if (m->channel)
+			channel_shutdown(m->channel);
+		pthread_cond_broadcast(&m->changed);
+	}
+	pthread_mutex_unlock(&m->lock);
+	if (late)
+		return err_set(e, EPERM, "too late: the target has everything and may run it");
+	migration_status_set(m, MIGRATION_CANCELLING);
+	return 0;
+}
+
+/**
+ * guest_migrate_continue() - QMP migrate-continue
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	@state: where it waits
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * Errors: EPERM it doesn't wait there
+ * Return: 0, or a negative errno
+ */
+int guest_migrate_continue(void *opaque, struct control_request *rq, const json_t *args,
+			   json_t **ret, struct err *e)
+{
+	struct migration *m = ((struct guest *)opaque)->migration;
+	const char *is = migration_status_name(migration_status(m));
+	const char *wanted = option_str(args, "state", "");
+
+	if (strcmp(is, wanted))
+		return err_set(e, EPERM, "Migration not in expected state: %s", is);
+	if (strcmp(is, "pre-switchover"))
+		return err_set(e, EPERM, "the migration doesn't wait in state %s", is);
+	pthread_mutex_lock(&m->lock);
+	m->go_on = true;
+	pthread_cond_broadcast(&m->changed);
+	pthread_mutex_unlock(&m->lock);
+	return 0;
+}

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_MIGRATE_H
+#define VMM_MIGRATE_H
+
+#include "migrate/migrate.h"
+#include "migrate/uri.h"
+#include "vmm/guest.h"
+#include "vmm/image.h"
+
+#include <pthread.h>
+
+/*
+ * Theory of operation: the guest's part of a migration; migrate.c sends it, incoming.c takes it in.
+ * A job has one thread, which drives the engine of the migrate room. What touches vCPUs and devices
+ * is done by the main thread, which the job asks and waits for (migration_call); so the guest's
+ * state is captured and applied in one go, with nothing of the main loop in between, and the
+ * monitor answers all the time. Should the process have to end, the main thread stops answering and
+ * the job fails (migration_end).
+ */
+
+/**
+ * enum migration_status - What query-migrate says; in the order in which they come
+ */
+enum migration_status {
+	MIGRATION_NONE,
+	MIGRATION_SETUP,
+	MIGRATION_CANCELLING,
+	MIGRATION_CANCELLED,
+	MIGRATION_ACTIVE,
+	MIGRATION_PRE_SWITCHOVER, /* guest stopped; waits for migrate-continue */
+	MIGRATION_DEVICE,         /* guest stopped; the rest is sent */
+	MIGRATION_COMPLETED,
+	MIGRATION_FAILED,
+};
+
+/**
+ * enum migration_capability - Those that can be switched on, as bits
+ */
+enum migration_capability {
+	CAPABILITY_EVENTS = 1 << 0,
+	CAPABILITY_RETURN_PATH = 1 << 1,
+	CAPABILITY_PAUSE = 1 << 2,
+	CAPABILITY_LATE_ACTIVATE = 1 << 3,
+	CAPABILITY_UUID = 1 << 4,
+	CAPABILITY_IGNORE_SHARED = 1 << 5,
+};
+
+/**
+ * struct migration - The guest's migrations, one at a time. Main thread, but for what is under
+ * @lock
+ * @guest:	Whose
+ * @capabilities: Bits of enum migration_capability
+ * @parameters:	As query-migrate-parameters shows them
+ * @lock, @changed: Between the job's thread and the main thread
+ * @status:	Under @lock
+ * @progress:	Latest of the job. Under @lock
+ * @cancel, @go_on: Asked by the operator. Under @lock
+ * @dead:	The main thread answers no more. Under @lock
+ * @call, @call_ret, @call_e: What the main thread is asked to do, NULL when done. Under @lock
+ * @incoming:	The guest comes, it doesn't leave
+ * @exit_on_error: If it doesn't arrive, the process ends
+ * @busy:	There is a thread
+ * @thread:	Owns @job
+ * @uri:	Where to or from
+ * @channel:	The job's, for cutting it. Under @lock
+ * @job:	The engine's
+ * @image:	The guest's own sections, with room for their states
+ * @copies:	The same sections as @job has them: they read and fill that room
+ * @ret, @e:	How the job ended
+ * @was:	Run state before the guest was stopped
+ * @apply, @apply_arg: Of struct migrate_hooks
+ * @listen_fd, @listen_source: Waits for a source
+ */
+struct migration {
+	struct guest *guest;
+	unsigned int capabilities;
+	json_t *parameters;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	enum migration_status status;
+	struct migrate_progress progress;
+	bool cancel, go_on, dead;
+	int (*call)(struct migration *m, struct err *e);
+	int call_ret;
+	struct err *call_e;
+	bool incoming, exit_on_error, busy;
+	pthread_t thread;
+	struct uri uri;
+	struct channel *channel;
+	struct migrate_job job;
+	struct image image;
+	struct migrate_sections copies;
+	int ret;
+	struct err e;
+	enum run_state was;
+	void (*apply)(void *arg);
+	void *apply_arg;
+	int listen_fd;
+	sd_event_source *listen_source;
+};
+
+/* migration.c: what both directions share. */
+struct migration *migration_create(struct guest *g);
+void migration_end(struct migration *m); /* the loop has ended */
+MUST_CHECK int migration_call(struct migration *m, int (*fn)(struct migration *m, struct err *e),
+			      struct err *e);
+void migration_status_set(struct migration *m, enum migration_status s); /* any thread */
+void migration_active(struct migration *m);                              /* any thread */
+void migration_pass(struct migration *m, unsigned int round);            /* any thread */
+enum migration_status migration_status(struct migration *m);
+bool migration_busy(const struct migration *m);
+MUST_CHECK int migration_prepare(struct migration *m, struct err *e);
+MUST_CHECK int migration_thread(struct migration *m, void (*run)(struct migration *m),
+				loop_fn *finished, struct err *e);
+void migration_release(struct migration *m);
+/* The thread has its channel; ECANCELED if it was called off before. */
+MUST_CHECK int migration_channel(struct migration *m, struct channel *taken, struct err *e);
+/* The thread has ended: joins it, frees what it used. */
+void migration_join(struct migration *m);
+const char *migration_status_name(enum migration_status s);
+
+/* migrate_settings.c */
+void migration_limits(struct migration *m);
+
+/* incoming.c: -incoming, and migrate-incoming. */
+MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,
+			      struct err *e);
+
+/* QMP. */
+control_op guest_migrate, guest_migrate_cancel, guest_migrate_continue, guest_migrate_incoming,
+	guest_query_migrate, guest_migrate_set_capabilities, guest_query_migrate_capabilities,
+	guest_migrate_set_parameters, guest_query_migrate_parameters;
+
+#endif

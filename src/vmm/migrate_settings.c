@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: what migration may use and its limits, in QEMU's words, and
+ * query-migrate. */
+#include "vmm/migrate.h"
+
+#include "base/owned.h"
+
+#include <errno.h>
+#include <string.h>
+
+/**
+ * struct capability - One by its name
+ * @bit:	Of enum migration_capability; 0: not here
+ */
+struct capability {
+	const char *name;
+	unsigned int bit;
+};
+
+static const struct capability capabilities[] = {
+	{"xbzrle", 0},
+	{"auto-converge", 0},
+	{"events", CAPABILITY_EVENTS},
+	{"postcopy-ram", 0},
+	{"release-ram", 0},
+	{"return-path", CAPABILITY_RETURN_PATH},
+	{"pause-before-switchover", CAPABILITY_PAUSE},
+	{"multifd", 0},
+	{"late-block-activate", CAPABILITY_LATE_ACTIVATE},
+	{"validate-uuid", CAPABILITY_UUID},
+	{"x-ignore-shared", CAPABILITY_IGNORE_SHARED},
+	{"zero-copy-send", 0},
+};
+
+static unsigned int bit_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
+		if (!strcmp(capabilities[i].name, name))
+			return capabilities[i].bit;
+	return 0;
+}
+
+/**
+ * guest_migrate_set_capabilities() - QMP migrate-set-capabilities
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	@capabilities: names and states
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY a migration is under way; ENOTSUP a capability isn't here: nothing is changed
+ * Return: 0, or a negative errno
+ */
+int guest_migrate_set_capabilities(void *opaque, struct control_request *rq, const json_t *args,
+				   json_t **ret, struct err *e)
+{
+	struct migration *m = ((struct guest *)opaque)->migration;
+	unsigned int now = m->capabilities;
+	size_t i;
+	json_t *one;
+
+	if (migration_busy(m))
+		return err_set(e, EBUSY, "There's a migration process in progress");
+	json_array_foreach(json_object_get(args, "capabilities"), i, one)
+	{
+		const char *name = option_str(one, "capability", "");
+		bool on = option_bool(one, "state", false);
+		unsigned int bit = bit_of(name);
+
+		if (on && !bit)
+			return err_set(e, ENOTSUP, "capability '%s' isn't supported here", name);
+		now = on ? now | bit : now & ~bit;
+	}
+	m->capabilities = now;
+	return 0;
+}
+
+/**
+ * guest_query_migrate_capabilities() - QMP query-migrate-capabilities
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	All with their states
+ * @e:		Not set
+ *
+ * Return: 0
+ */
+int guest_query_migrate_capabilities(void *opaque, struct control_request *rq, const json_t *args,
+				     json_t **ret, struct err *e)
+{
+	const struct migration *m = ((struct guest *)opaque)->migration;
+
+	*ret = json_array();
+	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
+		json_array_append_new(*ret, json_pack("{s:b, s:s}", "state",
+						      (m->capabilities & capabilities[i].bit) != 0,
+						      "capability", capabilities[i].name));
+	return 0;
+}
+
+/* QEMU 7.2's. */
+static json_t *defaults(void)
+{
+	return json_pack(
+		"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:s, s:s, s:s, s:i, s:i, s:i, "
+		"s:s, s:i, s:i, s:i, s:i}",
+		"announce-initial", 50, "announce-max", 550, "announce-rounds", 5, "announce-step",
+		100, "throttle-trigger-threshold", 50, "cpu-throttle-initial", 20,
+		"cpu-throttle-increment", 10, "cpu-throttle-tailslow", 0, "max-cpu-throttle", 99,
+		"tls-creds", "", "tls-hostname", "", "tls-authz", "", "max-bandwidth", 134217728,
+		"downtime-limit", 300, "multifd-channels", 2, "multifd-compression", "none",
+		"multifd-zlib-level", 1, "multifd-zstd-level", 1, "xbzrle-cache-size", 67108864,
+		"max-postcopy-bandwidth", 0);
+}
+
+static json_t *parameters_of(struct migration *m)
+{
+	if (!m->parameters)
+		m->parameters = defaults();
+	return m->parameters;
+}
+
+/**
+ * guest_migrate_set_parameters() - QMP migrate-set-parameters
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	See cmd_migrate.c
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * The bandwidth and the limit of the pause also change for a migration that is under way.
+ *
+ * Errors: ENOTSUP encryption
+ * Return: 0, or a negative errno
+ */
+int guest_migrate_set_parameters(void *opaque, struct control_request *rq, const json_t *args,
+				 json_t **ret, struct err *e)
+{
+	struct migration *m = ((struct guest *)opaque)->migration;
+
+	if (option_str(args, "tls-creds", "")[0])
+		return err_set(e, ENOTSUP, "tls-creds: encryption isn't supported here");
+	json_object_update(parameters_of(m), (json_t *)(uintptr_t)args);
+	migration_limits(m);
+	return 0;
+}
+
+/**
+ * migration_limits() - Give a job the limits of the parameters; also while it runs
+ * @m:	Main thread
+ */
+void migration_limits(struct migration *m)
+{
+	const json_t *p = parameters_of(m);
+	uint64_t limit_us = (uint64_t)option_int(p, "downtime-limit", 0) * 1000;
+	uint64_t bandwidth = (uint64_t)option_int(p, "max-bandwidth", 0);
+
+	__atomic_store_n(&m->job.options.limit_us, MAX(limit_us, (uint64_t)1), __ATOMIC_RELAXED);
+	__atomic_store_n(&m->job.options.max_bandwidth, bandwidth, __ATOMIC_RELAXED);
+}
+
+/**
+ * guest_query_migrate_parameters() - QMP query-migrate-parameters
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	All
+ * @e:		Not set
+ *
+ * Return: 0
+ */
+int guest_query_migrate_parameters(void *opaque, struct control_request *rq, const json_t *args,
+				   json_t **ret, struct err *e)
+{
+	*ret = json_copy(parameters_of(((struct guest *)opaque)->migration));
+	return 0;
+}
+
+static json_t *ram_info(const struct migrate_progress *p)
+{
+	double mbps = (double)p->rate * 8 / 1e6;
+	json_int_t normal = (json_int_t)p->normal_pages;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:I, s:i, s:i, s:i, s:I, s:I}",
+			 "transferred", (json_int_t)p->sent_bytes, "remaining",
+			 (json_int_t)p->remaining_bytes, "total", (json_int_t)p->ram_bytes,
+			 "duplicate", (json_int_t)p->zero_pages, "skipped", 0, "normal", normal,
+			 "normal-bytes", normal * 4096, "mbps", mbps, "dirty-sync-count",
+			 (json_int_t)p->round, "postcopy-requests", 0, "page-size", 4096,
+			 "multifd-bytes", 0, "pages-per-second", (json_int_t)(p->rate / 4096),
+			 "dirty-pages-rate", (json_int_t)(p->dirty_rate / 4096));
+}
+
+static void add_ms(json_t *info, const char *name, uint64_t us)
+{
+	json_object_set_new(info, name, json_integer((json_int_t)((us + 500) / 1000)));
+}
+
+static void add_progress(json_t *info, const struct migrate_progress *p,
+			 enum migration_status status)
+{
+	json_object_set_new(info, "ram", ram_info(p));
+	add_ms(info, "setup-time", p->setup_us);
+	if (status == MIGRATION_COMPLETED) {
+		add_ms(info, "downtime", p->pause_us);
+		json_object_set_new(info, "outlive-downtime-us",
+				    json_integer((json_int_t)p->pause_us));
+	}
+	if (p->predicted_us != UINT64_MAX && p->round) {
+		add_ms(info, "expected-downtime", p->predicted_us);
+		json_object_set_new(info, "outlive-expected-downtime-us",
+				    json_integer((json_int_t)p->predicted_us));
+	}
+}
+
+/**
+ * guest_query_migrate() - QMP query-migrate
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	{} before the first migration
+ * @e:		Not set
+ *
+ * Return: 0
+ */
+int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			struct err *e)
+{
+	struct migration *m = ((struct guest *)opaque)->migration;
+	struct migrate_progress p;
+	enum migration_status s;
+
+	pthread_mutex_lock(&m->lock);
+	p = m->progress;
+	s = m->status;
+	pthread_mutex_unlock(&m->lock);
+	*ret = json_object();
+	if (s == MIGRATION_NONE)
+		return 0;
+	json_object_set_new(*ret, "status", json_string(migration_status_name(s)));
+	if (!m->incoming) {
+		add_ms(*ret, "total-time", p.total_us);
+		if (s >= MIGRATION_ACTIVE && s <= MIGRATION_COMPLETED)
+			add_progress(*ret, &p, s);
+	}
+	if (s == MIGRATION_FAILED)
+		json_object_set_new(*ret, "error-desc", json_string(m->e.msg));
+	return 0;
+}
