@@ -45,6 +45,7 @@ static void env_fill(struct q35 *q)
 		.clock = q->clock,
 		.loop = q->loop,
 		.chipset_lock = &q->chipset_lock,
+		.vcpus = q->cpus,
 		.msi = &wires_msi,
 		.msi_opaque = q->kvm,
 		.gsi = {.set = wires_gsi, .opaque = q->kvm},
