@@ -113,7 +113,11 @@ void back_set_filename(struct char_backend *c, const char *fmt, ...)
 	va_end(ap);
 }
 
-static void log_flush(struct char_backend *c)
+/**
+ * back_log_flush() - Write what waits for the log file
+ * @c:		A back end that has one; main loop
+ */
+void back_log_flush(struct char_backend *c)
 {
 	struct char_buffer taken;
 	size_t done = 0;
@@ -168,7 +172,7 @@ static void flush(struct char_backend *c)
 	bool tell_room, left;
 
 	if (c->log_fd >= 0)
-		log_flush(c);
+		back_log_flush(c);
 	if (!c->kind->write)
 		return;
 	while (flush_piece(c))

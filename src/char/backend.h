@@ -106,6 +106,8 @@ void back_set_filename(struct char_backend *c, const char *fmt, ...) PRINTF(2, 3
 void back_wake(struct char_backend *c);
 struct char_backend *back_alloc(const struct char_kind *kind, const char *id, struct loop *loop);
 void back_free(struct char_backend *c);
+MUST_CHECK int back_log_open(struct char_backend *c, bool again, struct err *e);
+void back_log_flush(struct char_backend *c);
 MUST_CHECK int back_start(struct char_backend *c, struct err *e);
 
 /* buffer.c */

@@ -81,13 +81,23 @@ static int check_options(const struct char_kind *kind, const json_t *options, js
 	return option_check(table, options, OPTION_JSON, ret, e);
 }
 
-static int log_open(struct char_backend *c, struct err *e)
+/**
+ * back_log_open() - Open the log file of a back end that has one
+ * @c:		With its options
+ * @again:	Another process wrote it until now: go on at its end
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL logappend= without logfile=; else as open(2)
+ * Return: 0, or a negative errno
+ */
+int back_log_open(struct char_backend *c, bool again, struct err *e)
 {
 	const char *path = option_str(c->options, "logfile", NULL);
 	bool append = option_bool(c->options, "logappend", false);
 
 	if (!path)
 		return append ? err_set(e, EINVAL, "logappend= needs logfile=") : 0;
+	append |= again;
 	return fdstore_open(path, O_WRONLY | O_CREAT | (append ? O_APPEND : O_TRUNC), 0666,
 			    &c->log_fd, e);
 }
@@ -102,7 +112,7 @@ static int create(struct loop *loop, const char *id, const struct char_kind *kin
 		return err_set(e, EEXIST, "chardev %s exists already", id);
 	c = back_alloc(kind, id, loop);
 	c->options = json_incref(options);
-	r = log_open(c, e);
+	r = back_log_open(c, false, e);
 	if (r == 0)
 		r = back_start(c, e);
 	c->opened = r == 0;

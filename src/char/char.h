@@ -101,6 +101,12 @@ struct char_handover {
  */
 MUST_CHECK int char_handover(struct char_backend *c, struct char_handover *ret, struct err *e);
 /*
+ * What hasn't left yet, taken at the last moment, with nobody writing any more: a new reference,
+ * NULL for nothing. The other side queues it in char_adopt_pending(). Main loop.
+ */
+json_t *char_pending(struct char_backend *c);
+void char_adopt_pending(struct char_backend *c, const json_t *pending);
+/*
  * The other process has it now: forget it without closing what it serves (sockets stay, paths
  * stay).
  */

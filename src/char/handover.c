@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: how a back end goes to another process on this host. The description holds
- * the checked options (so the other side is the same kind of back end), what the kind adds, and
- * the output that hasn't left yet; the descriptors go beside it. Nothing changes here until
+ * the checked options (so the other side is the same kind of back end) and what the kind adds;
+ * the descriptors go beside it. Output that hasn't left yet is asked for separately, at the last
+ * moment, since the back end goes on writing until then. Nothing changes here until
  * char_release(): a hand-over that is called off leaves the back end as it was.
  */
 #include "base/owned.h"
@@ -12,28 +13,46 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void put_pending(struct char_backend *c, json_t *state)
+/**
+ * char_pending() - Output that hasn't left yet, for another process
+ * @c:		The back end; nobody writes to it any more
+ *
+ * The log file gets its part here.
+ *
+ * Return: new reference for char_adopt_pending(), or NULL: all has left
+ */
+json_t *char_pending(struct char_backend *c)
 {
 	OWNED(char *) hex = NULL;
 
+	if (c->log_fd >= 0)
+		back_log_flush(c);
 	pthread_mutex_lock(&c->lock);
-	hex = mem_zalloc(c->out.len * 2 + 1);
-	for (size_t i = 0; i < c->out.len; i++)
+	hex = c->out.len ? mem_zalloc(c->out.len * 2 + 1) : NULL;
+	for (size_t i = 0; hex && i < c->out.len; i++)
 		snprintf(hex + 2 * i, 3, "%02x", c->out.data[i]);
 	pthread_mutex_unlock(&c->lock);
-	json_object_set_new(state, "pending", json_string(hex));
+	return hex ? json_string(hex) : NULL;
 }
 
-static void take_pending(struct char_backend *c, const json_t *state)
+/**
+ * char_adopt_pending() - Send what another process had not sent
+ * @c:		The back end, adopted
+ * @pending:	From char_pending(); NULL: nothing
+ */
+void char_adopt_pending(struct char_backend *c, const json_t *pending)
 {
-	const char *hex = option_str(state, "pending", "");
+	const char *hex = pending ? json_string_value(pending) : NULL;
 
-	for (; hex[0] && hex[1]; hex += 2) {
+	pthread_mutex_lock(&c->lock);
+	for (; hex && hex[0] && hex[1]; hex += 2) {
 		char digits[3] = {hex[0], hex[1]};
 		uint8_t byte = (uint8_t)strtoul(digits, NULL, 16);
 
 		buffer_put(&c->out, &byte, 1, CHAR_OUT_MAX);
 	}
+	pthread_mutex_unlock(&c->lock);
+	back_wake(c);
 }
 
 /**
@@ -51,7 +70,6 @@ int char_handover(struct char_backend *c, struct char_handover *ret, struct err 
 
 	*ret = (struct char_handover){.state = json_pack("{s:s, s:s, s:O}", "id", c->id, "kind",
 							 c->kind->name, "options", c->options)};
-	put_pending(c, ret->state);
 	if (c->kind->handover)
 		r = c->kind->handover(c, ret, e);
 	if (r < 0) {
@@ -108,7 +126,9 @@ int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fd
 	}
 	c = back_alloc(kind, id, loop);
 	c->options = json_incref(json_object_get(state, "options"));
-	r = back_start(c, e);
+	r = back_log_open(c, true, e);
+	if (r == 0)
+		r = back_start(c, e);
 	c->opened = r == 0;
 	if (r == 0)
 		r = kind->adopt(c, state, fds, fds_len, e);
@@ -117,8 +137,6 @@ int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fd
 		return err_in(e, "chardev %s", id);
 	}
 	char_list_add(c);
-	take_pending(c, state);
-	back_wake(c);
 	*ret = c;
 	return 0;
 }
