@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest on its way from one VMM to another, by QMP as any manager does it."""
+import socketserver
+import threading
+import time
+
+from frame.qmp import QmpClosed
+from frame.wait import until
+from frame.witness import Witness, options
+
+ENDS = ("completed", "failed", "cancelled")
+MOVE_SECONDS = 60
+WALL_SECONDS = 3  # the witness asks for it once a second
+
+
+def awaiting(starter, *more, name="target", incoming="defer", within=(), **guest):
+    """A Witness in a VMM that waits for its guest; the same options as witness() takes."""
+    words = [word for word in options(**guest) if word != "-S"]
+    return Witness(starter.start(*words, *more, "-incoming", incoming, name=name, within=within))
+
+
+def switch_on(vmm, *capabilities):
+    """Set migration capabilities."""
+    vmm.qmp.command("migrate-set-capabilities",
+                    capabilities=[{"capability": name, "state": True} for name in capabilities])
+
+
+def status(vmm):
+    """The word of query-migrate, or None."""
+    return vmm.qmp.command("query-migrate").get("status")
+
+
+def ended(vmm, seconds=MOVE_SECONDS):
+    """query-migrate once the job has ended."""
+    until(lambda: status(vmm) in ENDS, seconds, f"the migration of {vmm.program} ends")
+    return vmm.qmp.command("query-migrate")
+
+
+def send(source, uri, *capabilities, **parameters):
+    """Start to migrate, without a limit of the bandwidth unless one is given."""
+    switch_on(source, "events", *capabilities)
+    source.qmp.command("migrate-set-parameters", **{"max-bandwidth": 0, **parameters})
+    source.qmp.command("migrate", uri=uri)
+
+
+def move(source, target, *capabilities, uri=None, **parameters):
+    """Migrate a guest to a VMM started by awaiting(); both sides must say that it is done."""
+    uri = uri or f"unix:{target.path('migrate.sock')}"
+    target.qmp.command("migrate-incoming", uri=uri)
+    send(source, uri, *capabilities, **parameters)
+    info = ended(source)
+    try:
+        there = ended(target)
+    except QmpClosed:
+        raise AssertionError(f"the target ended:\n{target.output()}") from None
+    assert (info["status"], there["status"]) == ("completed", "completed"), (
+        info, there, source.output(), target.output())
+    return info
+
+
+def check(guest, devices=False):
+    """The guest runs, has verified all of its memory since, and its clocks go on."""
+    before = guest.report()
+    guest.wait(lambda now: now["cpu"][0]["beats"] > before["cpu"][0]["beats"])
+    guest.ask("v")
+    report = guest.wait("verified")
+    assert report["faults"] == 0, report
+    assert report["wall_back"] == 0 and not any(cpu["mono_back"] for cpu in report["cpu"]), report
+    assert abs(report["wall_ns"] / 1e9 - time.time()) < WALL_SECONDS, report
+    for old, new in zip(before["device"], report["device"]):
+        assert new["bad"] == new["lost"] == 0, new
+    if devices:
+        count = [device["in"] for device in report["device"]]
+        guest.wait(lambda now: all(d["in"] > n for d, n in zip(now["device"], count)))
+    return report
+
+
+class Echo(socketserver.ThreadingUnixStreamServer):
+    """The other end of an Ethernet (-netdev stream): each frame comes back."""
+
+    daemon_threads = True
+
+    class Handler(socketserver.BaseRequestHandler):
+        """One VMM's connection."""
+
+        def handle(self):
+            try:
+                while data := self.request.recv(65536):
+                    self.request.sendall(data)
+            except OSError:
+                pass
+
+    def __init__(self, path):
+        super().__init__(str(path), self.Handler)
+        self.path = path
+        self.thread = threading.Thread(target=self.serve_forever, args=(0.05,))
+        self.thread.start()
+
+    def options(self):
+        """Options of the guest's end."""
+        return ["-netdev", f"stream,id=net,server=off,addr.type=unix,addr.path={self.path}",
+                "-device", "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56"]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.shutdown()
+        self.thread.join()
+        self.server_close()

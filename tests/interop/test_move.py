@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Guests move between Outlive and stock QEMUs, both ways, and run on with all they had."""
+import pytest
+
+from frame.moving import Echo, awaiting, check, ended, move, send, switch_on
+from frame.plugin import outlive_program, qemu_or_skip, starter
+from frame.qemu import QEMUS
+
+DIRTYING = "rate=2M ws=4M fill=half"
+
+
+@pytest.fixture
+def outlive(tmp_path, leak_guard):
+    """Starter of outlive-vmm; requested first, so that it ends last."""
+    yield from starter(outlive_program(), tmp_path)
+
+
+@pytest.fixture(params=list(QEMUS))
+def other(request, tmp_path, leak_guard):
+    """Starter of each stock QEMU."""
+    yield from starter(qemu_or_skip(request.param), tmp_path)
+
+
+class Traveller:
+    """A guest that goes from VMM to VMM; each one it left is ended."""
+
+    def __init__(self, witness, first, *more, **guest):
+        self.guest = witness(first, *more, **guest)
+        self.more, self.options = more, guest
+        self.stays = 1
+
+    def go(self, target, *capabilities, **how):
+        """Move to another VMM, and see that all is well there."""
+        there = awaiting(target, *self.more, name=f"stay-{self.stays}", **self.options)
+        info = move(self.guest.vmm, there.vmm, *capabilities, **how)
+        self.leave(there)
+        return info
+
+    def leave(self, there):
+        """The guest is in another VMM now."""
+        self.guest.close()
+        self.guest.vmm.quit()
+        self.guest = there
+        self.stays += 1
+
+    def check(self, **what):
+        """See frame.moving.check()."""
+        return check(self.guest, **what)
+
+    def end(self):
+        """Let go of the last one."""
+        self.guest.close()
+
+
+@pytest.fixture
+def traveller(witness):
+    """Function that starts a Traveller."""
+    made = []
+
+    def make(*args, **guest):
+        made.append(Traveller(witness, *args, **guest))
+        return made[-1]
+    yield make
+    for one in made:
+        one.end()
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("begin", ["qemu", "outlive"])
+def test_a_guest_goes_there_and_back_twice(outlive, other, traveller, begin, cpus):
+    first, second = (other, outlive) if begin == "qemu" else (outlive, other)
+    guest = traveller(first, cpus=cpus, memory_mib=128, args=DIRTYING)
+    for _ in range(2):
+        guest.go(second)
+        guest.check()
+        guest.go(first, "return-path")
+        assert guest.check()["cpus"] == cpus
+
+
+def all_devices(folder, echo):
+    """A guest with each virtio device, those in use that the witness drives."""
+    disk = folder / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    return ["-blockdev", f"driver=file,node-name=disk,filename={disk}", "-device", "virtio-blk-pci,drive=disk",
+            *echo.options(), "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+            "-device", "virtio-balloon-pci", "-device", "virtio-scsi-pci"]
+
+
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_disk_and_network_are_in_use_all_the_way(outlive, other, traveller, tmp_path, run_dir, cpus):
+    with Echo(run_dir / "echo") as echo:
+        guest = traveller(other, *all_devices(tmp_path, echo), cpus=cpus, memory_mib=128,
+                          args=f"{DIRTYING} blk=8 blk_size=1M net=16 net_rate=1000")
+        guest.guest.wait(lambda now: len(now["device"]) == 2 and all(d["in"] > 50 for d in now["device"]))
+        for target in (outlive, other, outlive):
+            guest.go(target)
+            guest.check(devices=True)
+
+
+def test_twenty_round_trips_lose_nothing(outlive, qemu, traveller):
+    guest = traveller(qemu, cpus=2, args=DIRTYING)
+    for _ in range(20):
+        guest.go(outlive)
+        guest.go(qemu)
+    guest.check()
+
+
+def test_a_guest_comes_and_goes_by_tcp(outlive, other, traveller):
+    guest = traveller(other, args=DIRTYING)
+    guest.go(outlive, uri="tcp:127.0.0.1:4711")
+    guest.check()
+    guest.go(other, "return-path", uri="tcp:127.0.0.1:4712")
+    guest.check()
+
+
+def test_a_guest_comes_and_goes_by_a_file(outlive, other, traveller, tmp_path):
+    guest = traveller(other, args=DIRTYING)
+    for target, name in ((outlive, "from-qemu"), (other, "from-outlive")):
+        send(guest.guest.vmm, f"exec:cat > {tmp_path / name}")
+        assert ended(guest.guest.vmm)["status"] == "completed"
+        there = awaiting(target, name=name, incoming=f"exec:cat {tmp_path / name}", args=DIRTYING)
+        assert ended(there.vmm)["status"] == "completed"
+        guest.leave(there)
+        guest.check()
+
+
+def test_a_guest_that_is_paused_arrives_paused(outlive, other, traveller):
+    guest = traveller(other, args=DIRTYING)
+    for target in (outlive, other):
+        guest.guest.vmm.qmp.command("stop")
+        guest.go(target)
+        assert guest.guest.vmm.qmp.command("query-status")["status"] == "paused"
+        guest.guest.vmm.qmp.command("cont")
+        guest.check()
+
+
+def test_a_guest_that_qemu_refuses_runs_on(outlive, qemu, traveller):
+    guest = traveller(outlive, "-device", "virtio-rng-pci", args=DIRTYING)
+    target = qemu.start("-M", "pc-q35-7.2", "-accel", "kvm", "-nodefaults", "-display", "none", "-m", 64,
+                        "-cpu", "host,-arch-capabilities", "-incoming", "defer", name="other-machine")
+    target.qmp.command("migrate-incoming", uri=f"unix:{target.path('migrate.sock')}")
+    switch_on(target, "events")
+    send(guest.guest.vmm, f"unix:{target.path('migrate.sock')}", "return-path")
+    info = ended(guest.guest.vmm)
+    assert info["status"] == "failed" and info["error-desc"], info
+    target.wait()
+    guest.check()
+    guest.go(outlive)
+    guest.check()
