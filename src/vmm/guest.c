@@ -5,6 +5,7 @@
  * for its state isn't reset but loaded.
  */
 #include "vmm/migrate.h"
+#include "vmm/ops.h"
 
 #include "base/clock.h"
 #include "base/owned.h"
@@ -190,6 +191,7 @@ static int make(struct guest *g, const struct q35_config *c, const struct guest_
 		r = q35_create(&g->q, c, g->v->loop, e);
 	if (r < 0)
 		return r;
+	guest_eject_init(g);
 	return parts ? guest_devices_take(g, parts->devices, e) : guest_devices_make(g, e);
 }
 
@@ -242,8 +244,10 @@ void guest_destroy(struct guest *g)
 {
 	control_set_ops(g->v->control, NULL);
 	migration_end(g->migration);
-	if (g->q)
+	if (g->q) {
 		q35_destroy(g->q);
+		guest_eject_release(g);
+	}
 	json_decref(g->devices);
 	free(g);
 }
@@ -289,6 +293,7 @@ int guest_sections(struct guest *g, struct migrate_sections *ret, struct err *e)
 	int r = 0;
 
 	*ret = (struct migrate_sections){0};
+	guest_ejected_remove(g); /* what the guest has let go isn't there on the other side */
 	list_for_each (dev, &g->q->devices, link)
 		if (r >= 0)
 			r = migrate_sections_add_device(ret, dev, e);

@@ -19,6 +19,8 @@ struct migration;
  * @stopped:	-S: don't run at start
  * @migration:	Its coming and going
  * @devices:	The user's devices as they were asked for, with the addresses they got; owned
+ * @eject_lock:	A leaf lock: protects @ejected
+ * @ejected, @ejected_len: Devices that the guest let go and the main thread hasn't destroyed yet
  * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's business
  */
 struct guest {
@@ -29,6 +31,9 @@ struct guest {
 	bool incoming, adopted, stopped, quiet;
 	struct migration *migration;
 	json_t *devices;
+	pthread_mutex_t eject_lock;
+	struct device **ejected;
+	size_t ejected_len;
 };
 
 /**
@@ -58,6 +63,7 @@ MUST_CHECK int guest_device_add(struct guest *g, const json_t *values, struct er
 struct device *guest_device_find(struct guest *g, const char *id);
 
 /* guest_ops.c, guest_events.c */
+MUST_CHECK int guest_stays(const struct guest *g, struct err *e);
 void guest_ops_fill(struct guest *g);
 void guest_events_watch(struct guest *g);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it. Arguments are checked already. */
 #include "vmm/migrate.h"
+#include "vmm/ops.h"
 #include "vmm/upgrade.h"
 
 #include "block/block.h"
@@ -43,11 +44,19 @@ static int run_here(struct guest *g, struct err *e)
 	return r;
 }
 
-static int refuse_migrating(const struct guest *g, struct err *e)
+/**
+ * guest_stays() - May devices change, or is the guest on its way somewhere else?
+ * @g:		The guest
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY it is being migrated or upgraded
+ * Return: 0, or a negative errno
+ */
+int guest_stays(const struct guest *g, struct err *e)
 {
-	return migration_busy(g->migration)
-		       ? err_set(e, EBUSY, "not while the guest is being migrated")
-		       : 0;
+	if (migration_busy(g->migration))
+		return err_set(e, EBUSY, "not while the guest is being migrated");
+	return upgrade_busy() ? err_set(e, EBUSY, "not while the guest is being upgraded") : 0;
 }
 
 static int cont(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
@@ -132,41 +141,6 @@ static int query_memory_size(void *opaque, struct control_request *rq, const jso
 	return 0;
 }
 
-static int device_add(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
-		      struct err *e)
-{
-	struct guest *g = opaque;
-	const char *id = option_str(args, "id", NULL);
-	struct device *dev;
-	int r = refuse_migrating(g, e);
-
-	if (r >= 0)
-		r = guest_device_add(g, args, e);
-	if (r < 0)
-		return r;
-	dev = list_entry(g->q->devices.prev, struct device, link);
-	if (!strcmp(dev->class->bus, "PCI") && g->q->lpc)
-		lpc_pci_plugged(g->q->lpc, CONTAINER_OF(dev, struct pci_device, dev));
-	(void)id;
-	return 0;
-}
-
-static int device_del(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
-		      struct err *e)
-{
-	struct guest *g = opaque;
-	const char *id = option_str(args, "id", "");
-	struct device *dev = guest_device_find(g, id);
-
-	if (refuse_migrating(g, e) < 0)
-		return -e->code;
-	if (!dev)
-		return err_set(e, ENXIO, "Device '%s' not found", id);
-	if (strcmp(dev->class->bus, "PCI"))
-		return err_set(e, ENOTSUP, "%s can't be unplugged", dev->class->name);
-	return lpc_pci_unplug_request(g->q->lpc, CONTAINER_OF(dev, struct pci_device, dev), e);
-}
-
 static bool memory_read_op(void *opaque, uint64_t gpa, void *buf, uint64_t len)
 {
 	struct guest *g = opaque;
@@ -190,8 +164,8 @@ void guest_ops_fill(struct guest *g)
 		.quit = quit,
 		.query_cpus_fast = query_cpus_fast,
 		.query_memory_size_summary = query_memory_size,
-		.device_add = device_add,
-		.device_del = device_del,
+		.device_add = op_device_add,
+		.device_del = op_device_del,
 		.memory_read = memory_read_op,
 		.migrate = guest_migrate,
 		.migrate_cancel = guest_migrate_cancel,

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices come and go while a guest runs, without Linux: a guest of 50 bytes does ACPI's part.
+
+It watches the hot-plug registers at 0xcc0 (QEMU's docs/specs/acpi_pci_hotplug): a slot that came is
+told on the serial port, a slot that is asked to go is ejected.
+"""
+import pytest
+
+from frame.qmp import QmpError
+from frame.wait import until
+
+ROM_BYTES = 65536
+CODE_AT = 0xF000
+
+PORT = ("pcie-root-port,id=pci.1,bus=pcie.0,chassis=1,addr=0x2", "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,addr=0x3")
+
+
+def acpi_guest():
+    """A ROM that looks at 4 buses in turn, for ever (real mode)."""
+    head = bytes.fromhex("66 31 c9")  # xor ecx, ecx
+    bus = bytes.fromhex(
+        "ba d0 0c 66 89 c8 66 ef"  # mov dx, 0xcd0; mov eax, ecx; out dx, eax: select the bus
+        "ba c0 0c 66 ed"           # mov dx, 0xcc0; in eax, dx: slots that came
+        "66 85 c0 74 06"           # test eax, eax; jz +6
+        "ba f8 03 b0 55 ee"        # mov dx, 0x3f8; mov al, 'U'; out dx, al
+        "ba c4 0c 66 ed"           # mov dx, 0xcc4; in eax, dx: slots asked to go
+        "66 85 c0 74 05"           # test eax, eax; jz +5
+        "ba c8 0c 66 ef"           # mov dx, 0xcc8; out dx, eax: eject
+        "41 83 f9 04")             # inc cx; cmp cx, 4
+    code = head + bus + bytes([0x72, 256 - len(bus) - 2])  # jb bus
+    code += bytes([0xEB, 256 - len(code) - 2])  # jmp head
+    rom = bytearray(ROM_BYTES)
+    rom[CODE_AT:CODE_AT + len(code)] = code
+    back = CODE_AT - (0xFFF0 + 3)
+    rom[0xFFF0:0xFFF3] = b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")  # jmp code, at the reset vector
+    return bytes(rom)
+
+
+@pytest.fixture(name="guest")
+def _guest(outlive, kvm, tmp_path):
+    rom, disk = tmp_path / "acpi.rom", tmp_path / "disk.raw"
+    rom.write_bytes(acpi_guest())
+    disk.write_bytes(bytes(1 << 20))
+    said = tmp_path / "serial.txt"
+    said.touch()
+    ports = [word for port in PORT for word in ("-device", port)]
+    vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
+                        "-m", 64, "-bios", rom, "-serial", f"file:{said}", *ports)
+    vmm.said = said.read_text
+    vmm.disk = disk
+    return vmm
+
+
+def add_disk(vmm, bus="pci.1", ident="d0"):
+    """Plug a disk as libvirt does."""
+    vmm.qmp.command("blockdev-add", driver="raw", **{"node-name": f"{ident}-node"},
+                    file={"driver": "file", "filename": str(vmm.disk)})
+    vmm.qmp.command("device_add", driver="virtio-blk-pci", id=ident, drive=f"{ident}-node", bus=bus, addr="0x0")
+
+
+def test_a_disk_comes_and_goes_and_its_node_is_free_again(guest):
+    for round_ in range(1, 4):
+        add_disk(guest)
+        until(lambda: len(guest.said()) == round_, 20, "the guest sees the slot")
+        with pytest.raises(QmpError, match="used by"):
+            guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
+        guest.qmp.command("device_del", id="d0")
+        gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+        assert gone["data"] == {"device": "d0", "path": "/machine/peripheral/d0"}
+        guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
+
+
+def test_what_goes_keeps_the_other_devices(guest):
+    add_disk(guest)
+    guest.qmp.command("device_add", driver="virtio-rng-pci", id="r0", bus="pci.2", addr="0x0")
+    guest.qmp.command("device_del", id="d0")
+    guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+    with pytest.raises(QmpError, match="Device 'd0' not found"):
+        guest.qmp.command("device_del", id="d0")
+    guest.qmp.command("device_del", id="/machine/peripheral/r0")
+    gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+    assert gone["data"]["device"] == "r0"
+
+
+def test_a_stopped_guest_ejects_when_it_runs_again(guest):
+    add_disk(guest)
+    until(guest.said, 20, "the guest sees the slot")
+    guest.qmp.command("stop")
+    guest.qmp.command("device_del", id="d0")
+    guest.qmp.command("cont")
+    guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+
+
+def test_a_reset_takes_away_what_was_asked_to_go(guest):
+    add_disk(guest)
+    guest.qmp.command("stop")
+    guest.qmp.command("device_del", id="d0")
+    guest.qmp.command("system_reset")
+    guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+
+
+@pytest.mark.parametrize("arguments, words", [
+    ({"driver": "virtio-rng-pci", "id": "x"}, "pcie.0"),
+    ({"driver": "virtio-rng-pci", "id": "x", "bus": "nowhere"}, "Bus 'nowhere' not found"),
+    ({"driver": "pcie-root-port", "id": "x", "bus": "pci.1"}, "does not support hotplugging"),
+    ({"driver": "no-such", "id": "x"}, "no-such"),
+    ({"driver": "virtio-blk-pci", "id": "x", "bus": "pci.1"}, "drive"),
+])
+def test_a_device_that_cannot_come_is_refused(guest, arguments, words):
+    with pytest.raises(QmpError, match=words):
+        guest.qmp.command("device_add", **arguments)
+
+
+def test_what_cannot_go_is_refused(guest):
+    with pytest.raises(QmpError, match="does not support hotplugging"):
+        guest.qmp.command("device_del", id="pci.1")
+    with pytest.raises(QmpError, match="not found"):
+        guest.qmp.command("device_del", id="nobody")
