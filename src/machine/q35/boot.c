@@ -33,10 +33,12 @@ static int add_blob(struct q35 *q, const char *name, struct ram_block *b, size_t
 
 static int add_e820(struct q35 *q, const struct x86_layout *l, struct err *e)
 {
-	uint8_t table[3 * 20];
-	const struct e820_entry ram[] = {{X86_KVM_PAGES_GPA, X86_KVM_PAGES_SIZE, E820_RESERVED},
-					 {0, l->below_4g, E820_RAM},
-					 {X86_4GIB, l->above_4g, E820_RAM}};
+	uint8_t table[4 * 20];
+	const struct e820_entry ram[] = {
+		{X86_KVM_PAGES_GPA, X86_KVM_PAGES_SIZE, E820_RESERVED},
+		{X86_HT_GPA, l->hypertransport ? X86_HT_SIZE : 0, E820_RESERVED},
+		{0, l->below_4g, E820_RAM},
+		{X86_4GIB, l->above_4g, E820_RAM}};
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(ram); i++) {
@@ -105,6 +107,18 @@ static int add_smbios(struct q35 *q, const struct q35_config *c, struct err *e)
 		     : fw_cfg_add_file(q->fw_cfg, SMBIOS_ANCHOR_FILE, anchor, sizeof(anchor), e);
 }
 
+/* Files that firmware or the guest looks for; empty ones say that there is nothing to tell. */
+static int add_small_files(struct q35 *q, struct err *e)
+{
+	static const uint8_t forever[4] = {0xff, 0xff, 0xff, 0xff};
+	static const char *const empty[] = {"bios-geometry", "bootorder", "etc/tpm/log"};
+	int r = fw_cfg_add_file(q->fw_cfg, "etc/boot-fail-wait", forever, sizeof(forever), e);
+
+	for (size_t i = 0; i < ARRAY_SIZE(empty) && r >= 0; i++)
+		r = fw_cfg_add_file(q->fw_cfg, empty[i], "", 0, e);
+	return r;
+}
+
 static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x86_layout *l,
 		       struct err *e)
 {
@@ -119,7 +133,21 @@ static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x
 		r = add_blob(q, ACPI_LOADER_FILE, q->ram.loader, q->ram.loader->size, e);
 	if (r >= 0)
 		r = add_blob(q, ACPI_RSDP_FILE, q->ram.rsdp, ACPI_RSDP_BYTES, e);
+	if (r >= 0)
+		r = add_small_files(q, e);
 	return r < 0 ? r : add_smbios(q, c, e);
+}
+
+/* An AMD CPU that can address it has HyperTransport's range below 1 TiB. Source: AMD IOMMU 2.1.2 */
+static struct x86_layout layout(const struct q35 *q)
+{
+	const struct kvm_cpuid_entry2 *vendor = x86_cpuid_find(&q->cpuid, 0, 0);
+	const struct kvm_cpuid_entry2 *sizes = x86_cpuid_find(&q->cpuid, 0x80000008, 0);
+	struct x86_layout l = x86_layout_q35(q->ram.ram->size);
+
+	l.hypertransport = vendor && vendor->ebx == 0x68747541 && sizes &&
+			   (sizes->eax & 0xff) >= 40;
+	return l;
 }
 
 /**
@@ -133,7 +161,7 @@ static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x
  */
 int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e)
 {
-	struct x86_layout l = x86_layout_q35(q->ram.ram->size);
+	struct x86_layout l = layout(q);
 	int r;
 
 	q->direct = c->kernel && !c->ram.bios;

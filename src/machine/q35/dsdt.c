@@ -93,7 +93,26 @@ static void osc(struct aml *a)
 	aml_end(a);
 }
 
-static void host_bridge(struct aml *a)
+/* The memory-mapped configuration space belongs to the board, so that no BAR is put there. */
+static void ecam_device(const struct acpi_config *c, struct aml *a)
+{
+	aml_device(a, "DRAC");
+	aml_name_str(a, "_HID", "PNP0C01");
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	aml_byte(a, 0x87); /* DWordMemory, producer, positive decode, fixed */
+	aml_le(a, 23, 2);
+	aml_bytes(a, "\0\x0c\1", 3);
+	aml_le(a, 0, 4);
+	aml_le(a, c->ecam, 4);
+	aml_le(a, c->ecam + (256U << 20) - 1, 4);
+	aml_le(a, 0, 4);
+	aml_le(a, 256U << 20, 4);
+	aml_resources_end(a);
+	aml_end(a);
+}
+
+static void host_bridge(const struct acpi_config *c, struct aml *a)
 {
 	aml_scope(a, "_SB");
 	aml_device(a, "PCI0");
@@ -103,6 +122,8 @@ static void host_bridge(struct aml *a)
 	aml_name_int(a, "_UID", 0);
 	osc(a);
 	aml_end(a);
+	if (c->ecam)
+		ecam_device(c, a);
 	aml_end(a);
 }
 
@@ -198,27 +219,6 @@ static void root_resources(const struct acpi_config *c, struct aml *a)
 	aml_end(a);
 }
 
-/* The memory-mapped configuration space belongs to the board, so that no BAR is put there. */
-static void ecam_device(const struct acpi_config *c, struct aml *a)
-{
-	aml_scope(a, "\\_SB.PCI0");
-	aml_device(a, "DRAC");
-	aml_name_str(a, "_HID", "PNP0C01");
-	aml_name(a, "_CRS");
-	aml_resources(a);
-	aml_byte(a, 0x87); /* DWordMemory, consumer, positive decode, fixed */
-	aml_le(a, 23, 2);
-	aml_bytes(a, "\0\x0d\1", 3);
-	aml_le(a, 0, 4);
-	aml_le(a, c->ecam, 4);
-	aml_le(a, c->ecam + (256U << 20) - 1, 4);
-	aml_le(a, 0, 4);
-	aml_le(a, 256U << 20, 4);
-	aml_resources_end(a);
-	aml_end(a);
-	aml_end(a);
-}
-
 static void sleep_state(struct aml *a, const char *name, uint64_t type)
 {
 	aml_name(a, name);
@@ -272,7 +272,7 @@ static void gpe_handlers(struct aml *a)
 void dsdt_build(const struct acpi_config *c, struct aml *a)
 {
 	debug_port(a);
-	host_bridge(a);
+	host_bridge(c, a);
 	dsdt_pci_hotplug(a);
 	dsdt_pci_routing(a);
 	if (c->hpet)
@@ -281,8 +281,6 @@ void dsdt_build(const struct acpi_config *c, struct aml *a)
 	aml_name_str(a, "_HID", "ACPI0006");
 	aml_end(a);
 	dsdt_cpus(c, a);
-	if (c->ecam)
-		ecam_device(c, a);
 	root_resources(c, a);
 	sleep_states(a);
 	fw_cfg_device(a);

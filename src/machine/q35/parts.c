@@ -224,6 +224,7 @@ int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e)
 	if (r < 0)
 		return r;
 	rtc_set_time(q->rtc, c->rtc_s);
+	lpc_set_decode(q->lpc, c->serials & 3);
 	q->listener.event = on_event;
 	vm_listen(&q->vm, &q->listener);
 	return 0;

@@ -44,6 +44,7 @@ static void env_fill(struct q35 *q)
 		.io = q->io,
 		.clock = q->clock,
 		.loop = q->loop,
+		.vcpus = q->cpus,
 		.chipset_lock = &q->chipset_lock,
 		.vcpus = q->cpus,
 		.msi = &wires_msi,

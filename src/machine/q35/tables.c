@@ -14,6 +14,7 @@
 #include <string.h>
 
 #define SLOTS_MAX 256
+#define CPUID_HTT (1U << 28)
 
 static size_t slots_fill(const struct q35 *q, struct acpi_slot *slots)
 {
@@ -129,7 +130,8 @@ void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *
 	struct smbios_config config = {
 		.machine = Q35_MACHINE,
 		.cpu_signature = cpu ? cpu->eax : 0,
-		.cpu_features = cpu ? cpu->edx : 0,
+		.cpu_features = cpu ? cpu->edx & ~CPUID_HTT
+				    : 0, /* as before the topology is told */
 		.sockets = DIV_ROUND_UP(q->cpus, t->dies * t->cores * t->threads),
 		.cores = t->cores * t->dies,
 		.threads = t->threads * t->cores * t->dies,

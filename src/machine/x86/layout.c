@@ -38,6 +38,7 @@ size_t x86_e820(const struct x86_layout *l, struct e820_entry *ret, size_t room)
 		{X86_ECAM_GPA, X86_ECAM_SIZE, E820_RESERVED},
 		{X86_KVM_PAGES_GPA, X86_KVM_PAGES_SIZE, E820_RESERVED},
 		{X86_4GIB, l->above_4g, E820_RAM},
+		{X86_HT_GPA, l->hypertransport ? X86_HT_SIZE : 0, E820_RESERVED},
 	};
 	size_t n = 0;
 

@@ -2,6 +2,7 @@
 #ifndef MACHINE_X86_LAYOUT_H
 #define MACHINE_X86_LAYOUT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -12,12 +13,16 @@
 #define X86_ECAM_SIZE      0x10000000ULL
 #define X86_KVM_PAGES_GPA  0xfeffc000ULL
 #define X86_KVM_PAGES_SIZE 0x4000ULL
+#define X86_HT_GPA         0xfd00000000ULL
+#define X86_HT_SIZE        0x300000000ULL
 
 /**
  * struct x86_layout - RAM below and above 4 GiB, bytes
+ * @hypertransport: The CPU is AMD's: the 12 GiB below 1 TiB aren't memory
  */
 struct x86_layout {
 	uint64_t below_4g, above_4g;
+	bool hypertransport;
 };
 
 enum e820_type { E820_RAM = 1, E820_RESERVED = 2, E820_ACPI = 3, E820_NVS = 4 };
