@@ -98,19 +98,33 @@ void apic_section_from(struct apic_section *to, const struct kvm_lapic_state *k,
 	apic_timer_from(to, reg(k, REG_CURRENT), now_ns);
 }
 
-/* A count that has run out must not run again: KVM takes a current count of 0 for one that ends
- * now. */
+static bool timer_interrupt_shown(const struct apic_section *s)
+{
+	uint32_t vector = s->lvt[0] & 0xff;
+
+	return (s->irr[vector / 32] | s->isr[vector / 32]) >> vector % 32 & 1;
+}
+
+/*
+ * KVM takes a current count of 0 for one that ends now. That is right for a count that ran out
+ * while the vCPU was outside of the guest: KVM only notes that, shows it nowhere, and raises the
+ * interrupt when the vCPU enters again, so a halted guest would wait for it forever. A count that
+ * ran out long ago looks the same; its interrupt comes a second time, which guests take. Only where
+ * the interrupt is seen to be raised already the count must not end again.
+ */
 static void apic_timer_to(const struct apic_section *s, struct kvm_lapic_state *k)
 {
 	int64_t left = (s->timer_expiry - s->initial_count_load_time) >> s->count_shift;
-	bool over = s->timer_expiry < 0 && !(s->lvt[0] & LVT_MASKED) && timer_mode(s->lvt[0]) == 0;
+	bool one_shot = !(s->lvt[0] & LVT_MASKED) && timer_mode(s->lvt[0]) == 0;
+	bool ended = s->timer_expiry < 0 && one_shot;
+	bool over = ended && timer_interrupt_shown(s);
 
 	reg_set(k, REG_INITIAL, over ? 0 : s->initial_count);
 	if (s->timer_expiry >= 0 && left > 0)
 		reg_set(k, REG_CURRENT,
 			left > s->initial_count ? s->initial_count : (uint32_t)left);
 	else
-		reg_set(k, REG_CURRENT, over ? 0 : s->initial_count);
+		reg_set(k, REG_CURRENT, ended ? 0 : s->initial_count);
 }
 
 /**
