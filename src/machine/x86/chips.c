@@ -220,9 +220,32 @@ static void kvmclock_stop(struct device *dev)
 	struct kvm_clock_data k;
 	struct err e;
 
+	c->since_ns = 0;
 	if (!failed(x86_clock_get(c->chip.kvm, &k, &e), &e))
 		c->clock_ns = k.clock;
+	c->stopped_ns = time_ns();
 	c->stopped = true;
+}
+
+/**
+ * chip_kvmclock_stopped_ns() - When the guest's kvmclock was read
+ * @dev:	The kvmclock, stopped
+ *
+ * Return: host monotonic clock
+ */
+int64_t chip_kvmclock_stopped_ns(const struct device *dev)
+{
+	return kvmclock_of(dev)->stopped_ns;
+}
+
+/**
+ * chip_kvmclock_catch_up() - This pause is none that the guest's clock stands still for
+ * @dev:	The kvmclock, stopped
+ * @since_ns:	From chip_kvmclock_stopped_ns(), of this or another process of this host
+ */
+void chip_kvmclock_catch_up(struct device *dev, int64_t since_ns)
+{
+	kvmclock_of(dev)->since_ns = since_ns;
 }
 
 static void kvmclock_run(struct device *dev)
@@ -231,11 +254,14 @@ static void kvmclock_run(struct device *dev)
 	struct err e;
 
 	if (c->stopped) {
-		failed(x86_clock_set(c->chip.kvm, c->clock_ns, &e), &e);
+		uint64_t passed_ns = c->since_ns ? (uint64_t)(time_ns() - c->since_ns) : 0;
+
+		failed(x86_clock_set(c->chip.kvm, c->clock_ns + passed_ns, &e), &e);
 		for (unsigned int i = 0; i < c->chip.cpus->len; i++)
 			x86_clock_paused(c->chip.cpus->cpu[i].v->kvm);
 	}
 	c->stopped = false;
+	c->since_ns = 0;
 }
 
 static void kvmclock_capture(const struct device *dev, void *state)
