@@ -17,6 +17,7 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #define BODY_MAX  (16 * MiB)
 #define FDS_CHUNK 200
@@ -90,6 +91,31 @@ int bundle_take_fd(struct bundle *b, const char *name)
 		if (b->fds[i] >= 0 && strcmp(b->names[i], name) == 0)
 			return fd_take(&b->fds[i]);
 	return -1;
+}
+
+static bool same_file(int a, int b)
+{
+	struct stat sa, sb;
+
+	return fstat(a, &sa) == 0 && fstat(b, &sb) == 0 && sa.st_dev == sb.st_dev &&
+	       sa.st_ino == sb.st_ino;
+}
+
+/**
+ * bundle_equal() - Is it the same message?
+ * @a:		A message whose descriptors are all there
+ * @b:		Another
+ *
+ * Return: whether bodies are equal and the same names stand for the same files
+ */
+bool bundle_equal(const struct bundle *a, const struct bundle *b)
+{
+	if (a->len != b->len || !json_equal(a->body, b->body))
+		return false;
+	for (size_t i = 0; i < a->len; i++)
+		if (strcmp(a->names[i], b->names[i]) || !same_file(a->fds[i], b->fds[i]))
+			return false;
+	return true;
 }
 
 static int send_all(int sock, const uint8_t *buf, size_t len, struct err *e)

@@ -28,6 +28,8 @@ void bundle_release(struct bundle *b);
 MUST_CHECK int bundle_add_fd(struct bundle *b, const char *name, int fd, struct err *e);
 /* -1: there is none of this name (or it was taken before). The caller owns the result. */
 int bundle_take_fd(struct bundle *b, const char *name);
+/* Whether two say the same and name the same open files (not merely the same numbers). */
+bool bundle_equal(const struct bundle *a, const struct bundle *b);
 
 /*
  * Over a unix stream socket: 4 bytes length (big-endian), then JSON {"body":...,"fds":[names]};

@@ -5,6 +5,9 @@
  * thread is called there. If a stage fails, the stages that were entered are undone in reverse;
  * undoing can't fail. The last stage, the switch, is entered on the main thread and decides by the
  * ownership word alone who runs the guest.
+ *
+ * What was handed over is compared with what is there just before the pause; if a client came or a
+ * device went meanwhile (EAGAIN), all stages begin anew with a new target, a few times.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -24,6 +27,7 @@
 
 #define STATE_ROOM (8 * MiB)
 #define TARGET_FD  3 /* the target finds its end of the socket pair here */
+#define TRIES      3 /* a client that comes or goes while a target is prepared costs one */
 
 extern char **environ;
 
@@ -223,6 +227,7 @@ static int handover_enter(struct upgrade *u)
 static void handover_undo(struct upgrade *u)
 {
 	bundle_release(&u->bundle);
+	bundle_init(&u->bundle);
 	if (u->area.map)
 		area_close(&u->area);
 	state_writer_destroy(&u->state);
@@ -324,8 +329,10 @@ static int await_target(struct upgrade *u)
 
 static int switch_over(struct upgrade *u)
 {
-	int r;
+	int r = u->guest->recheck ? u->guest->recheck(u->guest->opaque, &u->e) : 0;
 
+	if (r < 0)
+		return r;
 	area_mark(&u->area, MARK_PAUSE);
 	r = u->guest->pause(u->guest->opaque, &u->e);
 	if (r < 0)
@@ -399,11 +406,14 @@ static int finish(struct upgrade *u)
 	return 0;
 }
 
-static void *upgrade_thread(void *opaque)
+/* All stages; then those of them that were entered are undone: a dry run and a failure end the same
+ * way, the target goes and the guest stays. */
+static void run_stages(struct upgrade *u)
 {
-	struct upgrade *u = opaque;
 	size_t i;
 
+	u->ret = 0;
+	u->e = (struct err){0};
 	for (i = 0; i < ARRAY_SIZE(stages) && u->ret >= 0; i++) {
 		int64_t start_ns = time_ns();
 
@@ -417,11 +427,21 @@ static void *upgrade_thread(void *opaque)
 	}
 	for (int m = 0; u->area.map && m < HANDOVER_MARKS; m++)
 		u->report.marks_ns[m] = area_mark_ns(&u->area, m);
-	while (i-- >
-	       0) /* a dry run and a failure end the same way: the target goes, the guest stays */
+	while (i-- > 0)
 		if (stages[i].undo)
 			stages[i].undo(u);
+}
+
+static void *upgrade_thread(void *opaque)
+{
+	struct upgrade *u = opaque;
+	int tries = 0;
+
+	do
+		run_stages(u);
+	while (u->ret == -EAGAIN && ++tries < TRIES);
 	on_main(u, finish);
+	bundle_release(&u->bundle);
 	free(u->binary);
 	free(u);
 	return NULL;

@@ -31,6 +31,7 @@
  * @describe:	Puts configuration and descriptors into the bundle. Main thread, guest running
  * @rehearse:	Captures once while the guest runs, result unused: warms what the pause will touch.
  *May be NULL
+ * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread, guest running
  * @pause:	Stops vCPUs and I/O, drained. Main thread
  * @capture:	Writes all state; can't fail. Main thread, paused
  * @late:	What only the paused process knows and isn't guest state (half-read monitor input);
@@ -46,6 +47,7 @@ struct upgrade_guest {
 	void (*blockers)(void *opaque, json_t *sentences);
 	int (*describe)(void *opaque, struct bundle *b, struct err *e);
 	void (*rehearse)(void *opaque, struct state_writer *w);
+	int (*recheck)(void *opaque, struct err *e);
 	int (*pause)(void *opaque, struct err *e);
 	void (*capture)(void *opaque, struct state_writer *w);
 	json_t *(*late)(void *opaque);

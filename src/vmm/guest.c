@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/owned.h"
 #include "block/block.h"
+#include "machine/x86/chips.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -277,6 +278,22 @@ int guest_begin(struct guest *g, struct err *e)
 	if (g->adopted || !incoming_uri(g))
 		return 0;
 	return incoming_begin(g->migration, incoming_uri(g), true, e);
+}
+
+/**
+ * guest_kvmclock() - The guest's paravirtual clock
+ * @g:		The guest
+ *
+ * Return: the device, or NULL if it has none
+ */
+struct device *guest_kvmclock(struct guest *g)
+{
+	struct device *dev;
+
+	list_for_each (dev, &g->q->devices, link)
+		if (dev->class == &chip_kvmclock_class)
+			return dev;
+	return NULL;
 }
 
 /**

@@ -62,6 +62,8 @@ MUST_CHECK int guest_devices_take(struct guest *g, const json_t *devices, struct
 MUST_CHECK int guest_device_add(struct guest *g, const json_t *values, struct err *e);
 struct device *guest_device_find(struct guest *g, const char *id);
 
+struct device *guest_kvmclock(struct guest *g);
+
 /* guest_ops.c, guest_events.c */
 MUST_CHECK int guest_stays(const struct guest *g, struct err *e);
 void guest_ops_fill(struct guest *g);

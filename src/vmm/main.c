@@ -56,32 +56,37 @@ int vmm_signals_watch(struct vmm *v, struct err *e)
 	return 0;
 }
 
-static int log_prepare(const struct vmm_options *o, struct err *e)
+/**
+ * vmm_present() - What the process is called, and how much it says
+ * @o:		The command line
+ */
+void vmm_present(const struct vmm_options *o)
 {
 	static const char *const levels[] = {"error", "warn", "info", "debug"};
-	const char *path = vmm_text(o, VMM_LOGFILE), *level = vmm_text(o, VMM_LOG);
-	OWNED_FD fd = -1;
+	const char *name = option_str(vmm_values(o, VMM_NAME), "process", NULL);
+	const char *level = vmm_text(o, VMM_LOG);
 
+	if (name)
+		prctl(PR_SET_NAME, name);
 	log_set_timestamps(option_bool(vmm_values(o, VMM_MSG), "timestamp", false));
 	for (size_t i = 0; level && i < ARRAY_SIZE(levels); i++)
 		if (!strcmp(level, levels[i]))
 			log_set_level((enum log_level)i);
 	for (size_t i = 0; i < o->groups[VMM_TRACE].len; i++)
 		trace_enable(option_str(o->groups[VMM_TRACE].items[i].values, "enable", ""));
+}
+
+static int log_file_open(const struct vmm_options *o, struct err *e)
+{
+	const char *path = vmm_text(o, VMM_LOGFILE);
+	OWNED_FD fd = -1;
+
 	if (!path)
 		return 0;
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 	if (fd < 0 || dup2(fd, STDERR_FILENO) < 0)
 		return err_sys(e, "log file %s", path);
 	return 0;
-}
-
-static void name_process(const struct vmm_options *o)
-{
-	const char *name = option_str(vmm_values(o, VMM_NAME), "process", NULL);
-
-	if (name)
-		prctl(PR_SET_NAME, name);
 }
 
 /**
@@ -114,7 +119,7 @@ static int ready(struct vmm *v, int *ready_fd, struct err *e)
 static int run(struct vmm *v, struct err *e)
 {
 	OWNED_FD ready_fd = -1;
-	int r = log_prepare(v->options, e);
+	int r = log_file_open(v->options, e);
 
 	if (r == 0 && vmm_given(v->options, VMM_DAEMONIZE))
 		r = daemon_fork(&ready_fd, e);
@@ -196,7 +201,7 @@ int main(int argc, char **argv)
 	if (r == 0)
 		r = vmm_options_finish(&options, &e);
 	if (r == 0) {
-		name_process(&options);
+		vmm_present(&options);
 		v.argv = words_of(argc, argv);
 		r = run(&v, &e);
 	}

@@ -10,6 +10,7 @@
 #include "base/owned.h"
 #include "block/block.h"
 #include "char/char.h"
+#include "machine/x86/chips.h"
 #include "net/net.h"
 #include "vmm/image.h"
 #include "vmm/upgrade.h"
@@ -73,7 +74,11 @@ static int options_take(struct arrival *a, struct err *e)
 		return err_set(e, EPROTO, "no command line came");
 	a->v.argv = json_incref((json_t *)(uintptr_t)words);
 	r = vmm_options_parse(&a->options, (int)n, (const char *const *)a->argv, e);
-	return r < 0 ? r : vmm_options_finish(&a->options, e);
+	if (r >= 0)
+		r = vmm_options_finish(&a->options, e);
+	if (r >= 0)
+		vmm_present(&a->options); /* the log file is stderr already */
+	return r;
 }
 
 static int chars_take(struct arrival *a, struct err *e)
@@ -207,8 +212,11 @@ static int take_guest(struct arrival *a, struct err *e)
 
 static void run_guest(struct arrival *a, const json_t *late)
 {
+	struct device *clock = guest_kvmclock(a->g);
 	enum run_state state;
 
+	if (clock)
+		chip_kvmclock_catch_up(clock, option_int(late, "clock-stopped", 0));
 	a->g->quiet = true;
 	if (option_bool(late, "running", false))
 		vm_start(&a->g->q->vm);
@@ -231,6 +239,17 @@ static json_t *final_report(struct arrival *a, const json_t *late)
 	return report;
 }
 
+static void pending_take(const struct char_backend *c, void *opaque)
+{
+	char_adopt_pending((struct char_backend *)(uintptr_t)c,
+			   json_object_get((json_t *)opaque, char_id(c)));
+}
+
+static void output_take(const json_t *pending)
+{
+	char_for_each(pending_take, (void *)(uintptr_t)pending);
+}
+
 static void settle(struct arrival *a, const json_t *late)
 {
 	int pidfile = bundle_take_fd(&a->t.bundle, "pidfile");
@@ -238,6 +257,7 @@ static void settle(struct arrival *a, const json_t *late)
 	struct control_request *rq;
 	struct err e;
 
+	output_take(json_object_get(late, "pending"));
 	if (control_adopt(a->v.control, json_object_get(late, "monitors"), &e) < 0)
 		log_warn("upgrade: monitors: %s", e.msg);
 	if (pidfile >= 0 && pidfile_adopt(pidfile, &e) < 0)

@@ -3,7 +3,8 @@
  * Theory of operation: what the upgrade room asks of this program's guest (struct upgrade_guest). The description is made from what
  * is there now, not from the command line: chardevs with their connections, disks, networks and devices with the
  * options they have at this moment, so that what was plugged, resized or throttled at run time is there afterwards. From
- * the command line comes only what can't change (machine, CPU, memory).
+ * the command line comes only what can't change (machine, CPU, memory). Clients and devices may come and go until the
+ * pause, so the description is made once more there; if it isn't the same any more the upgrade begins anew.
  * The command is answered by the new process; only a failure or a dry run is answered here.
  */
 #include "vmm/upgrade.h"
@@ -11,6 +12,7 @@
 #include "base/log.h"
 #include "block/block.h"
 #include "char/char.h"
+#include "machine/x86/chips.h"
 #include "net/net.h"
 #include "vmm/image.h"
 #include "vmm/migrate.h"
@@ -30,7 +32,9 @@
  * @image:	Its sections
  * @hooks:	For the upgrade room
  * @schema:	Of @image
+ * @described:	What the other process was told
  * @monitors:	With their clients, as of the pause
+ * @status:	Before the pause
  * @was_running: The guest is to run over there
  */
 struct departure {
@@ -39,7 +43,9 @@ struct departure {
 	struct image image;
 	struct upgrade_guest hooks;
 	json_t *schema;
+	struct bundle described;
 	json_t *monitors;
+	enum run_state status;
 	bool was_running;
 };
 
@@ -208,9 +214,8 @@ static void walk_nets(struct describing *d)
 	net_each(describe_net, d);
 }
 
-static int describe(void *opaque, struct bundle *b, struct err *e)
+static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 {
-	struct departure *d = opaque;
 	int r = describe_ram(d->g, b, e);
 
 	json_object_set_new(b->body, "version", json_string(OUTLIVE_VERSION));
@@ -225,7 +230,31 @@ static int describe(void *opaque, struct bundle *b, struct err *e)
 	return r < 0 ? r : describe_list(b, "netdevs", walk_nets, e);
 }
 
+static int describe(void *opaque, struct bundle *b, struct err *e)
+{
+	struct departure *d = opaque;
+	int r = describe_guest(d, b, e);
+
+	bundle_release(&d->described);
+	bundle_init(&d->described);
+	return r < 0 ? r : describe_guest(d, &d->described, e);
+}
+
 /* The switch. */
+
+static int recheck(void *opaque, struct err *e)
+{
+	struct departure *d = opaque;
+	struct bundle now;
+	int r;
+
+	bundle_init(&now);
+	r = describe_guest(d, &now, e);
+	if (r >= 0 && !bundle_equal(&now, &d->described))
+		r = err_set(e, EAGAIN, "a client or a device came or went meanwhile");
+	bundle_release(&now);
+	return r;
+}
 
 static void rehearse(void *opaque, struct state_writer *w)
 {
@@ -235,19 +264,34 @@ static void rehearse(void *opaque, struct state_writer *w)
 	(void)d;
 }
 
+static void resume(void *opaque)
+{
+	struct departure *d = opaque;
+	struct device *clock = guest_kvmclock(d->g);
+
+	if (d->was_running && clock)
+		chip_kvmclock_catch_up(clock, chip_kvmclock_stopped_ns(clock));
+	if (d->was_running)
+		vm_start(&d->g->q->vm);
+	d->g->quiet = false;
+}
+
 static int pause_guest(void *opaque, struct err *e)
 {
 	struct departure *d = opaque;
+	int r;
 
-	int r = control_handover(d->g->v->control, &d->monitors, e);
-
-	if (r < 0)
-		return r;
+	json_decref(d->monitors);
+	d->monitors = NULL;
+	d->status = d->g->q->vm.state;
 	d->was_running = vm_running(&d->g->q->vm);
 	d->g->quiet = true;
 	if (d->was_running)
 		vm_stop(&d->g->q->vm, RUN_FINISH_MIGRATE);
-	return 0;
+	r = control_handover(d->g->v->control, &d->monitors, e);
+	if (r < 0)
+		resume(d);
+	return r;
 }
 
 static void capture(void *opaque, struct state_writer *w)
@@ -257,20 +301,31 @@ static void capture(void *opaque, struct state_writer *w)
 	image_write(&d->image, w);
 }
 
+static void add_pending(const struct char_backend *c, void *opaque)
+{
+	json_t *pending = char_pending((struct char_backend *)(uintptr_t)c);
+
+	if (pending)
+		json_object_set_new(opaque, char_id(c), pending);
+}
+
+static json_t *pending_output(void)
+{
+	json_t *all = json_object();
+
+	char_for_each(add_pending, all);
+	return all;
+}
+
 static json_t *late(void *opaque)
 {
 	struct departure *d = opaque;
 
-	return json_pack("{s:O, s:b, s:s}", "monitors", d->monitors, "running", d->was_running, "status", run_state_name(d->g->q->vm.state));
-}
+	const struct device *clock = guest_kvmclock(d->g);
+	json_int_t stopped_ns = clock && d->was_running ? chip_kvmclock_stopped_ns(clock) : 0;
 
-static void resume(void *opaque)
-{
-	struct departure *d = opaque;
-
-	if (d->was_running)
-		vm_start(&d->g->q->vm);
-	d->g->quiet = false;
+	return json_pack("{s:I, s:O, s:b, s:s, s:o}", "clock-stopped", stopped_ns, "monitors", d->monitors, "running", d->was_running,
+			 "status", run_state_name(d->status), "pending", pending_output());
 }
 
 static void leave(void *opaque)
@@ -285,6 +340,7 @@ static void done(void *opaque, int ret, const struct upgrade_report *report, con
 	image_close(&d->image);
 	json_decref(d->schema);
 	json_decref(d->monitors);
+	bundle_release(&d->described);
 	control_complete(d->rq, ret < 0 ? NULL : upgrade_report_json(report), ret < 0 ? e : NULL);
 }
 
@@ -305,6 +361,7 @@ static int depart(struct guest *g, struct control_request *rq,
 					    .blockers = blockers,
 					    .describe = describe,
 					    .rehearse = rehearse,
+					    .recheck = recheck,
 					    .pause = pause_guest,
 					    .capture = capture,
 					    .late = late,

@@ -42,6 +42,7 @@ const char *vmm_serial(const struct vmm *v, size_t index);
 /* main.c */
 MUST_CHECK int vmm_signals_watch(struct vmm *v, struct err *e);
 void vmm_end(struct vmm *v);
+void vmm_present(const struct vmm_options *o);
 
 /* daemon.c */
 MUST_CHECK int daemon_fork(int *ret_ready_fd, struct err *e); /* returns in the child only */
