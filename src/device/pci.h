@@ -98,6 +98,7 @@ struct pci_msix {
  * @power_off:	Its slot has no power: the guest doesn't see it
  * @irq_state:	Level of INTx as driven by the device; protected by the root bus's interrupt lock
  * @irq_line:	Input of the root bus that the level is counted at, -1: none
+ * @rom:	Content of the option ROM, or NULL
  * @romfile, @rombar, @acpi_index: Properties
  * @config_written: After the core handled a write to [offset, offset+size); may be NULL
  * @config_reading: Before the core reads [offset, offset+size), to refresh volatile registers; may
@@ -123,6 +124,7 @@ struct pci_device {
 	bool power_off;
 	uint8_t irq_state;
 	int irq_line;
+	struct ram_block *rom;
 	char *romfile;
 	uint32_t rombar, acpi_index;
 	void (*config_written)(struct pci_device *d, unsigned int offset, unsigned int size);
@@ -178,6 +180,9 @@ MUST_CHECK int pci_device_attach(struct pci_device *d, struct pci_bus *bus, stru
 /* Not under any lock: waits for vCPUs to leave its regions. */
 void pci_device_detach(struct pci_device *d);
 void pci_device_release(struct pci_device *d);
+/* pci_rom.c: the option ROM of an attached function. */
+MUST_CHECK int pci_rom_add(struct pci_device *d, const char *usual, struct err *e);
+void pci_rom_remove(struct pci_device *d);
 void pci_device_reset(struct pci_device *d);
 void pci_bar_region(struct pci_device *d, int bar, struct io_region *r, uint8_t flags);
 void pci_bar_map(struct pci_device *d, int bar, struct memory_map *map, uint8_t flags);

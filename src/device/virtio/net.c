@@ -316,6 +316,7 @@ static void net_unrealize(struct device *dev)
 	struct virtio_net *n = net_of(virtio_of(dev));
 
 	virtio_detach(&n->v);
+	pci_rom_remove(&n->v.pci);
 	if (n->attached)
 		net_on_link(n->netdev, NULL, NULL);
 	if (n->pairs && n->v.queues)
@@ -374,7 +375,9 @@ static int net_setup(struct virtio_net *n, struct err *e)
 		r = backend_take(n, e);
 	if (!r)
 		net_negotiated(&n->v);
-	return r ? r : virtio_attach(&n->v, e);
+	if (!r)
+		r = virtio_attach(&n->v, e);
+	return r ? r : pci_rom_add(&n->v.pci, "efi-virtio.rom", e);
 }
 
 static int net_realize(struct device *dev, struct err *e)
