@@ -32,7 +32,11 @@ class Traveller:
     def go(self, target, *capabilities, **how):
         """Move to another VMM, and see that all is well there."""
         there = awaiting(target, *self.more, name=f"stay-{self.stays}", **self.options)
-        info = move(self.guest.vmm, there.vmm, *capabilities, **how)
+        try:
+            info = move(self.guest.vmm, there.vmm, *capabilities, **how)
+        except BaseException:
+            there.close()
+            raise
         self.leave(there)
         return info
 
