@@ -4,7 +4,8 @@
  * target of a hand-over meet in a few calls only: messages on their socket and futexes on the
  * ownership word; before and after each is a boundary between two stages. The file that DIE_AT
  * names says who dies where, as "ROLE N": ROLE is "source" or "target", and the Nth boundary that
- * this process comes to while the file is there ends it by SIGKILL. DIE_LOG gets a line then.
+ * this process comes to while the file is there ends it by SIGKILL. DIE_LOG gets a line then: the
+ * call, whether this process has moved the ownership word (it wakes the other side then), its pid.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -22,6 +23,7 @@
 #define REAL(name) ((__typeof__(&(name)))dlsym(RTLD_NEXT, #name))
 
 static int count;
+static bool moved;
 
 static bool is_target(void)
 {
@@ -58,7 +60,7 @@ static void boundary(const char *call)
 		return;
 	fd = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
 	if (fd >= 0)
-		dprintf(fd, "%s %d\n", call, (int)getpid());
+		dprintf(fd, "%s,%d,%d\n", call, moved, (int)getpid());
 	kill(getpid(), SIGKILL);
 }
 
@@ -94,6 +96,7 @@ long syscall(long number, ...)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
 	word = number == SYS_futex && !(a[1] & FUTEX_PRIVATE_FLAG);
+	moved |= word && a[1] == FUTEX_WAKE;
 	if (word)
 		boundary(a[1] == FUTEX_WAKE ? "before wake" : "before wait");
 	ret = REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
