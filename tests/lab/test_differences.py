@@ -97,10 +97,11 @@ def text(seen, name):
 
 
 def differing_bytes(seen, name):
-    """Offsets at which a file differs without a reason; None: another length."""
+    """Offsets at which a file differs without a reason; of different lengths: these and where the first one is."""
     left, right = seen["qemu"][name], seen["outlive"].get(name, b"")
     if len(left) != len(right):
-        return None
+        first = next((n for n, (a, b) in enumerate(zip(left[36:], right[36:]), 36) if a != b), None)
+        return f"{len(left)} and {len(right)} bytes, from {first} on: {left[first:first + 16]} {right[first:first + 16]}"
     at = BYTES.get(name, {})
     return [n for n in range(len(left)) if left[n] != right[n] and not (n in at and explained(at[n]))]
 

@@ -8,6 +8,8 @@
 
 #include "base/bytes.h"
 
+#include <string.h>
+
 /**
  * aml_resources() - Open a resource template
  * @a:		Tables
@@ -26,10 +28,18 @@ void aml_resources(struct aml *a)
  */
 void aml_resources_end(struct aml *a)
 {
-	size_t at = a->open[a->depth - 1];
+	size_t at = a->open[a->depth - 1], size;
 
 	aml_le(a, 0x0079, 2); /* end tag, checksum 0: not checked */
-	store_le16(a->buf + at + 1, (uint16_t)(a->len - at - 3));
+	size = a->len - at - 3;
+	if (size <= UINT8_MAX) { /* the shortest form, as of every number */
+		memmove(a->buf + at + 2, a->buf + at + 3, size);
+		a->len--;
+		a->buf[at] = 0x0a;
+		a->buf[at + 1] = (uint8_t)size;
+	} else {
+		store_le16(a->buf + at + 1, (uint16_t)size);
+	}
 	aml_end(a);
 }
 

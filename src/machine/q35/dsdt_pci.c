@@ -30,9 +30,11 @@ static void store_op(struct aml *a, enum aml_op value, const char *name)
 /* @name = 1 << Arg1 */
 static void store_bit(struct aml *a, const char *name)
 {
+	aml_op(a, AML_STORE);
 	aml_op(a, AML_SHIFT_LEFT);
 	aml_op(a, AML_ONE);
 	aml_op(a, AML_ARG1);
+	aml_op(a, AML_ZERO); /* no target of its own */
 	aml_path(a, name);
 }
 
@@ -231,9 +233,11 @@ static void link_helpers(struct aml *a)
 	aml_path(a, "PRR0");
 	aml_int(a, 5);
 	aml_path(a, "PRRI");
+	aml_op(a, AML_STORE);
 	aml_op(a, AML_AND);
 	aml_op(a, AML_ARG0);
 	aml_int(a, 0xf);
+	aml_op(a, AML_ZERO);
 	aml_path(a, "PRRI");
 	aml_op(a, AML_RETURN);
 	aml_path(a, "PRR0");
