@@ -61,6 +61,25 @@ struct block_limits {
 	bool discard, write_zeroes;
 };
 
+/**
+ * struct block_counter - Requests of one kind
+ * @done, @bytes: Completed ones
+ * @failed:	Failed ones
+ */
+struct block_counter {
+	uint64_t done, bytes, failed;
+};
+
+/**
+ * struct block_stats - What went through a node
+ * @ops:	By enum block_op
+ * @written_to:	End of the write that went furthest, bytes
+ */
+struct block_stats {
+	struct block_counter ops[BLOCK_WRITE_ZEROES + 1];
+	uint64_t written_to;
+};
+
 struct block_node;
 struct block_queue;
 
@@ -95,6 +114,7 @@ struct block_node *block_ref(struct block_node *n);
 void block_unref(struct block_node *n);
 const char *block_name(const struct block_node *n);
 uint64_t block_size(const struct block_node *n); /* bytes, now */
+void block_stats(const struct block_node *n, struct block_stats *ret); /* any thread */
 bool block_read_only(const struct block_node *n);
 /* Exclusive use by a device, with image locks as QEMU's. EBUSY says who has it. */
 MUST_CHECK int block_attach(struct block_node *n, const char *user, bool writable, struct err *e);

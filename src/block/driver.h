@@ -20,6 +20,7 @@
  * @user:	Device that has it exclusively, or NULL; owned
  * @writable:	That device writes
  * @resized, @resized_opaque: Told of a new size
+ * @stats:	Each member is atomic
  */
 struct block_node {
 	struct list link;
@@ -35,6 +36,7 @@ struct block_node {
 	bool writable;
 	void (*resized)(void *opaque);
 	void *resized_opaque;
+	struct block_stats stats;
 };
 
 /**

@@ -141,6 +141,49 @@ void block_forward(struct block_queue *q, struct block_request *r)
 	q->child->node->driver->submit(q->child, r);
 }
 
+static void highest(uint64_t *at, uint64_t value)
+{
+	uint64_t was = __atomic_load_n(at, __ATOMIC_RELAXED);
+
+	while (was < value && !__atomic_compare_exchange_n(at, &was, value, true, __ATOMIC_RELAXED,
+							   __ATOMIC_RELAXED))
+		;
+}
+
+/* The request counts for each node that it came through. */
+static void account(const struct block_request *r, int ret)
+{
+	for (struct block_queue *q = r->top; q; q = q->child) {
+		struct block_counter *c = &q->node->stats.ops[r->op];
+
+		if (ret < 0) {
+			__atomic_add_fetch(&c->failed, 1, __ATOMIC_RELAXED);
+			continue;
+		}
+		__atomic_add_fetch(&c->done, 1, __ATOMIC_RELAXED);
+		__atomic_add_fetch(&c->bytes, r->bytes, __ATOMIC_RELAXED);
+		if (r->op == BLOCK_WRITE)
+			highest(&q->node->stats.written_to, r->offset + r->bytes);
+	}
+}
+
+/**
+ * block_stats() - What went through a node
+ * @n:		The node; any thread
+ * @ret:	Filled in
+ */
+void block_stats(const struct block_node *n, struct block_stats *ret)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ret->ops); i++) {
+		const struct block_counter *c = &n->stats.ops[i];
+
+		ret->ops[i].done = __atomic_load_n(&c->done, __ATOMIC_RELAXED);
+		ret->ops[i].bytes = __atomic_load_n(&c->bytes, __ATOMIC_RELAXED);
+		ret->ops[i].failed = __atomic_load_n(&c->failed, __ATOMIC_RELAXED);
+	}
+	ret->written_to = __atomic_load_n(&n->stats.written_to, __ATOMIC_RELAXED);
+}
+
 /**
  * block_complete() - End a request, from the loop
  * @r:		The request; gone after this
@@ -149,6 +192,7 @@ void block_forward(struct block_queue *q, struct block_request *r)
 void block_complete(struct block_request *r, int ret)
 {
 	r->top->in_flight--;
+	account(r, ret);
 	r->complete(r, ret);
 }
 
