@@ -65,6 +65,8 @@ static void balloon_config_write(struct virtio *v, const uint8_t *config)
 	struct virtio_balloon_config c = {0};
 
 	memcpy(&c, config, v->config_len);
+	if (b->actual != le32toh(c.actual) && b->moved)
+		b->moved(b->moved_opaque);
 	b->actual = le32toh(c.actual);
 	b->poison = virtio_has(v, VIRTIO_BALLOON_F_PAGE_POISON) ? le32toh(c.poison_val) : 0;
 }
@@ -140,6 +142,22 @@ uint64_t balloon_actual(struct device *dev)
 	lent = (uint64_t)b->actual << PFN_SHIFT;
 	pthread_mutex_unlock(dev->lock);
 	return lent < all ? all - lent : 0;
+}
+
+/**
+ * balloon_on_change() - Be told when the guest moves the balloon
+ * @dev:	The balloon; main thread
+ * @fn:		Called on a vCPU's thread, device's lock held
+ * @opaque:	Its argument
+ */
+void balloon_on_change(struct device *dev, void (*fn)(void *opaque), void *opaque)
+{
+	struct virtio_balloon *b = balloon_of(virtio_of(dev));
+
+	pthread_mutex_lock(dev->lock);
+	b->moved = fn;
+	b->moved_opaque = opaque;
+	pthread_mutex_unlock(dev->lock);
 }
 
 /**

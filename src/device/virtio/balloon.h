@@ -28,6 +28,7 @@ enum balloon_hint {
  * never)
  * @stats_interval_s: Ask this often, 0: never
  * @timer:	For @stats_interval_s
+ * @moved, @moved_opaque: Told when @actual changes
  * @hint_queue, @report_queue: Indices, 0: don't exist
  */
 struct virtio_balloon {
@@ -42,6 +43,8 @@ struct virtio_balloon {
 	int64_t stats_at_s;
 	uint32_t stats_interval_s;
 	struct timer *timer;
+	void (*moved)(void *opaque);
+	void *moved_opaque;
 	unsigned int hint_queue, report_queue;
 };
 
@@ -85,6 +88,8 @@ void balloon_apply(struct device *dev, const void *state);
 /* For QMP and migration; main thread, without the device's lock. */
 void balloon_set_target(struct device *dev, uint64_t guest_bytes);
 uint64_t balloon_actual(struct device *dev);
+/* @fn: the guest moved the balloon; on a vCPU's thread, device's lock held. */
+void balloon_on_change(struct device *dev, void (*fn)(void *opaque), void *opaque);
 void balloon_set_interval(struct device *dev, uint32_t seconds);
 bool balloon_hint_start(struct device *dev,
 			void (*fn)(void *opaque, struct ram_block *b, uint64_t offset,
