@@ -92,7 +92,13 @@ static json_t *cache_info(const struct block_node *n)
 			 option_bool(cache, "no-flush", false));
 }
 
-static void put_node(struct block_node *n, void *opaque)
+/**
+ * control_block_info() - What QMP says about a disk node
+ * @n:		The node
+ *
+ * Return: a BlockDeviceInfo, new reference
+ */
+json_t *control_block_info(const struct block_node *n)
 {
 	static const char *const zeroes[] = {
 		"iops",   "iops_rd", "iops_wr",         "bps",
@@ -104,7 +110,12 @@ static void put_node(struct block_node *n, void *opaque)
 
 	for (size_t i = 0; i < ARRAY_SIZE(zeroes); i++)
 		json_object_set_new(info, zeroes[i], json_integer(0));
-	json_array_append_new(opaque, info);
+	return info;
+}
+
+static void put_node(struct block_node *n, void *opaque)
+{
+	json_array_append_new(opaque, control_block_info(n));
 }
 
 static int query_named_block_nodes(struct control *c, struct control_request *rq,

@@ -52,6 +52,16 @@ static const struct option set_link_args[] = {
 	OPTIONS_END,
 };
 
+static const struct option announce_args[] = {
+	{"initial", OPTION_INT, "ms to the second round"},
+	{"max", OPTION_INT, "ms between rounds at most"},
+	{"rounds", OPTION_INT, "how many"},
+	{"step", OPTION_INT, "ms that are added each time"},
+	{"interfaces", OPTION_ANY, "only these"},
+	{"id", OPTION_STRING, "name of the timer"},
+	OPTIONS_END,
+};
+
 static const struct option path_args[] = {
 	{"path", OPTION_STRING, "place in the object tree", .required = true},
 	OPTIONS_END,
@@ -102,6 +112,8 @@ static int set_link(struct control *c, struct control_request *rq, const json_t 
 	const char *name = option_str(args, "name", "");
 	struct net_backend *b = net_find(name);
 
+	if (!b && c->ops && c->ops->set_link)
+		return c->ops->set_link(c->ops->opaque, rq, args, ret, e);
 	if (!b)
 		return err_set(e, ENXIO, "Device '%s' not found", name);
 	net_set_link(b, option_bool(args, "up", true));
@@ -161,7 +173,7 @@ const struct command commands_device[] = {
 	{"query-pci", NULL, "[any]", .op = COMMAND_OP(query_pci), .help = "PCI functions"},
 	{"query-rx-filter", NULL, "[any]", .op = COMMAND_OP(query_rx_filter),
 	 .help = "receive filters"},
-	{"announce-self", NULL, NULL, .op = COMMAND_OP(announce_self),
+	{"announce-self", announce_args, NULL, .op = COMMAND_OP(announce_self),
 	 .help = "tell the network where the guest is now"},
 	{0},
 };

@@ -57,6 +57,7 @@ struct control_ops {
 		*query_memdev;
 	control_op *query_block, *query_blockstats, *block_set_io_throttle;
 	control_op *query_pci, *query_rx_filter, *announce_self;
+	control_op *set_link; /* of a device; back ends are found without the machine */
 	control_op *set_action, *watchdog_set_action;
 	control_op *migrate, *migrate_cancel, *migrate_continue, *migrate_incoming,
 		*migrate_recover, *migrate_pause, *migrate_start_postcopy, *query_migrate;
@@ -139,6 +140,9 @@ struct object_kind {
 extern const struct object_kind object_kinds[]; /* closed by a NULL name */
 MUST_CHECK int object_check(const json_t *values, enum option_form form, json_t **ret,
 			    struct err *e);
+
+struct block_node;
+json_t *control_block_info(const struct block_node *n); /* BlockDeviceInfo */
 
 /* The commands' man page, outlive-qmp(7), in troff. */
 void control_manual(FILE *out);
