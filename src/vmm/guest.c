@@ -91,40 +91,17 @@ static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct err *e)
 	return o ? backend_fill(ram, o, e) : 0;
 }
 
-static enum panic_action panic_of(const char *word)
-{
-	static const char *const words[] = {"shutdown", "pause", "exit-failure", "none"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(words[i], word))
-			return (enum panic_action)i;
-	return PANIC_SHUTDOWN;
-}
-
-static enum watchdog_action watchdog_of(const char *word)
-{
-	static const char *const words[] = {"reset", "shutdown", "poweroff",  "pause",
-					    "debug", "none",     "inject-nmi"};
-
-	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
-		if (!strcmp(words[i], word))
-			return (enum watchdog_action)i;
-	return WATCHDOG_RESET;
-}
-
 static void policy_fill(struct vmm *v, struct vm_policy *p)
 {
-	const json_t *action = vmm_values(v->options, VMM_ACTION);
 	const char *watchdog = vmm_text(v->options, VMM_WATCHDOG_ACTION);
+	OWNED_JSON *one = json_pack("{s:s?}", "watchdog", watchdog);
 
-	if (vmm_given(v->options, VMM_NO_REBOOT) ||
-	    !strcmp(option_str(action, "reboot", "reset"), "shutdown"))
+	policy_set(p, vmm_values(v->options, VMM_ACTION));
+	policy_set(p, one);
+	if (vmm_given(v->options, VMM_NO_REBOOT))
 		p->reboot = REBOOT_SHUTDOWN;
-	if (vmm_given(v->options, VMM_NO_SHUTDOWN) ||
-	    !strcmp(option_str(action, "shutdown", "poweroff"), "pause"))
+	if (vmm_given(v->options, VMM_NO_SHUTDOWN))
 		p->shutdown = SHUTDOWN_PAUSE;
-	p->panic = panic_of(option_str(action, "panic", "shutdown"));
-	p->watchdog = watchdog_of(watchdog ? watchdog : option_str(action, "watchdog", "reset"));
 }
 
 static uint8_t serials_of(const struct vmm *v)
@@ -189,6 +166,8 @@ static int make(struct guest *g, const struct q35_config *c, const struct guest_
 	int r = parts ? 0 : guest_backends_make(g, e);
 
 	if (r >= 0)
+		r = guest_objects_make(g, parts ? parts->objects : NULL, e);
+	if (r >= 0)
 		r = q35_create(&g->q, c, g->v->loop, e);
 	if (r < 0)
 		return r;
@@ -216,6 +195,7 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 	g->adopted = parts != NULL;
 	g->migration = migration_create(g);
 	g->devices = json_array();
+	g->objects = json_array();
 	if (c.incoming && !parts)
 		block_begin_inactive();
 	g->stopped = vmm_given(v->options, VMM_STOPPED);
@@ -250,6 +230,7 @@ void guest_destroy(struct guest *g)
 		guest_eject_release(g);
 	}
 	json_decref(g->devices);
+	guest_objects_release(g);
 	free(g);
 }
 

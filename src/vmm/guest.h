@@ -19,6 +19,8 @@ struct migration;
  * @stopped:	-S: don't run at start
  * @migration:	Its coming and going
  * @devices:	The user's devices as they were asked for, with the addresses they got; owned
+ * @objects:	-object and object-add as they were asked for; owned
+ * @balloon_moved: Atomic: the event is on its way
  * @eject_lock:	A leaf lock: protects @ejected
  * @ejected, @ejected_len: Devices that the guest let go and the main thread hasn't destroyed yet
  * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's business
@@ -30,7 +32,8 @@ struct guest {
 	struct vm_listener listener;
 	bool incoming, adopted, stopped, quiet;
 	struct migration *migration;
-	json_t *devices;
+	json_t *devices, *objects;
+	bool balloon_moved;
 	pthread_mutex_t eject_lock;
 	struct device **ejected;
 	size_t ejected_len;
@@ -39,11 +42,12 @@ struct guest {
 /**
  * struct guest_parts - What another process hands over instead of the command line
  * @devices:	Array of the user's devices, serial ports included
+ * @objects:	Array of objects; NULL: those of the command line
  * @adopt_ram:	File of a RAM block, -1 for none
  * @opaque:	For @adopt_ram
  */
 struct guest_parts {
-	const json_t *devices;
+	const json_t *devices, *objects;
 	int (*adopt_ram)(void *opaque, const char *name);
 	void *opaque;
 };

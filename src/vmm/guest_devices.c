@@ -7,7 +7,7 @@
 #include "base/owned.h"
 #include "block/block.h"
 #include "net/net.h"
-#include "vmm/guest.h"
+#include "vmm/ops.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -205,6 +205,7 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 	}
 	list_add_tail(&g->q->devices, &dev->link);
 	remember(g, dev, values);
+	guest_balloon_watch(g, dev);
 	return 0;
 }
 

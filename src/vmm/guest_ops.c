@@ -131,13 +131,25 @@ static int query_cpus_fast(void *opaque, struct control_request *rq, const json_
 	return 0;
 }
 
-static int query_memory_size(void *opaque, struct control_request *rq, const json_t *args,
-			     json_t **ret, struct err *e)
+static json_t *hotpluggable(struct guest *g, unsigned int index)
 {
-	const struct guest *g = opaque;
+	json_t *one = json_pack("{s:s, s:i, s:o}", "type", "host-x86_64-cpu", "vcpus-count", 1,
+				"props", cpu_props(&g->q->cpuid.topology, index));
 
-	*ret = json_pack("{s:I, s:I}", "base-memory", (json_int_t)g->q->ram.ram->size,
-			 "plugged-memory", (json_int_t)0);
+	if (index < g->q->vm.vcpus_len)
+		json_object_set_new(one, "qom-path",
+				    json_sprintf("/machine/unattached/device[%u]", index));
+	return one;
+}
+
+static int query_hotpluggable_cpus(void *opaque, struct control_request *rq, const json_t *args,
+				   json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+
+	*ret = json_array();
+	for (unsigned int i = g->q->max_cpus; i-- > 0;)
+		json_array_append_new(*ret, hotpluggable(g, i));
 	return 0;
 }
 
@@ -163,9 +175,28 @@ void guest_ops_fill(struct guest *g)
 		.system_powerdown = system_powerdown,
 		.quit = quit,
 		.query_cpus_fast = query_cpus_fast,
-		.query_memory_size_summary = query_memory_size,
+		.query_hotpluggable_cpus = query_hotpluggable_cpus,
+		.inject_nmi = op_inject_nmi,
+		.set_action = op_set_action,
+		.watchdog_set_action = op_watchdog_set_action,
 		.device_add = op_device_add,
 		.device_del = op_device_del,
+		.object_add = op_object_add,
+		.object_del = op_object_del,
+		.query_iothreads = op_query_iothreads,
+		.query_memdev = op_query_memdev,
+		.qom_list = op_qom_list,
+		.qom_get = op_qom_get,
+		.qom_set = op_qom_set,
+		.balloon = op_balloon,
+		.query_balloon = op_query_balloon,
+		.query_memory_size_summary = op_query_memory_size,
+		.query_memory_devices = op_query_memory_devices,
+		.query_block = op_query_block,
+		.query_blockstats = op_query_blockstats,
+		.block_set_io_throttle = op_block_set_io_throttle,
+		.set_link = op_set_link,
+		.announce_self = op_announce_self,
 		.memory_read = memory_read_op,
 		.migrate = guest_migrate,
 		.migrate_cancel = guest_migrate_cancel,

@@ -3,6 +3,7 @@
 #define VMM_OPS_H
 
 #include "control/control.h"
+#include "device/virtio/balloon.h"
 #include "vmm/guest.h"
 
 /* The machine's part of QMP by theme; guest_ops.c is the table. Main thread. */
@@ -16,5 +17,32 @@ void guest_eject_release(struct guest *g);
 void guest_ejected_remove(struct guest *g);
 /* The @i-th of the user's devices, as guest->devices lists them; NULL: there are fewer. */
 struct device *guest_device_at(struct guest *g, size_t i);
+
+/* ops_object.c */
+control_op op_object_add, op_object_del, op_query_iothreads, op_query_memdev;
+MUST_CHECK int guest_objects_make(struct guest *g, const json_t *objects, struct err *e);
+void guest_objects_release(struct guest *g);
+const json_t *guest_object_find(const struct guest *g, const char *id);
+
+/* ops_block.c */
+control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
+
+/* ops_memory.c */
+control_op op_balloon, op_query_balloon, op_query_memory_size, op_query_memory_devices;
+/* The balloon, or NULL. Changes of its size become events while it is there. */
+struct device *guest_balloon(struct guest *g);
+void guest_balloon_watch(struct guest *g, struct device *dev);
+json_t *balloon_statistics(struct device *dev);
+
+/* ops_qom.c, qom_value.c */
+control_op op_qom_list, op_qom_get, op_qom_set;
+json_t *prop_value(const struct device *dev, const struct prop *p);
+
+/* ops_net.c */
+control_op op_set_link, op_announce_self;
+
+/* ops_run.c */
+control_op op_inject_nmi, op_set_action, op_watchdog_set_action;
+void policy_set(struct vm_policy *p, const json_t *actions);
 
 #endif

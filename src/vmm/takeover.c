@@ -164,7 +164,8 @@ static int control_make(struct arrival *a, struct err *e)
 static int guest_make(struct arrival *a, struct err *e)
 {
 	struct guest_parts parts = {
-		.devices = body(a, "devices"), .adopt_ram = adopt_ram, .opaque = a};
+		.devices = body(a, "devices"), .objects = body(a, "objects"),
+		.adopt_ram = adopt_ram, .opaque = a};
 	struct migrate_sections sections;
 	int r = guest_create(&a->g, &a->v, &parts, e);
 

@@ -223,6 +223,7 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 		r = bundle_add_fd(b, "pidfile", pidfile_handover(), e);
 	json_object_set(b->body, "argv", d->g->v->argv);
 	json_object_set(b->body, "devices", d->g->devices);
+	json_object_set(b->body, "objects", d->g->objects);
 	if (r >= 0)
 		r = describe_list(b, "chardevs", walk_chars, e);
 	if (r >= 0)

@@ -12,7 +12,8 @@ from frame.wait import until
 ROM_BYTES = 65536
 CODE_AT = 0xF000
 
-PORT = ("pcie-root-port,id=pci.1,bus=pcie.0,chassis=1,addr=0x2", "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,addr=0x3")
+PORT = ("pcie-root-port,id=pci.1,bus=pcie.0,chassis=1,addr=0x2",
+        "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,addr=0x3")
 
 
 def acpi_guest():
@@ -58,14 +59,21 @@ def add_disk(vmm, bus="pci.1", ident="d0"):
     vmm.qmp.command("device_add", driver="virtio-blk-pci", id=ident, drive=f"{ident}-node", bus=bus, addr="0x0")
 
 
+def peripherals(vmm):
+    """Ids that the object tree shows."""
+    return {one["name"] for one in vmm.qmp.command("qom-list", path="/machine/peripheral")}
+
+
 def test_a_disk_comes_and_goes_and_its_node_is_free_again(guest):
     for round_ in range(1, 4):
         add_disk(guest)
         until(lambda: len(guest.said()) == round_, 20, "the guest sees the slot")
         with pytest.raises(QmpError, match="used by"):
             guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
+        assert "d0" in peripherals(guest)
         guest.qmp.command("device_del", id="d0")
         gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+        assert "d0" not in peripherals(guest)
         assert gone["data"] == {"device": "d0", "path": "/machine/peripheral/d0"}
         guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
 
