@@ -1,5 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: see image.h. The scratch states are allocated and touched once beforehand, so that the pause costs no page fault. */
+/*
+ * Theory of operation: see image.h. The scratch states are allocated and touched once beforehand, so
+ * that the pause costs no page fault. In the process that takes over they are filled with the
+ * devices' own state beforehand too, for what the other side doesn't send; reading that from KVM in
+ * the pause would cost as much as loading all the rest.
+ */
 #include "vmm/image.h"
 
 #include "base/bytes.h"
@@ -33,7 +38,8 @@ void image_close(struct image *i)
 	migrate_sections_destroy(&i->sections);
 }
 
-static void write_one(const struct migrate_section *s, void *state, struct state_writer *w)
+static void write_one(const struct migrate_section *s, void *state, bool capture,
+		      struct state_writer *w)
 {
 	char id[256];
 	size_t at;
@@ -46,7 +52,8 @@ static void write_one(const struct migrate_section *s, void *state, struct state
 	at = w->len;
 	state_put_be32(w, 0);
 	memset(state, 0, s->table->size);
-	s->capture(s->opaque, state);
+	if (capture)
+		s->capture(s->opaque, state);
 	state_save(s->table, state, w);
 	store_be32(w->buf + at, (uint32_t)(w->len - at - 4));
 }
@@ -59,7 +66,19 @@ static void write_one(const struct migrate_section *s, void *state, struct state
 void image_write(struct image *i, struct state_writer *w)
 {
 	for (size_t n = 0; n < i->sections.len; n++)
-		write_one(&i->sections.all[n], i->states[n], w);
+		write_one(&i->sections.all[n], i->states[n], true, w);
+}
+
+/**
+ * image_rehearse() - Write states that aren't the guest's: warms all that image_write() will touch
+ * @i:		Of the source; its guest runs, so its devices aren't asked
+ * @w:		Cleared at the end
+ */
+void image_rehearse(struct image *i, struct state_writer *w)
+{
+	for (size_t n = 0; n < i->sections.len; n++)
+		write_one(&i->sections.all[n], i->states[n], false, w);
+	state_writer_clear(w);
 }
 
 /**
@@ -94,10 +113,8 @@ static size_t find(const struct image *i, const char *id, uint32_t instance, siz
 static int load_payload(const struct migrate_section *s, void *state, struct state_reader *r,
 			uint32_t version, struct err *e)
 {
-	int ret;
+	int ret = state_load(s->table, state, version, r, e);
 
-	s->capture(s->opaque, state);
-	ret = state_load(s->table, state, version, r, e);
 	if (ret >= 0 && r->at != r->len)
 		ret = err_set(e, EINVAL, "%s: %zu bytes are left over", s->table->name,
 			      r->len - r->at);
@@ -136,7 +153,7 @@ static int load_one(struct image *i, struct state_reader *r, size_t *hint, bool 
 
 /**
  * image_load() - Read and judge the state of all devices
- * @i:		Of the target
+ * @i:		Of the target, after image_prefill()
  * @r:		Bytes that image_write() made
  * @e:		Set on failure only
  *
@@ -155,6 +172,29 @@ int image_load(struct image *i, struct state_reader *r, struct err *e)
 		if (!seen[n])
 			ret = err_set(e, ENODATA, "%s: no state came for it",
 				      i->sections.all[n].name);
+	return ret;
+}
+
+/**
+ * image_prefill() - Before the first image_load(): the states become what the devices have now
+ * @i:		Of the target, whose guest isn't there yet
+ * @e:		Set on failure only
+ *
+ * Takes the same way as the guest's state will, which warms it.
+ *
+ * Errors: as image_load()
+ * Return: 0, or a negative errno
+ */
+int image_prefill(struct image *i, struct err *e)
+{
+	struct state_writer w = {0};
+	struct state_reader r;
+	int ret;
+
+	image_write(i, &w);
+	r = (struct state_reader){.buf = w.buf, .len = w.len};
+	ret = image_load(i, &r, e);
+	state_writer_destroy(&w);
 	return ret;
 }
 

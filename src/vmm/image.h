@@ -23,8 +23,12 @@ struct image {
 
 void image_open(struct image *i, const struct migrate_sections *taken_sections);
 void image_close(struct image *i);
+/* While the guest runs: touches what image_write() will. */
+void image_rehearse(struct image *i, struct state_writer *w);
 void image_write(struct image *i, struct state_writer *w);
 void image_capture(struct image *i); /* into the scratch states only */
+/* Once before image_load(), while the guest still runs elsewhere. */
+MUST_CHECK int image_prefill(struct image *i, struct err *e);
 /* Everything into scratch, everything judged; nothing is applied. Errors as state_load(), naming the section. */
 MUST_CHECK int image_load(struct image *i, struct state_reader *r, struct err *e);
 void image_apply(struct image *i);

@@ -175,9 +175,10 @@ static int guest_make(struct arrival *a, struct err *e)
 	r = guest_begin(a->g, e);
 	if (r >= 0)
 		r = guest_sections(a->g, &sections, e);
-	if (r >= 0)
-		image_open(&a->image, &sections);
-	return r;
+	if (r < 0)
+		return r;
+	image_open(&a->image, &sections);
+	return image_prefill(&a->image, e);
 }
 
 static int build(struct arrival *a, struct err *e)
@@ -211,11 +212,24 @@ static int take_guest(struct arrival *a, struct err *e)
 	return ret < 0 ? ret : target_take(&a->t, e);
 }
 
+/* What the guest wrote there leaves before what it writes here. */
+static void pending_take(const struct char_backend *c, void *opaque)
+{
+	char_adopt_pending((struct char_backend *)(uintptr_t)c,
+			   json_object_get((json_t *)opaque, char_id(c)));
+}
+
+static void output_take(const json_t *pending)
+{
+	char_for_each(pending_take, (void *)(uintptr_t)pending);
+}
+
 static void run_guest(struct arrival *a, const json_t *late)
 {
 	struct device *clock = guest_kvmclock(a->g);
 	enum run_state state;
 
+	output_take(json_object_get(late, "pending"));
 	if (clock)
 		chip_kvmclock_catch_up(clock, option_int(late, "clock-stopped", 0));
 	a->g->quiet = true;
@@ -240,17 +254,6 @@ static json_t *final_report(struct arrival *a, const json_t *late)
 	return report;
 }
 
-static void pending_take(const struct char_backend *c, void *opaque)
-{
-	char_adopt_pending((struct char_backend *)(uintptr_t)c,
-			   json_object_get((json_t *)opaque, char_id(c)));
-}
-
-static void output_take(const json_t *pending)
-{
-	char_for_each(pending_take, (void *)(uintptr_t)pending);
-}
-
 static void settle(struct arrival *a, const json_t *late)
 {
 	int pidfile = bundle_take_fd(&a->t.bundle, "pidfile");
@@ -258,7 +261,6 @@ static void settle(struct arrival *a, const json_t *late)
 	struct control_request *rq;
 	struct err e;
 
-	output_take(json_object_get(late, "pending"));
 	if (control_adopt(a->v.control, json_object_get(late, "monitors"), &e) < 0)
 		log_warn("upgrade: monitors: %s", e.msg);
 	if (pidfile >= 0 && pidfile_adopt(pidfile, &e) < 0)

@@ -262,7 +262,7 @@ static void rehearse(void *opaque, struct state_writer *w)
 	struct departure *d = opaque;
 
 	state_writer_reserve(w, 4 * MiB);
-	(void)d;
+	image_rehearse(&d->image, w);
 }
 
 static void resume(void *opaque)
