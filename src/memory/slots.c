@@ -305,28 +305,39 @@ int slots_dirty_collect(struct slots *s, struct err *e)
 	return r;
 }
 
-/* Pages [@first, @end) of one slot that lie in the batch beginning at @at. Exactly those: the
- * others' bits aren't collected. */
-static uint32_t clear_batch(const struct slot *slot, uint64_t at, uint64_t first, uint64_t end,
+/**
+ * struct clearing - Pages of a block whose dirty bits are cleared
+ * @which:	Of the whole block: only these, since the others' bits aren't collected yet
+ * @base:	First page of the slot in the block
+ * @first, @end: Range in the slot
+ */
+struct clearing {
+	const struct bitmap *which;
+	uint64_t base, first, end;
+};
+
+static uint32_t clear_batch(const struct slot *slot, const struct clearing *c, uint64_t at,
 			    uint64_t *words)
 {
 	uint32_t pages = (uint32_t)MIN(pages_of(slot) - at, (uint64_t)CLEAR_BATCH);
 	struct bitmap batch = {.words = words, .bits = pages};
-	uint64_t lo = MAX(first, at) - at, hi = MIN(end - at, (uint64_t)pages);
+	uint64_t hi = MIN(c->end, at + pages), page;
 
 	memset(words, 0, CLEAR_BATCH / 8);
-	bitmap_set_range(&batch, lo, hi - lo);
-	return hi == pages ? pages : (uint32_t)MIN(ALIGN_UP(hi, 64), (uint64_t)pages);
+	page = bitmap_next(c->which, c->base + MAX(c->first, at));
+	for (; page < c->base + hi; page = bitmap_next(c->which, page + 1))
+		bitmap_set(&batch, page - c->base - at);
+	return (uint32_t)MIN(ALIGN_UP(hi - at, 64), (uint64_t)pages);
 }
 
-static int slot_clear(struct slots *s, const struct slot *slot, uint64_t first, uint64_t end,
+static int slot_clear(struct slots *s, const struct slot *slot, const struct clearing *c,
 		      struct err *e)
 {
 	uint64_t words[CLEAR_BATCH / 64];
 	int r = 0;
 
-	for (uint64_t at = ALIGN_DOWN(first, 64); at < end && r == 0; at += CLEAR_BATCH) {
-		uint32_t pages = clear_batch(slot, at, first, end, words);
+	for (uint64_t at = ALIGN_DOWN(c->first, 64); at < c->end && r == 0; at += CLEAR_BATCH) {
+		uint32_t pages = clear_batch(slot, c, at, words);
 
 		r = kvm_slot_dirty_clear(s->vm, slot->kvm.id, at, pages, words, e);
 	}
@@ -338,16 +349,17 @@ static int slot_clear(struct slots *s, const struct slot *slot, uint64_t first, 
  * otherwise)
  * @s:		Slots
  * @b:		Block
- * @first_page:	In units of 4 KiB
- * @pages:	How many. All of them must be sent (read) after this: what vCPUs wrote to them so
- *		far is forgotten
+ * @which:	Pages of the block that must be sent (read) after this: what vCPUs wrote to them so
+ *		far is forgotten. The others stay as they are
+ * @first_page:	Of the range that is looked at, in units of 4 KiB
+ * @pages:	How many
  * @e:		Set on failure
  *
  * Errors: as KVM_CLEAR_DIRTY_LOG
  * Return: 0, or a negative errno
  */
-int slots_dirty_clear(struct slots *s, struct ram_block *b, uint64_t first_page, uint64_t pages,
-		      struct err *e)
+int slots_dirty_clear(struct slots *s, struct ram_block *b, const struct bitmap *which,
+		      uint64_t first_page, uint64_t pages, struct err *e)
 {
 	int r = 0;
 
@@ -357,11 +369,14 @@ int slots_dirty_clear(struct slots *s, struct ram_block *b, uint64_t first_page,
 	for (uint32_t i = 0; i < s->limit && r == 0; i++) {
 		const struct slot *slot = &s->slot[i];
 		uint64_t base = slot->offset >> PAGE_SHIFT;
-		uint64_t lo = MAX(first_page, base),
-			 hi = MIN(first_page + pages, base + pages_of(slot));
+		struct clearing c = {which, base, MAX(first_page, base) - base,
+				     MIN(first_page + pages, base + pages_of(slot))};
 
-		if (slot->used && slot->kvm.log_dirty && slot->block == b && lo < hi)
-			r = slot_clear(s, slot, lo - base, hi - base, e);
+		if (!slot->used || !slot->kvm.log_dirty || slot->block != b || c.end <= base)
+			continue;
+		c.end -= base;
+		if (c.first < c.end)
+			r = slot_clear(s, slot, &c, e);
 	}
 	pthread_mutex_unlock(&s->m->lock);
 	return r;

@@ -21,8 +21,8 @@ MUST_CHECK int slots_dirty_start(struct slots *s, struct err *e);
 MUST_CHECK int slots_dirty_collect(struct slots *s, struct err *e);
 /* Catches later writes to the pages of a block that are about to be sent; call after their bits
  * were taken. */
-MUST_CHECK int slots_dirty_clear(struct slots *s, struct ram_block *b, uint64_t first_page,
-				 uint64_t pages, struct err *e);
+MUST_CHECK int slots_dirty_clear(struct slots *s, struct ram_block *b, const struct bitmap *which,
+				 uint64_t first_page, uint64_t pages, struct err *e);
 void slots_dirty_stop(struct slots *s);
 
 #endif

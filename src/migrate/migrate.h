@@ -119,8 +119,9 @@ struct migrate_progress {
  * struct migrate_hooks - What a job needs from others
  * @dirty_start: Begin logging; from now on nothing the guest writes is lost
  * @dirty_sync:	OR what was written since the last sync into the blocks' dirty bitmaps
- * @dirty_clear: Protect again those pages of a range that a sync has reported (and no others: what
- *was written since then must stay reported), before they are read; NULL: @dirty_sync did it
+ * @dirty_clear: Protect again those pages of a range that are in @which, a sync has reported them
+ *		and they are about to be read (and no others: what was written since then must stay
+ *		reported); NULL: @dirty_sync did it
  * @dirty_stop:	End logging
  * @stop:	Bring vCPUs and I/O to rest; returns when they are
  * @resume:	The guest runs on here: the job failed after @stop
@@ -135,8 +136,8 @@ struct migrate_progress {
 struct migrate_hooks {
 	int (*dirty_start)(void *opaque, struct err *e);
 	int (*dirty_sync)(void *opaque, struct err *e);
-	int (*dirty_clear)(void *opaque, struct ram_block *b, uint64_t first_page, uint64_t pages,
-			   struct err *e);
+	int (*dirty_clear)(void *opaque, struct ram_block *b, const struct bitmap *which,
+			   uint64_t first_page, uint64_t pages, struct err *e);
 	void (*dirty_stop)(void *opaque);
 	int (*stop)(void *opaque, struct err *e);
 	void (*resume)(void *opaque);

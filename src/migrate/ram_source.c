@@ -261,7 +261,7 @@ static int protect(struct ram_source *s, struct ram_source_block *sb, uint64_t p
 	if (!h->dirty_clear || page < sb->protected_end)
 		return 0;
 	sb->protected_end = first + n;
-	return h->dirty_clear(h->opaque, sb->block, first, n, e);
+	return h->dirty_clear(h->opaque, sb->block, &sb->todo, first, n, e);
 }
 
 static int put_block_pages(struct ram_source *s, struct ram_source_block *sb, uint64_t *pages,

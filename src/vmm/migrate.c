@@ -34,12 +34,12 @@ static int dirty_sync(void *opaque, struct err *e)
 	return slots_dirty_collect(m->guest->q->slots, e);
 }
 
-static int dirty_clear(void *opaque, struct ram_block *b, uint64_t first_page, uint64_t pages,
-		       struct err *e)
+static int dirty_clear(void *opaque, struct ram_block *b, const struct bitmap *which,
+		       uint64_t first_page, uint64_t pages, struct err *e)
 {
 	struct migration *m = opaque;
 
-	return slots_dirty_clear(m->guest->q->slots, b, first_page, pages, e);
+	return slots_dirty_clear(m->guest->q->slots, b, which, first_page, pages, e);
 }
 
 static void dirty_stop(void *opaque)

@@ -8,7 +8,13 @@
 
 static void page_copy(struct bench *b, struct ram_block *ram, uint8_t *copy, uint64_t page)
 {
-	ok(b, slots_dirty_clear(b->slots, ram, page, 1, &b->e));
+	struct bitmap which;
+
+	if (bitmap_create(&which, ram->size / 4096) < 0)
+		exit(1);
+	bitmap_set(&which, page);
+	ok(b, slots_dirty_clear(b->slots, ram, &which, page & ~63ULL, 64, &b->e));
+	bitmap_destroy(&which);
 	memcpy(copy + page * 4096, ram->hva + page * 4096, 4096);
 }
 

@@ -40,8 +40,10 @@ static int world_sync(void *opaque, struct err *e)
 	return 0;
 }
 
-static int world_clear(void *opaque, struct ram_block *b, uint64_t first, uint64_t n, struct err *e)
+static int world_clear(void *opaque, struct ram_block *b, const struct bitmap *which,
+		       uint64_t first, uint64_t n, struct err *e)
 {
+	assert_in_range(bitmap_next(which, first), first, first + n - 1);
 	((struct world *)opaque)->clears++;
 	return 0;
 }
