@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: from a command line to a machine. Back ends first (disks, networks), then the machine, then serial ports and the
- * user's devices, each in the order given. The first reset puts everything into its power-on state; a guest that waits
- * for its state isn't reset but loaded.
+ * Theory of operation: from a command line to a machine. Back ends first (disks, networks), then
+ * the machine, then serial ports and the user's devices, each in the order given. The first reset
+ * puts everything into its power-on state; a guest that waits for its state isn't reset but loaded.
  */
 #include "vmm/migrate.h"
 #include "vmm/ops.h"
@@ -13,9 +13,11 @@
 #include "machine/x86/chips.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const json_t *object_find(const struct vmm *v, const char *id)
@@ -51,8 +53,8 @@ static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err 
 }
 
 /*
- * Firmware is a file, or the name of one where Debian's packages put them. Without a kernel to start SeaBIOS is what a guest begins
- * with.
+ * Firmware is a file, or the name of one where Debian's packages put them. Without a kernel to
+ * start SeaBIOS is what a guest begins with.
  */
 static const char *firmware(struct vmm *v)
 {
@@ -160,6 +162,37 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 	return ram_fill(v, &c->ram, e);
 }
 
+static int fw_cfg_load(struct fw_cfg *f, const char *name, const char *path, struct err *e)
+{
+	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	OWNED(char) *data = NULL;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(e, "-fw_cfg %s: file %s", name, path);
+	data = mem_zalloc((size_t)st.st_size + 1);
+	if (read(fd, data, (size_t)st.st_size) != st.st_size)
+		return err_set(e, EIO, "-fw_cfg %s: file %s can't be read", name, path);
+	return fw_cfg_add_file(f, name, data, (size_t)st.st_size, e);
+}
+
+/* The items of -fw_cfg; a string comes without its end, as QEMU has it. */
+static int fw_cfg_items(struct guest *g, struct err *e)
+{
+	const struct vmm_items *all = &g->v->options->groups[VMM_FW_CFG];
+	int r = 0;
+
+	for (size_t i = 0; i < all->len && r >= 0; i++) {
+		const char *name = option_str(all->items[i].values, "name", "");
+		const char *file = option_str(all->items[i].values, "file", NULL);
+		const char *text = option_str(all->items[i].values, "string", "");
+
+		r = file ? fw_cfg_load(g->q->fw_cfg, name, file, e)
+			 : fw_cfg_add_file(g->q->fw_cfg, name, text, strlen(text), e);
+	}
+	return r;
+}
+
 static int make(struct guest *g, const struct q35_config *c, const struct guest_parts *parts,
 		struct err *e)
 {
@@ -169,6 +202,8 @@ static int make(struct guest *g, const struct q35_config *c, const struct guest_
 		r = guest_objects_make(g, parts ? parts->objects : NULL, e);
 	if (r >= 0)
 		r = q35_create(&g->q, c, g->v->loop, e);
+	if (r >= 0)
+		r = fw_cfg_items(g, e);
 	if (r < 0)
 		return r;
 	guest_eject_init(g);
@@ -250,7 +285,12 @@ static const char *incoming_uri(const struct guest *g)
  */
 int guest_begin(struct guest *g, struct err *e)
 {
+	bool direct = g->q->direct;
+
+	if (g->incoming)
+		g->q->direct = false; /* the kernel is started at a reset, but not at this one */
 	vm_reset(&g->q->vm, false);
+	g->q->direct = direct;
 	if (!g->incoming && !g->stopped)
 		vm_start(&g->q->vm);
 	if (!g->incoming)

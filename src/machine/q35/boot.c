@@ -125,7 +125,8 @@ static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x
 	int r;
 
 	add_numbers(q, c);
-	q35_acpi_update(q);
+	if (!c->ram.adopt) /* else the guest is there already, and may be reading them */
+		q35_acpi_update(q);
 	r = add_e820(q, l, e);
 	if (r >= 0)
 		r = add_blob(q, ACPI_TABLES_FILE, q->ram.tables, q->ram.tables->size, e);

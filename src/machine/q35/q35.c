@@ -180,7 +180,7 @@ static int make(struct q35 *q, const struct q35_config *c, struct err *e)
 		r = vcpus_make(q, c, e);
 	if (r >= 0)
 		r = chips_make(q, e);
-	return r < 0 || c->incoming ? r : q35_boot_prepare(q, c, e);
+	return r < 0 ? r : q35_boot_prepare(q, c, e);
 }
 
 /**
