@@ -176,16 +176,15 @@ int incoming_begin(struct migration *m, const char *uri, bool exit_on_error, str
 
 	m->incoming = true;
 	m->exit_on_error = exit_on_error;
+	migration_status_set(m, MIGRATION_SETUP);
 	if (r >= 0)
 		r = begin(m, e);
 	if (r < 0) {
 		fd_close(&m->listen_fd);
 		migration_release(m);
-		return r;
+		migration_status_set(m, MIGRATION_FAILED);
 	}
-	if (!m->busy)
-		migration_status_set(m, MIGRATION_SETUP);
-	return 0;
+	return r;
 }
 
 /**
