@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Live migration between two Outlives: nothing is lost, and what fails leaves the guest where it was."""
+import os
+import signal
+
+import pytest
+
+from frame.moving import awaiting, check, ended, move, send, status, switch_on
+from frame.qmp import QmpError
+from frame.wait import until
+
+DIRTYING = "rate=8M ws=16M fill=half pattern=random"
+SLOW = {"max-bandwidth": 20 << 20}
+
+
+@pytest.fixture
+def target(outlive):
+    """Function that starts a VMM that waits for the guest."""
+    made = []
+
+    def make(*more, **guest):
+        made.append(awaiting(outlive, *more, name=f"target-{len(made)}", **guest))
+        return made[-1]
+    yield make
+    for one in made:
+        one.close()
+
+
+def listen(there):
+    """Have a target listen; where."""
+    uri = f"unix:{there.vmm.path('migrate.sock')}"
+    there.vmm.qmp.command("migrate-incoming", uri=uri)
+    return uri
+
+
+def run_state(guest):
+    """The word of query-status."""
+    return guest.vmm.qmp.command("query-status")["status"]
+
+
+@pytest.mark.parametrize("load", ["rate=off fill=random", DIRTYING], ids=["idle", "dirtying"])
+@pytest.mark.parametrize("cpus", [1, 4])
+@pytest.mark.parametrize("way", ["unix", "tcp"])
+def test_a_guest_moves_with_all_its_memory_and_clocks(outlive, witness, target, way, cpus, load):
+    guest = {"cpus": cpus, "memory_mib": 256, "args": load}
+    here, there = witness(outlive, **guest), target(**guest)
+    info = move(here.vmm, there.vmm, "return-path", uri="tcp:127.0.0.1:4711" if way == "tcp" else None)
+    report = check(there)
+    assert (run_state(here), run_state(there)) == ("postmigrate", "running")
+    assert info["ram"]["total"] > 256 << 20 and info["ram"]["remaining"] == 0
+    assert info["downtime"] < 300 and max(gap["ns"] for cpu in report["cpu"] for gap in cpu["top"]) < 1e9
+
+
+def test_each_phase_is_told_once(outlive, witness, target):
+    here, there = witness(outlive, args=DIRTYING), target(args=DIRTYING)
+    switch_on(there.vmm, "events")
+    move(here.vmm, there.vmm)
+    phases = [[e["data"]["status"] for e in one.vmm.qmp.events if e["event"] == "MIGRATION"]
+              for one in (here, there)]
+    assert phases == [["setup", "active", "completed"], ["setup", "active", "completed"]]
+    names = [e["event"] for e in here.vmm.qmp.events]
+    assert "STOP" in names and "MIGRATION_PASS" in names
+    assert "RESUME" in [e["event"] for e in there.vmm.qmp.events]
+
+
+def test_a_cancelled_migration_leaves_the_guest_alone_and_can_be_had_again(outlive, witness, target):
+    here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
+    send(here.vmm, listen(there), **SLOW)
+    until(lambda: here.vmm.qmp.command("query-migrate").get("ram", {}).get("transferred", 0) > 1 << 20, 10,
+          "some of it is sent")
+    here.vmm.qmp.command("migrate_cancel")
+    assert ended(here.vmm)["status"] == "cancelled"
+    check(here)
+    until(lambda: status(there.vmm) == "failed", 10, "the target notices")
+    assert run_state(there) == "inmigrate"
+    move(here.vmm, there.vmm)
+    check(there)
+
+
+def test_it_waits_before_the_switchover_when_asked_and_can_be_cancelled_there(outlive, witness, target):
+    here, there = witness(outlive, args=DIRTYING), target(args=DIRTYING)
+    send(here.vmm, listen(there), "pause-before-switchover", "return-path")
+    until(lambda: status(here.vmm) == "pre-switchover", 20, "the guest is stopped")
+    assert run_state(here) == "finish-migrate"
+    with pytest.raises(QmpError, match="not finalized"):
+        here.vmm.qmp.command("cont")
+    here.vmm.qmp.command("migrate_cancel")
+    assert ended(here.vmm)["status"] == "cancelled"
+    check(here)
+    until(lambda: status(there.vmm) == "failed", 10, "the target notices")
+    send(here.vmm, listen(there), "pause-before-switchover", "return-path")
+    until(lambda: status(here.vmm) == "pre-switchover", 20, "the guest is stopped again")
+    here.vmm.qmp.command("migrate-continue", state="pre-switchover")
+    assert ended(here.vmm)["status"] == "completed"
+    check(there)
+
+
+def test_a_target_that_dies_on_the_way_costs_nothing(outlive, witness, target):
+    here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
+    send(here.vmm, listen(there), **SLOW)
+    until(lambda: here.vmm.qmp.command("query-migrate").get("ram", {}).get("transferred", 0) > 1 << 20, 10,
+          "some of it is sent")
+    os.kill(there.vmm.pid, signal.SIGKILL)
+    info = ended(here.vmm)
+    assert info["status"] == "failed" and info["error-desc"]
+    check(here)
+    again = target(memory_mib=128, args="")
+    move(here.vmm, again.vmm)
+    check(again)
+
+
+def test_a_target_that_dies_with_all_of_it_never_ran_the_guest(outlive, witness, target):
+    here, there = witness(outlive, args="rate=off"), target(args="rate=off")
+    send(here.vmm, listen(there), "pause-before-switchover", "return-path")
+    until(lambda: status(here.vmm) == "pre-switchover", 20, "the guest is stopped")
+    os.kill(there.vmm.pid, signal.SIGSTOP)
+    here.vmm.qmp.command("migrate-continue", state="pre-switchover")
+
+    def too_late():
+        try:
+            here.vmm.qmp.command("migrate_cancel")
+        except QmpError as error:
+            return "too late" in str(error)
+        raise AssertionError("it was cancelled although everything was sent")
+    until(lambda: here.vmm.qmp.command("query-migrate")["status"] == "device", 10, "the rest goes")
+    until(too_late, 10, "everything is sent")
+    assert run_state(here) == "finish-migrate"
+    os.kill(there.vmm.pid, signal.SIGKILL)
+    info = ended(here.vmm)
+    assert info["status"] == "failed" and "without having taken the guest" in info["error-desc"]
+    check(here)
+
+
+def test_a_target_without_the_same_memory_refuses_and_the_guest_runs_on(outlive, witness, target):
+    here, there = witness(outlive, memory_mib=128), target(memory_mib=64)
+    send(here.vmm, listen(there), "return-path")
+    assert ended(here.vmm)["status"] == "failed"
+    assert "pc.ram" in ended(there.vmm)["error-desc"]
+    check(here)
+
+
+@pytest.fixture
+def saved(outlive, witness, tmp_path):
+    """A stream of a stopped guest."""
+    guest = witness(outlive, args=DIRTYING)
+    guest.vmm.qmp.command("stop")
+    send(guest.vmm, f"exec:cat > {tmp_path / 'stream'}")
+    assert ended(guest.vmm)["status"] == "completed"
+    return tmp_path / "stream"
+
+
+def test_a_bad_stream_is_refused_with_a_reason_and_a_good_one_taken(saved, target, tmp_path):
+    there = target(args=DIRTYING)
+    good = saved.read_bytes()
+    at = good.index(b"\x06serial")
+    for bad, reason in ((good[:at], "ends at byte"), (good[:at + 1] + b"S" + good[at + 2:], "Serial"),
+                        (b"nonsense!", "not a migration stream")):
+        (tmp_path / "bad").write_bytes(bad)
+        there.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {tmp_path / 'bad'}")
+        info = ended(there.vmm)
+        assert info["status"] == "failed" and reason in info["error-desc"], info
+        assert run_state(there) == "inmigrate"
+    there.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {saved}")
+    assert ended(there.vmm)["status"] == "completed"
+    assert run_state(there) == "paused"
+    there.vmm.qmp.command("cont")
+    check(there)
+
+
+def test_a_vmm_started_for_a_bad_stream_ends_with_status_1(saved, outlive, tmp_path):
+    saved.write_bytes(saved.read_bytes()[:-4096])
+    there = awaiting(outlive, name="bad", incoming=f"exec:sleep 1; cat {saved}", args=DIRTYING)
+    try:
+        assert there.vmm.wait() == 1
+        assert "ends at byte" in there.vmm.output()
+    finally:
+        there.close()
+
+
+def test_a_disk_belongs_to_the_one_that_runs_the_guest(outlive, witness, target, tmp_path):
+    (tmp_path / "disk").write_bytes(bytes(1 << 20))
+    disk = ["-blockdev", f"driver=file,node-name=disk,filename={tmp_path / 'disk'}", "-device", "virtio-blk-pci,drive=disk"]
+    args = "blk=8 blk_size=1M"
+    here, there = witness(outlive, *disk, args=args), target(*disk, args=args)
+    here.wait(lambda now: now["device"] and now["device"][0]["in"] > 50)
+    move(here.vmm, there.vmm, "return-path")
+    check(there, devices=True)
+    with pytest.raises(QmpError, match="in use by another process"):
+        here.vmm.qmp.command("cont")
+    there.vmm.qmp.command("stop")
+    assert there.vmm.quit() == 0
+    here.vmm.qmp.command("cont")
+    assert run_state(here) == "running"
+
+
+def test_bandwidth_can_be_changed_on_the_way(outlive, witness, target):
+    here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
+    send(here.vmm, listen(there), **{"max-bandwidth": 1 << 20})
+    until(lambda: status(here.vmm) == "active", 10, "it is under way")
+    here.vmm.qmp.command("migrate-set-parameters", **{"max-bandwidth": 0})
+    assert ended(here.vmm, 20)["status"] == "completed"
+    check(there)
+
+
+def test_a_vmm_that_is_told_to_quit_in_the_middle_does(outlive, witness, target):
+    here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
+    send(here.vmm, listen(there), **SLOW)
+    until(lambda: status(there.vmm) == "active", 10, "it is under way")
+    assert here.vmm.quit() == 0
+    assert ended(there.vmm)["status"] == "failed"
+    assert there.vmm.quit() == 0
+
+
+def test_a_guest_that_has_come_boots_again_as_it_would_at_home(outlive, witness, target):
+    here, there = witness(outlive, args=DIRTYING), target(args=DIRTYING)
+    before = here.report()
+    move(here.vmm, there.vmm)
+    there.vmm.qmp.command("system_reset")
+    after = there.wait(lambda now: now["state"] == "running" and now["life"] != before["life"])
+    assert after["cmdline"] == before["cmdline"] == DIRTYING
