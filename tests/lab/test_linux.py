@@ -69,16 +69,18 @@ def test_disk_keeps_its_file_over_a_reboot_and_the_nic_answers(host):
 
 @pytest.mark.timeout(300)
 def test_shell_on_the_console_and_the_power_button(host):
-    script = "sh -i; echo shell ended; head -c 24 /dev/input/event0 >/dev/null; echo pressed; poweroff -f"
+    script = ("sh -i; button=$(grep -l 'Power Button' /sys/class/input/event*/device/name | cut -d/ -f5); "
+              "echo shell ended, waiting for $button; head -c 24 /dev/input/$button >/dev/null; "
+              "echo pressed; poweroff -f")
     guest = linux.Guest(host, [*linux.machine(1), *linux.kernel(image.guest_image("6.1"), script)])
     guest.expect(UP)
     guest.type("echo $((6 * 7)) from the guest")
     guest.expect("42 from the guest")
-    guest.type("grep -l PWRF /sys/class/input/event*/device/phys /sys/class/input/event*/device/name; exit")
-    guest.expect("shell ended")
+    guest.type("exit")
+    guest.expect("shell ended, waiting for event")
     assert '"running": true' in guest.qmp("query-status")
     guest.qmp("system_powerdown")
-    guest.expect("pressed")
+    guest.expect("pressed", 60)
     assert guest.wait() == 0
 
 
