@@ -101,7 +101,8 @@ def differing_bytes(seen, name):
     left, right = seen["qemu"][name], seen["outlive"].get(name, b"")
     if len(left) != len(right):
         first = next((n for n, (a, b) in enumerate(zip(left[36:], right[36:]), 36) if a != b), None)
-        return f"{len(left)} and {len(right)} bytes, from {first} on: {left[first:first + 16]} {right[first:first + 16]}"
+        part = slice(first, first + 16)
+        return f"{len(left)} and {len(right)} bytes, from {first} on: {left[part].hex()} {right[part].hex()}"
     at = BYTES.get(name, {})
     return [n for n in range(len(left)) if left[n] != right[n] and not (n in at and explained(at[n]))]
 

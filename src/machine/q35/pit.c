@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: KVM has the timer i8254, we have the speaker's port 0x61, which gates its channel 2 and shows its output, and
- * the HPET, which takes the place of channel 0. KVM doesn't tell a channel's output: it follows from the moment at which
- * the channel was loaded (the host's monotonic clock), its count and its mode.
+ * Theory of operation: KVM has the timer i8254, we have the speaker's port 0x61, which gates its
+ * channel 2 and shows its output, and the HPET, which takes the place of channel 0. KVM doesn't
+ * tell a channel's output: it follows from the moment at which the channel was loaded (the host's
+ * monotonic clock), its count and its mode.
  */
 #include "machine/q35/q35.h"
 

@@ -96,7 +96,8 @@ static int vcpu_add(struct q35 *q, unsigned int index, struct err *e)
 	return r < 0 ? r : x86_cpuid_set(v->kvm, &q->cpuid, e);
 }
 
-/* "migratable=on" and "pmu=off" are no CPUID bits: true if @item is @name=..., whose value is set. */
+/* "migratable=on" and "pmu=off" are no CPUID bits: true if @item is @name=..., whose value is
+ * set. */
 static int switch_take(const char *item, const char *name, bool *value, struct err *e)
 {
 	size_t n = strlen(name);

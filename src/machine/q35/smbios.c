@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: SMBIOS 2.8 tables, structure after structure: a header (type, length, handle), the fields of the type, then its
- * strings, each closed by a zero, then one more zero. Fields name strings by number, from 1; 0 is no string. Firmware
- * finds tables and entry point in fw_cfg, adds a type 0 of its own and corrects the sums; without firmware we do.
- * Handles and values are QEMU's, since management software and licences look at them.
+ * Theory of operation: SMBIOS 2.8 tables, structure after structure: a header (type, length,
+ * handle), the fields of the type, then its strings, each closed by a zero, then one more zero.
+ * Fields name strings by number, from 1; 0 is no string. Firmware finds tables and entry point in
+ * fw_cfg, adds a type 0 of its own and corrects the sums; without firmware we do. Handles and
+ * values are QEMU's, since management software and licences look at them.
  *
  * Source: DMTF DSP0134 2.8.0
  */
