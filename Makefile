@@ -32,7 +32,7 @@ setup-test: setup-build
 setup-all: setup-test
 	@tools/setup dev
 
-demo: setup-test all			## build, and run the main job on a real guest
+demo: setup-test all			## build, and show on real guests what it does
 	$(PYTHON) tools/demo --build $(BUILD)
 
 test: setup-all				## all levels of tests and all checks

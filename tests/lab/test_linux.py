@@ -5,6 +5,7 @@ OUTLIVE_SOAK=1 runs all kernels, vCPU counts and ways to boot, and many reboots;
 meet every part once.
 """
 import os
+import pathlib
 import re
 
 import pytest
@@ -16,6 +17,7 @@ from lab import bootdisk, image
 SOAK = bool(os.environ.get("OUTLIVE_SOAK"))
 UP = f"{image.MARK} up"
 END = f"{image.MARK} exit"
+OVMF = pathlib.Path("/usr/share/ovmf/OVMF.fd")
 ALL = [(series, flavour, cpus, boot) for series in ("6.1", "6.12") for flavour in ("cloud", "generic")
        for cpus in (1, 2, 8) for boot in ("pvh", "bzimage", "seabios")]
 FEW = [("6.1", "cloud", 1, "pvh"), ("6.12", "cloud", 8, "bzimage"), ("6.1", "cloud", 2, "seabios")]
@@ -82,6 +84,17 @@ def test_shell_on_the_console_and_the_power_button(host):
     guest.qmp("system_powerdown")
     guest.expect("pressed", 60)
     assert guest.wait() == 0
+
+
+@pytest.mark.skipif(not SOAK, reason="half a minute more: OUTLIVE_SOAK=1")
+@pytest.mark.skipif(not OVMF.exists(), reason="no OVMF (apt-get install ovmf)")
+@pytest.mark.timeout(300)
+def test_uefi_firmware_starts_the_boot_loader(lab):
+    """No further: the emulated host of QEMU 7.2 aborts when the kernel leaves UEFI, under stock QEMU as well."""
+    host = lab(memory=2560)
+    disk = bootdisk.boot_disk(host.work / "boot.img", image.guest_image("6.1"), "console=ttyS0")
+    guest = linux.Guest(host, [*linux.machine(1), "-bios", OVMF, *linux.disk(disk)])
+    guest.expect("Welcome to GRUB!")
 
 
 @pytest.mark.skipif(not SOAK, reason="many reboots: OUTLIVE_SOAK=1")
