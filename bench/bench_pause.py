@@ -7,16 +7,19 @@ import json
 import os
 
 from frame.vmm import Vmm
-from frame.witness import Witness, options
+from frame.witness import options
+from measure.guest import started
 
 UNIT = "ms"
+QUIET = "rate=off verify=off wall=0"
+FLOOR = {"1 vCPU": ("signal ends a system call", "futex, there and back")}
 
 
 def felt(program, folder, cpus):
     """Longest gap of the boot vCPU over a stop and a cont."""
-    guest_options = options(args="rate=off verify=off wall=0", cpus=cpus, memory_mib=256)
+    guest_options = options(args=QUIET, cpus=cpus, memory_mib=256)
     with Vmm(program, guest_options, os.path.join(folder, "log")) as vmm:
-        guest = Witness(vmm).start()
+        guest = started(vmm, QUIET)
         guest.ask("zp")  # forget the gaps of the start
         vmm.qmp.command("stop")
         vmm.qmp.command("cont")

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Results as text: a table a case, ours beside each peer."""
+from measure import stats
+
+
+def columns(case):
+    """Programs of a case in the order in which they were measured."""
+    return list(dict.fromkeys(name for values in case["figures"].values() for name in values))
+
+
+def floor_note(case, figure, ours):
+    """How far a figure is from what the machine itself costs; empty where nothing is known."""
+    floor = case["floor"].get(figure)
+    if not floor or not stats.known(case["figures"][figure].get(ours)):
+        return ""
+    value = stats.summary(case["figures"][figure][ours]).median
+    return (f"floor {stats.number(floor)} {case['units'][figure]}: {ours} is "
+            f"{stats.number(value / floor)} times that")
+
+
+def comparisons(case, figure, ours):
+    """A sentence for each peer of `ours`, such as "0.41 of qemu-7.2 (0.38-0.45), less"."""
+    values, found = case["figures"][figure], []
+    for peer in values:
+        if peer == ours or not stats.known(values.get(ours)) or not stats.known(values[peer]):
+            continue
+        if stats.summary(values[ours]).wide or stats.summary(values[peer]).wide:
+            continue
+        known = stats.compare(values[ours], values[peer])
+        if known:
+            found.append(f"{stats.number(known.ratio)} of {peer} ({stats.number(known.low)}-"
+                         f"{stats.number(known.high)}), {known.verdict}")
+    return found
+
+
+def show(name, case, ours):
+    """Print a case."""
+    programs = columns(case)
+    load = case["load"]
+    print(f"\n{name}: {case['title']}\n  {case['rounds']} rounds in {load['seconds']:.0f} s; "
+          f"others used {load['other_cpus']:.1f} CPUs, load {load['load']:.1f}")
+    print(f"  {'':34}" + "".join(f"{program:>28}" for program in programs))
+    for figure, values in case["figures"].items():
+        cells = "".join(f"{stats.text(values.get(program)):>28}" for program in programs)
+        print(f"  {figure + ', ' + case['units'][figure]:34}{cells}")
+        for line in [*comparisons(case, figure, ours), floor_note(case, figure, ours)]:
+            if line:
+                print(f"      {line}")
+    for trouble in case["troubles"]:
+        print(f"  {trouble}")
