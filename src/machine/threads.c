@@ -43,6 +43,21 @@ struct vm_vcpu *vcpu_current(void)
 	return current;
 }
 
+/**
+ * vm_vcpu_tid() - The id of a vCPU's thread
+ * @v:		The vCPU; its thread may be just starting
+ *
+ * Return: the id, never 0
+ */
+pid_t vm_vcpu_tid(struct vm_vcpu *v)
+{
+	pid_t tid;
+
+	while (!(tid = __atomic_load_n(&v->tid, __ATOMIC_ACQUIRE)))
+		futex_wait((uint32_t *)&v->tid, 0);
+	return tid;
+}
+
 static bool must_leave(const struct vm_vcpu *v)
 {
 	return v->hold || __atomic_load_n(&v->vm->stop, __ATOMIC_SEQ_CST);
@@ -105,6 +120,7 @@ static void *vcpu_main(void *arg)
 
 	current = v;
 	__atomic_store_n(&v->tid, (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	futex_wake((uint32_t *)&v->tid);
 	if (kvm_vcpu_thread_init(&e) < 0)
 		log_error("vCPU %u: %s", v->index, e.msg);
 	do {

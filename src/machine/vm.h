@@ -177,6 +177,8 @@ void vm_destroy(struct vm *vm);
  * stopped. */
 MUST_CHECK int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **ret, struct err *e);
 
+pid_t vm_vcpu_tid(struct vm_vcpu *v); /* waits until the thread has one */
+
 void vm_start(struct vm *vm);
 void vm_stop(struct vm *vm, enum run_state why);
 bool vm_running(const struct vm *vm);

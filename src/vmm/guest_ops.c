@@ -124,7 +124,7 @@ static int query_cpus_fast(void *opaque, struct control_request *rq, const json_
 		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
 		json_array_append_new(*ret,
 				      json_pack("{s:i, s:i, s:s, s:s, s:o}", "cpu-index", (int)i,
-						"thread-id", (int)g->q->vm.vcpus[i]->tid,
+						"thread-id", (int)vm_vcpu_tid(g->q->vm.vcpus[i]),
 						"qom-path", path, "target", "x86_64", "props",
 						cpu_props(&g->q->cpuid.topology, i)));
 	}
