@@ -176,7 +176,7 @@ int incoming_begin(struct migration *m, const char *uri, bool exit_on_error, str
 
 	m->incoming = true;
 	m->exit_on_error = exit_on_error;
-	migration_status_set(m, MIGRATION_SETUP);
+	migration_setup(m);
 	if (r >= 0)
 		r = begin(m, e);
 	if (r < 0) {

@@ -259,7 +259,7 @@ static int start(struct migration *m, const char *uri, struct err *e)
 		return r;
 	options_fill(m);
 	m->incoming = false;
-	migration_status_set(m, MIGRATION_SETUP);
+	migration_setup(m);
 	return migration_thread(m, run, finished, e);
 }
 

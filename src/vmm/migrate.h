@@ -105,6 +105,7 @@ void migration_end(struct migration *m); /* the loop has ended */
 MUST_CHECK int migration_call(struct migration *m, int (*fn)(struct migration *m, struct err *e),
 			      struct err *e);
 void migration_status_set(struct migration *m, enum migration_status s); /* any thread */
+void migration_setup(struct migration *m);
 void migration_active(struct migration *m);                              /* any thread */
 void migration_pass(struct migration *m, unsigned int round);            /* any thread */
 enum migration_status migration_status(struct migration *m);

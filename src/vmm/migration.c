@@ -104,6 +104,23 @@ void migration_status_set(struct migration *m, enum migration_status s)
 }
 
 /**
+ * migration_setup() - A migration begins
+ * @m:		Main thread
+ *
+ * The event goes before the answer of the command: libvirt takes an answer without it for a
+ * migration that isn't there.
+ */
+void migration_setup(struct migration *m)
+{
+	pthread_mutex_lock(&m->lock);
+	m->status = MIGRATION_SETUP;
+	pthread_mutex_unlock(&m->lock);
+	if (m->capabilities & CAPABILITY_EVENTS)
+		control_event(m->guest->v->control, "MIGRATION",
+			      json_pack("{s:s}", "status", status_names[MIGRATION_SETUP]));
+}
+
+/**
  * migration_active() - It is under way, if nothing else has happened
  * @m:	Any thread
  */
