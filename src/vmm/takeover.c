@@ -272,6 +272,15 @@ static void settle(struct arrival *a, const json_t *late)
 		control_complete(rq, json_incref(report), NULL);
 }
 
+/* The vCPUs were just woken, perhaps on this CPU, where they would wait until this thread has used
+ * up its slice (4 ms). What is left to do here isn't urgent. */
+static void stand_aside(void)
+{
+	const struct timespec ms = {.tv_nsec = NS_PER_MS};
+
+	nanosleep(&ms, NULL);
+}
+
 static int live(struct arrival *a, struct err *e)
 {
 	json_t *late;
@@ -286,6 +295,7 @@ static int live(struct arrival *a, struct err *e)
 	}
 	late = target_late(&a->t);
 	run_guest(a, late);
+	stand_aside();
 	settle(a, late);
 	json_decref(late);
 	target_close(&a->t);
