@@ -74,6 +74,8 @@ static const struct option migrate_args[] = {
 	 .required = true},
 	{"detach", OPTION_BOOL, "has no effect: the command always answers at once"},
 	{"resume", OPTION_BOOL, "go on with a cut post-copy"},
+	{"outlive-continue", OPTION_BOOL,
+	 "only with file: the guest runs on here when all of it is written (a snapshot)"},
 	OPTIONS_END,
 };
 static const struct option incoming_args[] = {

@@ -94,9 +94,13 @@ static int resume_here(struct migration *m, struct err *e)
 
 static void resume(void *opaque)
 {
+	struct migration *m = opaque;
 	struct err e;
 
-	if (migration_call(opaque, resume_here, &e) < 0)
+	if (m->resumed)
+		return;
+	m->resumed = true;
+	if (migration_call(m, resume_here, &e) < 0)
 		log_debug("migrate: %s", e.msg);
 }
 
@@ -141,6 +145,8 @@ static void progress(void *opaque, const struct migrate_progress *p)
 		migration_active(m);
 	if (p->round != before)
 		migration_pass(m, p->round);
+	if (p->phase == MIGRATE_CONFIRM && m->stays)
+		resume(m); /* the channel has it all, RAM is written already */
 }
 
 static bool shared(const struct ram_block *b)
@@ -212,7 +218,7 @@ static void finished(void *opaque)
 {
 	struct migration *m = opaque;
 
-	if (m->ret >= 0 || m->job.unsure)
+	if ((m->ret >= 0 && !m->stays) || m->job.unsure)
 		left(m);
 	if (m->ret < 0 && m->ret != -ECANCELED)
 		log_warn("migrate: %s", m->e.msg);
@@ -247,18 +253,23 @@ static int take_fd(struct migration *m, struct err *e)
 	return r < 0 ? r : migration_channel(m, c, e);
 }
 
-static int start(struct migration *m, const char *uri, struct err *e)
+static int start(struct migration *m, const char *uri, bool stays, struct err *e)
 {
 	int r = migration_prepare(m, e);
 
+	m->stays = stays;
+
 	if (r >= 0)
 		r = uri_parse(uri, &m->uri, e);
+	if (r >= 0 && stays && m->uri.kind != URI_FILE)
+		r = err_set(e, EINVAL,
+			    "outlive-continue: only with file:, or the guest would run twice");
 	if (r >= 0)
 		r = take_fd(m, e);
 	if (r < 0)
 		return r;
 	options_fill(m);
-	m->incoming = false;
+	m->incoming = m->resumed = false;
 	migration_setup(m);
 	return migration_thread(m, run, finished, e);
 }
@@ -286,7 +297,7 @@ int guest_migrate(void *opaque, struct control_request *rq, const json_t *args, 
 		return r;
 	if (option_bool(args, "resume", false))
 		return err_set(e, EINVAL, "there is no paused post-copy to go on with");
-	r = start(m, option_str(args, "uri", ""), e);
+	r = start(m, option_str(args, "uri", ""), option_bool(args, "outlive-continue", false), e);
 	if (r < 0) {
 		migration_release(m);
 		if (migration_status(m) == MIGRATION_SETUP)

@@ -67,6 +67,8 @@ enum migration_capability {
  * @image:	The guest's own sections, with room for their states
  * @copies:	The same sections as @job has them: they read and fill that room
  * @ret, @e:	How the job ended
+ * @stays:	A snapshot: the guest runs on here as soon as all of it is written
+ * @resumed:	And it does. Job's thread
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
  * @listen_fd, @listen_source: Waits for a source
@@ -92,6 +94,7 @@ struct migration {
 	struct migrate_sections copies;
 	int ret;
 	struct err e;
+	bool stays, resumed;
 	enum run_state was;
 	void (*apply)(void *arg);
 	void *apply_arg;
