@@ -118,6 +118,9 @@ MUST_CHECK int guest_make(const char *name, struct guest *ret, struct err *e); /
 void guest_each(void (*fn)(const struct guest *g, void *opaque), void *opaque);
 bool guest_wait_end(const struct guest *g, double seconds);
 int guest_refresh(struct guest *g);
+/* run.c */
+MUST_CHECK int guest_launch(struct guest *g, json_t *argv, struct err *e);
+int guest_blame_log(const struct guest *g, struct err *e);
 /* enum cli_exit for an error of the functions above. */
 int guest_exit_code(int r);
 
@@ -150,6 +153,12 @@ int cmd_top(const struct cli_args *args);
 int cmd_console(const struct cli_args *args);
 int cmd_stop(const struct cli_args *args);
 int cmd_upgrade(const struct cli_args *args);
+int cmd_migrate(const struct cli_args *args);
+int cmd_snapshot_save(const struct cli_args *args);
+int cmd_snapshot_restore(const struct cli_args *args);
+int cmd_snapshot_list(const struct cli_args *args);
+int cmd_snapshot_show(const struct cli_args *args);
+int cmd_snapshot_delete(const struct cli_args *args);
 int cmd_pause(const struct cli_args *args);
 int cmd_resume(const struct cli_args *args);
 int cmd_reset(const struct cli_args *args);

@@ -60,6 +60,32 @@ static const struct cli_option upgrade_options[] = {
 	{0},
 };
 
+static const struct cli_option migrate_options[] = {
+	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
+	{"bandwidth", 'b', "MIB", "MiB a second at most (default: no limit)"},
+	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
+	{0},
+};
+
+#define SNAPSHOT_DIR                                                                      \
+	{                                                                                 \
+		"dir", 'D', "FOLDER", "where snapshots are (default: the guest's folder)" \
+	}
+
+static const struct cli_option snapshot_options[] = {SNAPSHOT_DIR, {0}};
+
+static const struct cli_option save_options[] = {
+	SNAPSHOT_DIR,
+	{"stop", 's', NULL, "end the guest when it is written, so that its disks stay as they are"},
+	{0},
+};
+
+static const struct cli_option restore_options[] = {
+	SNAPSHOT_DIR,
+	{"force", 'f', NULL, "if the guest runs, end it first"},
+	{0},
+};
+
 static const struct cli_option inspect_options[] = {
 	{"sections", 0, NULL, "names of the sections only"},
 	{0},
@@ -90,6 +116,24 @@ const struct cli_command cli_commands[] = {
 	 "  outlive upgrade web\n  outlive upgrade web --binary /opt/new/outlive-vmm --dry-run\n"
 	 "  outlive upgrade --all --json\n",
 	 cmd_upgrade},
+	{"migrate", "NAME URI", 2, 2, false,
+	 "Move a running guest to a VMM that waits for it; Ctrl-C cancels", migrate_options,
+	 "  outlive migrate web tcp:host2:4444\n  outlive migrate web unix:/run/b.sock -d 20 --json\n",
+	 cmd_migrate},
+	{"snapshot save", "NAME SNAPSHOT", 2, 2, false, "Write a guest's state to a file",
+	 save_options,
+	 "  outlive snapshot save web before-update --stop\n"
+	 "  outlive snapshot save web daily --dir /var/snapshots\n",
+	 cmd_snapshot_save},
+	{"snapshot restore", "NAME SNAPSHOT", 2, 2, false, "Start a guest from a snapshot",
+	 restore_options, "  outlive snapshot restore web before-update --force\n",
+	 cmd_snapshot_restore},
+	{"snapshot list", "NAME", 1, 1, false, "List a guest's snapshots", snapshot_options,
+	 "  outlive snapshot list web --json\n", cmd_snapshot_list},
+	{"snapshot show", "NAME SNAPSHOT", 2, 2, false, "Show what is known of a snapshot",
+	 snapshot_options, "  outlive snapshot show web before-update\n", cmd_snapshot_show},
+	{"snapshot delete", "NAME SNAPSHOT", 2, 2, false, "Delete a snapshot", snapshot_options,
+	 "  outlive snapshot delete web before-update\n", cmd_snapshot_delete},
 	{"reset", "NAME", 1, 1, false, "Reset a guest at once", NULL, "  outlive reset web\n",
 	 cmd_reset},
 	{"kill", "NAME", 1, 1, false, "End a guest at once, as if its power cord were pulled", NULL,

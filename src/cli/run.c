@@ -245,8 +245,14 @@ static void exec_vmm(const json_t *argv, int log_fd)
 	_exit(127);
 }
 
-/* The last line of the log is what the VMM died of. */
-static int blame_log(const struct guest *g, struct err *e)
+/**
+ * guest_blame_log() - Say what a VMM died of: the last line of its log
+ * @g:		The guest
+ * @e:		Set
+ *
+ * Return: -ECHILD
+ */
+int guest_blame_log(const struct guest *g, struct err *e)
 {
 	OWNED(char *) path = guest_path(g, "log");
 	FILE *f = fopen(path, "re");
@@ -276,14 +282,23 @@ static int wait_ready(struct guest *g, pid_t pid, struct err *e)
 			return 0;
 		}
 		if (has_ended(pid))
-			return blame_log(g, e);
+			return guest_blame_log(g, e);
 		poll(NULL, 0, 5);
 	}
 	kill(pid, SIGKILL);
 	return err_set(e, ETIMEDOUT, "the VMM's monitor doesn't answer after %d s", START_SECONDS);
 }
 
-static int launch(struct guest *g, json_t *argv, struct err *e)
+/**
+ * guest_launch() - Start a guest's VMM and wait for its monitor
+ * @g:		Its folder is there; @pid is set
+ * @argv:	The VMM's command line
+ * @e:		Set on failure only
+ *
+ * Errors: ECHILD it ended at once; ETIMEDOUT
+ * Return: 0, or a negative errno
+ */
+int guest_launch(struct guest *g, json_t *argv, struct err *e)
 {
 	OWNED(char *) path = guest_path(g, "log");
 	OWNED_FD log_fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
@@ -308,7 +323,7 @@ static int start(const struct cli_args *args, struct guest *g, struct err *e)
 		return r;
 	r = record(args, g, argv, e);
 	if (r == 0)
-		r = launch(g, argv, e);
+		r = guest_launch(g, argv, e);
 	json_decref(argv);
 	return r;
 }

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the VMM migrates, this looks five times a second and shows what it sees. An
+ * interrupt asks the VMM to cancel; the end is awaited in any case, since only the VMM knows
+ * whether it was in time. A guest that has arrived elsewhere is ended here, unless its VMM is to be
+ * kept.
+ */
+#include "cli/migration.h"
+
+#include "base/clock.h"
+#include "base/option.h"
+#include "base/owned.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define LOOK_MS      200
+#define OPEN_SECONDS 10
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+	interrupted = number;
+}
+
+static double rate_of(const json_t *ram)
+{
+	return json_number_value(json_object_get(ram, "mbps")) * 1e6 / 8;
+}
+
+/* When it will be done, in words: what is left, and what is written meanwhile, at the rate of
+ * the last round. */
+static char *forecast(const json_t *ram)
+{
+	double rate = rate_of(ram), dirty = (double)option_int(ram, "dirty-pages-rate", 0) * 4096;
+	double left = (double)option_int(ram, "remaining", 0);
+
+	if (rate <= 0)
+		return str_dup("");
+	if (dirty >= rate)
+		return str_dup(", doesn't converge: it is written faster than sent");
+	return str_printf(", done in %.0f s", left / (rate - dirty));
+}
+
+static void show_line(const struct migration_watch *w, const json_t *info)
+{
+	const json_t *ram = json_object_get(info, "ram");
+	OWNED(char) *sent = cli_size((uint64_t)option_int(ram, "transferred", 0));
+	OWNED(char) *left = cli_size((uint64_t)option_int(ram, "remaining", 0));
+	OWNED(char) *dirty = cli_size((uint64_t)option_int(ram, "dirty-pages-rate", 0) * 4096);
+	OWNED(char) *rate = cli_size((uint64_t)rate_of(ram));
+	OWNED(char) *when = forecast(ram);
+
+	if (!ram)
+		return;
+	fprintf(stderr,
+		"\r\033[K%s: round %" PRId64 ", sent %s, left %s, link %s/s, written %s/s, "
+		"pause %.1f ms%s",
+		w->name, option_int(ram, "dirty-sync-count", 0), sent, left, rate, dirty,
+		(double)option_int(info, "outlive-expected-downtime-us", 0) / 1000, when);
+}
+
+static void show(const struct migration_watch *w, const json_t *info)
+{
+	if (w->quiet)
+		return;
+	if (w->json) {
+		json_dumpf(info, stdout, JSON_COMPACT);
+		putchar('\n');
+		fflush(stdout);
+	} else if (isatty(STDERR_FILENO)) {
+		show_line(w, info);
+	}
+}
+
+static bool has_ended(const json_t *info)
+{
+	const char *status = option_str(info, "status", "none");
+
+	return !strcmp(status, "completed") || !strcmp(status, "failed") ||
+	       !strcmp(status, "cancelled");
+}
+
+/* Once: a second interrupt ends this program, and the migration goes on without a watcher. */
+static void cancel(struct qmp *q, const struct migration_watch *w)
+{
+	struct err e;
+
+	signal(SIGINT, SIG_DFL);
+	interrupted = 0;
+	if (qmp_command(q, "migrate_cancel", NULL, NULL, &e) < 0)
+		fprintf(stderr, "\noutlive: %s: %s\n", w->name, e.msg);
+}
+
+/**
+ * migration_follow() - Watch a migration until it ends
+ * @q:		Connected
+ * @w:		How
+ * @ret:	Set on success to the last query-migrate
+ * @e:		Set on failure only
+ *
+ * Errors: as qmp_command(); the migration may have failed all the same, see its status
+ * Return: 0, or a negative errno
+ */
+int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret, struct err *e)
+{
+	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+	json_t *info = NULL;
+	int r = 0;
+
+	sigaction(SIGINT, &action, NULL);
+	while (r >= 0) {
+		json_decref(info);
+		info = NULL;
+		r = qmp_command(q, "query-migrate", NULL, &info, e);
+		if (r < 0)
+			break;
+		show(w, info);
+		if (has_ended(info))
+			break;
+		if (interrupted)
+			cancel(q, w);
+		poll(NULL, 0, LOOK_MS);
+	}
+	if (!w->json && !w->quiet && isatty(STDERR_FILENO))
+		fputs("\r\033[K", stderr);
+	*ret = info;
+	return r;
+}
+
+static json_t *capability(const char *name)
+{
+	return json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", name, "state", 1);
+}
+
+static int limits_set(struct qmp *q, const struct cli_args *args, struct err *e)
+{
+	const char *downtime = cli_value(args, "downtime", NULL);
+	const char *bandwidth = cli_value(args, "bandwidth", "0");
+	json_t *p = json_object();
+	char *end = NULL;
+	double mib = strtod(bandwidth, &end);
+
+	if (*end || mib < 0) {
+		json_decref(p);
+		return err_set(e, EINVAL, "--bandwidth %s: MiB a second are expected", bandwidth);
+	}
+	json_object_set_new(p, "max-bandwidth", json_integer((json_int_t)(mib * (1 << 20))));
+	if (downtime)
+		json_object_set_new(p, "downtime-limit", json_integer(atoi(downtime)));
+	return qmp_command(q, "migrate-set-parameters", p, NULL, e);
+}
+
+static int begin(struct qmp *q, const struct cli_args *args, struct err *e)
+{
+	int r = limits_set(q, args, e);
+
+	if (r >= 0)
+		r = qmp_command(q, "migrate-set-capabilities", capability("return-path"), NULL, e);
+	if (r >= 0)
+		r = qmp_command(q, "migrate", json_pack("{s:s}", "uri", args->words[1]), NULL, e);
+	return r;
+}
+
+static bool leaves(const struct cli_args *args)
+{
+	return !cli_switch(args, "keep") &&
+	       (!strncmp(args->words[1], "tcp:", 4) || !strncmp(args->words[1], "unix:", 5));
+}
+
+static int conclude(struct qmp *q, const struct cli_args *args, const json_t *info, struct err *e)
+{
+	const char *status = option_str(info, "status", "");
+
+	if (!strcmp(status, "cancelled"))
+		return err_set(e, ECANCELED, "cancelled; the guest runs on here");
+	if (!strcmp(status, "failed"))
+		return err_set(e, EREMOTEIO, "%s", option_str(info, "error-desc", "it failed"));
+	if (!args->json)
+		printf("%s: migrated in %.2f s, paused for %.2f ms\n", args->words[0],
+		       (double)option_int(info, "total-time", 0) / 1000,
+		       (double)option_int(info, "outlive-downtime-us", 0) / 1000);
+	return leaves(args) ? qmp_command(q, "quit", NULL, NULL, e) : 0;
+}
+
+static int migrate(const struct cli_args *args, const struct guest *g, struct err *e)
+{
+	const struct migration_watch w = {.name = g->name, .json = args->json};
+	OWNED_JSON *info = NULL;
+	struct qmp q;
+	int r = qmp_open(g, OPEN_SECONDS, &q, e);
+
+	if (r < 0)
+		return r;
+	r = begin(&q, args, e);
+	if (r >= 0)
+		r = migration_follow(&q, &w, &info, e);
+	if (r >= 0)
+		r = conclude(&q, args, info, e);
+	qmp_close(&q);
+	return r;
+}
+
+/**
+ * cmd_migrate() - outlive migrate
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_migrate(const struct cli_args *args)
+{
+	struct guest g;
+	struct err e = {0};
+	int r = guest_open_running(args->words[0], &g, &e);
+
+	if (r < 0)
+		return cli_fail(guest_exit_code(r), &e);
+	r = migrate(args, &g, &e);
+	if (r < 0)
+		err_in(&e, "%s", g.name);
+	guest_release(&g);
+	return r < 0 ? cli_fail(r == -EINVAL ? CLI_USAGE : CLI_FAILED, &e) : CLI_OK;
+}

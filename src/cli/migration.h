@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CLI_MIGRATION_H
+#define CLI_MIGRATION_H
+
+#include "cli/cli.h"
+
+/**
+ * struct migration_watch - A migration that is watched
+ * @name:	Of the guest, for what is shown
+ * @json:	Each look as a line of JSON instead of a progress line
+ * @quiet:	Neither
+ */
+struct migration_watch {
+	const char *name;
+	bool json, quiet;
+};
+
+/* Waits for its end, showing how far it is; an interrupt (Ctrl-C) cancels. Set @ret to the last
+ * query-migrate. */
+MUST_CHECK int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret,
+				struct err *e);
+
+#endif

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a snapshot is a file SNAPSHOT.snapshot, a migration stream with a checksum,
+ * and SNAPSHOT.json beside it with the guest's launch record and when it was taken, so that the
+ * guest can be started from it in any place. Both are in the guest's folder, which the host forgets
+ * when it reboots, or in one of the operator's. The VMM writes the stream under another name first;
+ * the description comes last, and what has none isn't listed.
+ *
+ * Disks aren't in it: a guest that runs on changes them, and its snapshot then fits copies of them
+ * only.
+ */
+#include "cli/migration.h"
+
+#include "base/clock.h"
+#include "base/option.h"
+#include "base/owned.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OPEN_SECONDS 10
+#define STOP_SECONDS 10
+
+static char *folder_of(const struct cli_args *args, const struct guest *g)
+{
+	const char *dir = cli_value(args, "dir", NULL);
+
+	return dir ? realpath(dir, NULL) : guest_path(g, "snapshots");
+}
+
+static int folder(const struct cli_args *args, const struct guest *g, char **ret, struct err *e)
+{
+	*ret = folder_of(args, g);
+	if (!*ret)
+		return err_sys(e, "%s", cli_value(args, "dir", ""));
+	return mkdir(*ret, 0700) < 0 && errno != EEXIST ? err_sys(e, "%s", *ret) : 0;
+}
+
+static int name_check(const char *name, struct err *e)
+{
+	if (!*name || *name == '.' || strchr(name, '/') || strlen(name) > 100)
+		return err_set(e, EINVAL, "'%s' can't be the name of a snapshot", name);
+	return 0;
+}
+
+static char *file_of(const char *dir, const char *name, const char *kind)
+{
+	return str_printf("%s/%s.%s", dir, name, kind);
+}
+
+static int describe(const char *dir, const char *name, const struct guest *g, const json_t *info,
+		    struct err *e)
+{
+	OWNED(char) *path = file_of(dir, name, "json");
+	OWNED_JSON *d = json_pack("{s:s, s:s, s:I, s:O, s:O}", "name", name, "guest", g->name,
+				  "taken", (json_int_t)(time_wall_ns() / NS_PER_SEC), "launch",
+				  g->record, "migration", info);
+
+	return json_dump_file(d, path, JSON_INDENT(2)) < 0 ? err_sys(e, "%s", path) : 0;
+}
+
+static int load_description(const char *dir, const char *name, json_t **ret, struct err *e)
+{
+	OWNED(char) *path = file_of(dir, name, "json");
+
+	*ret = json_load_file(path, 0, NULL);
+	return *ret ? 0 : err_set(e, ENOENT, "there is no snapshot '%s' in %s", name, dir);
+}
+
+static int write_it(const struct cli_args *args, struct qmp *q, const char *path, json_t **info,
+		    struct err *e)
+{
+	const struct migration_watch w = {.name = args->words[0], .quiet = args->json};
+	OWNED(char) *uri = str_printf("file:%s", path);
+	bool stays = !cli_switch(args, "stop");
+	int r = qmp_command(q, "migrate-set-parameters", json_pack("{s:i}", "max-bandwidth", 0),
+			    NULL, e);
+
+	if (r >= 0)
+		r = qmp_command(q, "migrate",
+				json_pack("{s:s, s:b}", "uri", uri, "outlive-continue", stays),
+				NULL, e);
+	if (r >= 0)
+		r = migration_follow(q, &w, info, e);
+	if (r >= 0 && strcmp(option_str(*info, "status", ""), "completed"))
+		r = err_set(e, EIO, "%s", option_str(*info, "error-desc", "cancelled"));
+	if (r >= 0 && !stays)
+		r = qmp_command(q, "quit", NULL, NULL, e);
+	return r;
+}
+
+static void report(const struct cli_args *args, const char *path, const json_t *info)
+{
+	double pause_ms = (double)option_int(info, "outlive-downtime-us", 0) / 1000;
+	OWNED_JSON *result = json_pack("{s:s, s:s, s:s, s:f}", "name", args->words[0], "snapshot",
+				       args->words[1], "file", path, "pause-ms", pause_ms);
+
+	if (args->json)
+		cli_print_json(result);
+	else
+		printf("%s: %s is written; paused for %.2f ms\n", args->words[0], path, pause_ms);
+}
+
+static int save(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = NULL, *path = NULL;
+	OWNED_JSON *info = NULL;
+	struct qmp q;
+	int r = folder(args, g, &dir, e);
+
+	if (r >= 0)
+		r = qmp_open(g, OPEN_SECONDS, &q, e);
+	if (r < 0)
+		return r;
+	path = file_of(dir, args->words[1], "snapshot");
+	r = write_it(args, &q, path, &info, e);
+	qmp_close(&q);
+	if (r >= 0)
+		r = describe(dir, args->words[1], g, info, e);
+	if (r >= 0)
+		report(args, path, info);
+	return r;
+}
+
+static json_t *restore_argv(const json_t *description, const char *path)
+{
+	const json_t *argv = json_object_get(json_object_get(description, "launch"), "argv");
+	json_t *words = json_copy((json_t *)(uintptr_t)argv);
+
+	json_array_append_new(words, json_string("-incoming"));
+	json_array_append_new(words, json_sprintf("file:%s", path));
+	return words;
+}
+
+/* Whatever went wrong is in the VMM's log: it ends when it can't load. */
+static int wait_loaded(struct guest *g, struct err *e)
+{
+	OWNED_JSON *info = NULL;
+	const struct migration_watch w = {.name = g->name, .quiet = true};
+	struct qmp q;
+	int r = qmp_open(g, OPEN_SECONDS, &q, e);
+
+	if (r < 0)
+		return guest_refresh(g) ? r : guest_blame_log(g, e);
+	r = migration_follow(&q, &w, &info, e);
+	qmp_close(&q);
+	if (r < 0 || !strcmp(option_str(info, "status", ""), "failed")) {
+		guest_wait_end(g, STOP_SECONDS);
+		return guest_blame_log(g, e);
+	}
+	return 0;
+}
+
+static int end_running(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	struct qmp q;
+	int r;
+
+	if (!guest_refresh(g))
+		return 0;
+	if (!cli_switch(args, "force"))
+		return err_set(e, EEXIST, "it runs; --force ends it and goes back");
+	r = qmp_open(g, OPEN_SECONDS, &q, e);
+	if (r < 0)
+		return r;
+	r = qmp_command(&q, "quit", NULL, NULL, e);
+	qmp_close(&q);
+	if (r >= 0 && !guest_wait_end(g, STOP_SECONDS))
+		r = err_set(e, ETIMEDOUT, "it doesn't end");
+	return r;
+}
+
+static int restore(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = folder_of(args, g), *path = NULL;
+	OWNED_JSON *description = NULL, *argv = NULL;
+	int r;
+
+	if (!dir)
+		return err_sys(e, "%s", cli_value(args, "dir", ""));
+	r = load_description(dir, args->words[1], &description, e);
+	if (r >= 0)
+		r = end_running(args, g, e);
+	if (r < 0)
+		return r;
+	path = file_of(dir, args->words[1], "snapshot");
+	argv = restore_argv(description, path);
+	r = guest_launch(g, argv, e);
+	if (r >= 0)
+		r = wait_loaded(g, e);
+	if (r >= 0 && !args->json)
+		printf("%s: runs from %s\n", g->name, path);
+	return r;
+}
+
+static json_t *row_of(const char *dir, const char *name)
+{
+	OWNED(char) *path = file_of(dir, name, "snapshot");
+	OWNED_JSON *d = NULL;
+	struct err e;
+	struct stat st;
+	char when[32];
+	time_t taken;
+
+	if (load_description(dir, name, &d, &e) < 0 || stat(path, &st) < 0)
+		return NULL;
+	taken = (time_t)option_int(d, "taken", 0);
+	strftime(when, sizeof(when), "%F %T", localtime(&taken));
+	return json_pack("{s:s, s:s, s:s, s:o}", "name", name, "taken", when, "file", path, "size",
+			 json_integer((json_int_t)st.st_blocks * 512));
+}
+
+static json_t *rows_of(const char *dir)
+{
+	json_t *rows = json_array();
+	DIR *d = opendir(dir);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d))) {
+		size_t n = strlen(entry->d_name);
+		OWNED(char) *name = str_dup(entry->d_name);
+		json_t *row;
+
+		if (n < 6 || strcmp(name + n - 5, ".json"))
+			continue;
+		name[n - 5] = '\0';
+		row = row_of(dir, name);
+		if (row)
+			json_array_append_new(rows, row);
+	}
+	if (d)
+		closedir(d);
+	return rows;
+}
+
+static int list(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	static const char *const columns[] = {"name", "taken", "size", "file", NULL};
+	OWNED(char) *dir = folder_of(args, g);
+	OWNED_JSON *rows = dir ? rows_of(dir) : NULL;
+
+	if (!rows)
+		return err_sys(e, "%s", cli_value(args, "dir", ""));
+	if (args->json)
+		cli_print_json(rows);
+	else
+		cli_print_table(rows, columns);
+	return 0;
+}
+
+static int show(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = folder_of(args, g);
+	OWNED_JSON *d = NULL;
+	int r = dir ? load_description(dir, args->words[1], &d, e) : err_sys(e, "--dir");
+
+	if (r >= 0)
+		cli_print_json(d);
+	return r;
+}
+
+static int delete (const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = folder_of(args, g), *path = NULL, *about = NULL;
+	OWNED_JSON *d = NULL;
+	int r = dir ? load_description(dir, args->words[1], &d, e) : err_sys(e, "--dir");
+
+	if (r < 0)
+		return r;
+	about = file_of(dir, args->words[1], "json");
+	path = file_of(dir, args->words[1], "snapshot");
+	if (unlink(about) < 0 || (unlink(path) < 0 && errno != ENOENT))
+		return err_sys(e, "%s", path);
+	return 0;
+}
+
+static int with_guest(const struct cli_args *args,
+		      int (*fn)(const struct cli_args *args, struct guest *g, struct err *e),
+		      bool running)
+{
+	struct guest g;
+	struct err e = {0};
+	int r = args->words_len > 1 ? name_check(args->words[1], &e) : 0;
+
+	if (r < 0)
+		return cli_fail(CLI_USAGE, &e);
+	r = running ? guest_open_running(args->words[0], &g, &e)
+		    : guest_open(args->words[0], &g, &e);
+	if (r < 0)
+		return cli_fail(guest_exit_code(r), &e);
+	r = fn(args, &g, &e);
+	if (r < 0)
+		err_in(&e, "%s", g.name);
+	guest_release(&g);
+	return r < 0 ? cli_fail(r == -EEXIST ? CLI_REFUSED : CLI_FAILED, &e) : CLI_OK;
+}
+
+/**
+ * cmd_snapshot_save() - outlive snapshot save
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_save(const struct cli_args *args)
+{
+	return with_guest(args, save, true);
+}
+
+/**
+ * cmd_snapshot_restore() - outlive snapshot restore
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_restore(const struct cli_args *args)
+{
+	return with_guest(args, restore, false);
+}
+
+/**
+ * cmd_snapshot_list() - outlive snapshot list
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_list(const struct cli_args *args)
+{
+	return with_guest(args, list, false);
+}
+
+/**
+ * cmd_snapshot_show() - outlive snapshot show
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_show(const struct cli_args *args)
+{
+	return with_guest(args, show, false);
+}
+
+/**
+ * cmd_snapshot_delete() - outlive snapshot delete
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_delete(const struct cli_args *args)
+{
+	return with_guest(args, delete, false);
+}
