@@ -1,40 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Devices come and go while a guest runs, without Linux: a guest of 50 bytes does ACPI's part.
-
-It watches the hot-plug registers at 0xcc0 (QEMU's docs/specs/acpi_pci_hotplug): a slot that came is
-told on the serial port, a slot that is asked to go is ejected.
-"""
+"""Devices come and go while a guest runs, without Linux: a guest of 50 bytes does ACPI's part."""
 import pytest
 
 from frame.qmp import QmpError
+from frame.rom import acpi_guest
 from frame.wait import until
-
-ROM_BYTES = 65536
-CODE_AT = 0xF000
 
 PORT = ("pcie-root-port,id=pci.1,bus=pcie.0,chassis=1,addr=0x2",
         "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,addr=0x3")
-
-
-def acpi_guest():
-    """A ROM that looks at 4 buses in turn, for ever (real mode)."""
-    head = bytes.fromhex("66 31 c9")  # xor ecx, ecx
-    bus = bytes.fromhex(
-        "ba d0 0c 66 89 c8 66 ef"  # mov dx, 0xcd0; mov eax, ecx; out dx, eax: select the bus
-        "ba c0 0c 66 ed"           # mov dx, 0xcc0; in eax, dx: slots that came
-        "66 85 c0 74 06"           # test eax, eax; jz +6
-        "ba f8 03 b0 55 ee"        # mov dx, 0x3f8; mov al, 'U'; out dx, al
-        "ba c4 0c 66 ed"           # mov dx, 0xcc4; in eax, dx: slots asked to go
-        "66 85 c0 74 05"           # test eax, eax; jz +5
-        "ba c8 0c 66 ef"           # mov dx, 0xcc8; out dx, eax: eject
-        "41 83 f9 04")             # inc cx; cmp cx, 4
-    code = head + bus + bytes([0x72, 256 - len(bus) - 2])  # jb bus
-    code += bytes([0xEB, 256 - len(code) - 2])  # jmp head
-    rom = bytearray(ROM_BYTES)
-    rom[CODE_AT:CODE_AT + len(code)] = code
-    back = CODE_AT - (0xFFF0 + 3)
-    rom[0xFFF0:0xFFF3] = b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")  # jmp code, at the reset vector
-    return bytes(rom)
 
 
 @pytest.fixture(name="guest")

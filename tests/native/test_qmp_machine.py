@@ -6,6 +6,7 @@ import socket
 import pytest
 
 from frame.qmp import QmpError
+from frame.rom import reset_guest
 from frame.witness import options
 
 DEVICES = (
@@ -115,10 +116,8 @@ def test_vcpus_have_places(outlive, kvm):
 
 
 def test_set_action_changes_what_a_reboot_does(outlive, kvm, tmp_path):
-    rom = bytearray(65536)
-    rom[0xFFF0:0xFFF6] = bytes.fromhex("b0 06 ba f9 0c ee")  # mov al, 6; mov dx, 0xcf9; out dx, al: reset
     image = tmp_path / "reset.rom"
-    image.write_bytes(rom)
+    image.write_bytes(reset_guest())
     vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
                         "-S", "-m", 64, "-bios", image)
     vmm.qmp.command("set-action", reboot="shutdown", shutdown="pause")
