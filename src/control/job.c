@@ -90,6 +90,22 @@ int control_job_create(struct control *c, const char *id, const char *type,
 }
 
 /**
+ * control_job_running() - Is some job under way?
+ * @c:		QMP
+ *
+ * Return: the id of the first that isn't concluded, or NULL
+ */
+const char *control_job_running(const struct control *c)
+{
+	const struct control_job *j;
+
+	list_for_each (j, &c->jobs, link)
+		if (j->status < JOB_CONCLUDED)
+			return j->id;
+	return NULL;
+}
+
+/**
  * control_job_progress() - How far it is
  * @j:		The job
  * @current:	Done, in any unit

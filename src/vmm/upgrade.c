@@ -67,8 +67,11 @@ static void char_blocker(const struct char_backend *c, void *opaque)
 
 static void list_blockers(struct guest *g, json_t *sentences)
 {
+	const char *job = control_job_running(g->v->control);
 	struct device *dev;
 
+	if (job)
+		json_array_append_new(sentences, json_sprintf("job %s runs", job));
 	list_for_each (dev, &g->q->devices, link)
 		if (dev->class->continuity == CONTINUITY_BLOCKS)
 			json_array_append_new(sentences, json_sprintf("%s %s: %s", dev->class->name,
