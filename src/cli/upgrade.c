@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: one QMP command per guest. The answer comes from the new process on the same connection; the old one
- * answers only if the guest stays with it. What the answer says is shown as a line, or as it is with --json.
+ * Theory of operation: one QMP command per guest. The answer comes from the new process on the same
+ * connection; the old one answers only if the guest stays with it. What the answer says is shown as
+ * a line, or as it is with --json.
  */
 #include "base/clock.h"
 #include "base/option.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: live upgrade as QMP sees it; the machine's process does it (vmm/upgrade.c). */
+/* Theory of operation: live upgrade as QMP sees it; the machine's process does it
+ * (vmm/upgrade.c). */
 #include "control/command.h"
 
 static const struct option upgrade_args[] = {

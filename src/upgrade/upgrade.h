@@ -31,7 +31,8 @@
  * @describe:	Puts configuration and descriptors into the bundle. Main thread, guest running
  * @rehearse:	Captures once while the guest runs, result unused: warms what the pause will touch.
  *May be NULL
- * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread, guest running
+ * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread,
+ *		guest running
  * @pause:	Stops vCPUs and I/O, drained. Main thread
  * @capture:	Writes all state; can't fail. Main thread, paused
  * @late:	What only the paused process knows and isn't guest state (half-read monitor input);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: see image.h. The scratch states are allocated and touched once beforehand, so
- * that the pause costs no page fault. In the process that takes over they are filled with the
+ * Theory of operation: see image.h. The scratch states are allocated and touched once beforehand,
+ * so that the pause costs no page fault. In the process that takes over they are filled with the
  * devices' own state beforehand too, for what the other side doesn't send; reading that from KVM in
  * the pause would cost as much as loading all the rest.
  */
@@ -157,7 +157,8 @@ static int load_one(struct image *i, struct state_reader *r, size_t *hint, bool 
  * @r:		Bytes that image_write() made
  * @e:		Set on failure only
  *
- * Errors: EPROTO damaged; ENOENT a device is missing here; ENODATA one is missing there; EINVAL as state_load()
+ * Errors: EPROTO damaged; ENOENT a device is missing here; ENODATA one is missing there; EINVAL as
+ * state_load()
  * Return: 0, or a negative errno
  */
 int image_load(struct image *i, struct state_reader *r, struct err *e)

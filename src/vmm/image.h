@@ -5,10 +5,12 @@
 #include "migrate/migrate.h"
 
 /*
- * The device state of a stopped guest as bytes, for another process on this host. Sections as in a migration stream, from the
- * same tables, but without RAM and description, each with its length in front:
+ * The device state of a stopped guest as bytes, for another process on this host. Sections as in a
+ * migration stream, from the same tables, but without RAM and description, each with its length in
+ * front:
  *
- *	be16 length of the id, id ("0000:00:03.0/virtio-net"), be32 instance, be32 version, be32 length, payload
+ *	be16 length of the id, id ("0000:00:03.0/virtio-net"), be32 instance, be32 version, be32
+ *	length, payload
  */
 
 /**
@@ -29,7 +31,8 @@ void image_write(struct image *i, struct state_writer *w);
 void image_capture(struct image *i); /* into the scratch states only */
 /* Once before image_load(), while the guest still runs elsewhere. */
 MUST_CHECK int image_prefill(struct image *i, struct err *e);
-/* Everything into scratch, everything judged; nothing is applied. Errors as state_load(), naming the section. */
+/* Everything into scratch, everything judged; nothing is applied. Errors as state_load(), naming
+ * the section. */
 MUST_CHECK int image_load(struct image *i, struct state_reader *r, struct err *e);
 void image_apply(struct image *i);
 

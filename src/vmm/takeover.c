@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the new process. It builds the same guest as any other start does, but takes each back end's descriptors and
- * each RAM block's file from the old process, resets nothing and reads nothing: its event loop doesn't run yet. Then it sleeps
- * until the guest is offered, loads, applies, wins the word and runs the vCPUs; what isn't the guest (monitors, pid file,
- * service manager) comes after that.
+ * Theory of operation: the new process. It builds the same guest as any other start does, but takes
+ * each back end's descriptors and each RAM block's file from the old process, resets nothing and
+ * reads nothing: its event loop doesn't run yet. Then it sleeps until the guest is offered, loads,
+ * applies, wins the word and runs the vCPUs; what isn't the guest (monitors, pid file, service
+ * manager) comes after that.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -163,9 +164,10 @@ static int control_make(struct arrival *a, struct err *e)
 
 static int guest_make(struct arrival *a, struct err *e)
 {
-	struct guest_parts parts = {
-		.devices = body(a, "devices"), .objects = body(a, "objects"),
-		.adopt_ram = adopt_ram, .opaque = a};
+	struct guest_parts parts = {.devices = body(a, "devices"),
+				    .objects = body(a, "objects"),
+				    .adopt_ram = adopt_ram,
+				    .opaque = a};
 	struct migrate_sections sections;
 	int r = guest_create(&a->g, &a->v, &parts, e);
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: what the upgrade room asks of this program's guest (struct upgrade_guest). The description is made from what
- * is there now, not from the command line: chardevs with their connections, disks, networks and devices with the
- * options they have at this moment, so that what was plugged, resized or throttled at run time is there afterwards. From
- * the command line comes only what can't change (machine, CPU, memory). Clients and devices may come and go until the
- * pause, so the description is made once more there; if it isn't the same any more the upgrade begins anew.
- * The command is answered by the new process; only a failure or a dry run is answered here.
+ * Theory of operation: what the upgrade room asks of this program's guest (struct upgrade_guest).
+ * The description is made from what is there now, not from the command line: chardevs with their
+ * connections, disks, networks and devices with the options they have at this moment, so that what
+ * was plugged, resized or throttled at run time is there afterwards. From the command line comes
+ * only what can't change (machine, CPU, memory). Clients and devices may come and go until the
+ * pause, so the description is made once more there; if it isn't the same any more the upgrade
+ * begins anew. The command is answered by the new process; only a failure or a dry run is answered
+ * here.
  */
 #include "vmm/upgrade.h"
 
@@ -329,8 +331,9 @@ static json_t *late(void *opaque)
 	const struct device *clock = guest_kvmclock(d->g);
 	json_int_t stopped_ns = clock && d->was_running ? chip_kvmclock_stopped_ns(clock) : 0;
 
-	return json_pack("{s:I, s:O, s:b, s:s, s:o}", "clock-stopped", stopped_ns, "monitors", d->monitors, "running", d->was_running,
-			 "status", run_state_name(d->status), "pending", pending_output());
+	return json_pack("{s:I, s:O, s:b, s:s, s:o}", "clock-stopped", stopped_ns, "monitors",
+			 d->monitors, "running", d->was_running, "status",
+			 run_state_name(d->status), "pending", pending_output());
 }
 
 static void leave(void *opaque)

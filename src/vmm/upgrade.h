@@ -12,7 +12,8 @@ control_op guest_upgrade, guest_query_blockers;
 /* "outlive-vmm --takeover FD": the whole life of a new process. Returns the exit code. */
 int takeover_main(int sock);
 
-/* {section: schema} of every device this build knows, or of the sections of one machine. New reference. */
+/* {section: schema} of every device this build knows, or of the sections of one machine. New
+ * reference. */
 json_t *schema_of_build(void);
 json_t *schema_of_machine(const struct migrate_sections *s);
 

@@ -54,7 +54,8 @@ def picture(rows, quiet):
     line = TOP + HEIGHT - quiet * scale
     parts = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH + 20}" height="{HEIGHT + 110}" '
              'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
-             f'<text x="{LEFT}" y="24" font-size="16">The VMM replaced {TIMES} times under a guest that writes: ms</text>']
+             f'<text x="{LEFT}" y="24" font-size="16">'
+             f'The VMM replaced {TIMES} times under a guest that writes: ms</text>']
     for index, row in enumerate(rows):
         parts.append(bar(index, row["host"], scale, "#8fb4d9", 10))
         parts.append(bar(index, row["felt"], scale, "#d9822b", 56))
