@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What an access to a device costs a guest.
 
-The witness looks at its console by reading a port of the serial adapter, which the VMM answers; each
-look is a gap in its clock. Its list of the newest gaps is that cost, as the guest sees it. One
-look is one read of a port and two readings of the clock.
+The witness looks at its console by reading a port of the serial adapter, which the VMM answers;
+each look is a gap in its clock. Its list of the newest gaps is that cost, as the guest sees it.
 """
 import os
 import statistics

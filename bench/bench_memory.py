@@ -12,6 +12,7 @@ from frame.witness import options
 from measure.guest import started
 
 UNIT = "MiB"
+PRIVATE = ("Private_Clean:", "Private_Dirty:")
 QUIET = "rate=off verify=off"
 RAM = ("-object", "memory-backend-memfd,id=ram,size=256M,share=on",
        "-machine", "memory-backend=ram")
@@ -43,5 +44,5 @@ def measure(program, folder):
                 started(vmms[-1], QUIET).close()
             pss = sum(own_mib(vmm.pid, ("Pss:",)) for vmm in vmms) / count
             figures[f"PSS each, {count} guests" if count > 1 else "PSS, 1 guest"] = pss
-        figures["private, of 16 guests"] = own_mib(vmms[0].pid, ("Private_Clean:", "Private_Dirty:"))
+        figures["private, of 16 guests"] = own_mib(vmms[0].pid, PRIVATE)
     return figures

@@ -46,12 +46,11 @@ def case_html(name, case, ours):
     head = "".join(f"<th>{html.escape(program)}</th>" for program in programs)
     rows = "".join(
         f"<tr><td>{html.escape(figure)}, {html.escape(case['units'][figure])}</td>"
-        + "".join(f"<td>{html.escape(stats.text(values.get(program)))}</td>" for program in programs)
+        + "".join(f"<td>{html.escape(stats.text(values.get(name)))}</td>" for name in programs)
         + "</tr>" for figure, values in case["figures"].items())
     pictures = ""
     for figure in case["figures"]:
-        notes = [*table.comparisons(case, figure, ours), table.floor_note(case, figure, ours)]
-        said = html.escape("; ".join(filter(None, notes)))
+        said = html.escape("; ".join(table.notes(case, figure, ours)))
         pictures += (f"<h3>{html.escape(figure)}</h3><p class=note>{said}</p>"
                      + strip(case, figure))
     troubles = "".join(f"<p class=note>{html.escape(line)}</p>" for line in case["troubles"])

@@ -33,6 +33,37 @@ def comparisons(case, figure, ours):
     return found
 
 
+def disagreements(case, figure):
+    """Where a VMM's own word is more than a factor of 2 off what its guest felt."""
+    other = case["beside"].get(figure)
+    for program, felt in case["figures"][figure].items():
+        said = case["figures"].get(other, {}).get(program)
+        if stats.known(felt) and stats.known(said):
+            pair = [stats.summary(values).median for values in (felt, said)]
+            if max(pair) > 2 * min(pair):
+                yield (f"{program} says {stats.number(pair[1])}, its guest felt "
+                       f"{stats.number(pair[0])} {case['units'][figure]}")
+
+
+def notes(case, figure, ours):
+    """All that is to be said about a figure."""
+    found = [*comparisons(case, figure, ours), floor_note(case, figure, ours),
+             *disagreements(case, figure)]
+    return [line for line in found if line]
+
+
+def against(now, before):
+    """Print, for each figure of two runs, whether they agree."""
+    for name, case in now["cases"].items():
+        for figure, values in case["figures"].items():
+            old = before["cases"].get(name, {}).get("figures", {}).get(figure, {})
+            for program, ours in values.items():
+                if stats.known(ours) and stats.known(old.get(program)):
+                    word = "agree" if stats.agree(ours, old[program]) else "DISAGREE"
+                    print(f"  {name}, {figure}, {program}: {stats.text(old[program])} then, "
+                          f"{stats.text(ours)} now: the runs {word}")
+
+
 def show(name, case, ours):
     """Print a case."""
     programs = columns(case)
@@ -43,8 +74,7 @@ def show(name, case, ours):
     for figure, values in case["figures"].items():
         cells = "".join(f"{stats.text(values.get(program)):>28}" for program in programs)
         print(f"  {figure + ', ' + case['units'][figure]:34}{cells}")
-        for line in [*comparisons(case, figure, ours), floor_note(case, figure, ours)]:
-            if line:
-                print(f"      {line}")
+        for line in notes(case, figure, ours):
+            print(f"      {line}")
     for trouble in case["troubles"]:
         print(f"  {trouble}")
