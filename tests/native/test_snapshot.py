@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Snapshots and moves as an operator has them: by the command, with a guest that notices everything."""
+import json
+import os
+import signal
+import subprocess
+
+import pytest
+
+import pulse_report
+from frame.moving import awaiting, check, ended
+from frame.paths import BUILD, outlive as program, outlive_vmm
+from frame.qemu import HOST_CPU
+from frame.qmp import Qmp
+from frame.wait import until
+from frame.witness import CMDLINE
+
+OK, FAILED, USAGE, NO_GUEST, REFUSED, TIMEOUT = range(6)
+ARGS = "rate=2M ws=4M verify=32M"
+PULSE = BUILD / "guest" / "pulse" / "pulse.bios"
+
+
+@pytest.fixture
+def cli(run_dir, kvm):
+    """Runs the command; guests that are left are killed."""
+    env = {**os.environ, "OUTLIVE_RUN_DIR": str(run_dir), "OUTLIVE_VMM": str(outlive_vmm())}
+
+    def call(*words, code=OK):
+        done = subprocess.run([program(), *map(str, words)], env=env, capture_output=True, text=True,
+                              timeout=60, check=False, stdin=subprocess.DEVNULL)
+        assert done.returncode == code, (done.stdout, done.stderr)
+        return done.stdout if code == OK else done.stderr
+    call.env = env
+    yield call
+    for name in call("ls", "--names").split():
+        subprocess.run([program(), "kill", name], env=env, capture_output=True, timeout=30, check=False)
+
+
+@pytest.fixture
+def web(cli):
+    """A guest with the witness in it; gives its name."""
+    cli("run", "web", "-m", "64M", "--bios", PULSE, "--", "-cpu", HOST_CPU,
+        "-fw_cfg", f"name={CMDLINE},string={ARGS}")
+    with report_of(cli, "web") as source:
+        pulse_report.wait(source, "ready", 60)
+    return "web"
+
+
+class report_of:
+    """The witness of a named guest: reads reports, and asks for a full check."""
+
+    def __init__(self, cli, name):
+        self.folder = f"{cli.env['OUTLIVE_RUN_DIR']}/{name}"
+
+    def __enter__(self):
+        self.qmp = Qmp(f"{self.folder}/qmp.sock", 10)
+        self.source = pulse_report.Qmp(client=self.qmp)
+        return self.source
+
+    def __exit__(self, *_):
+        self.source.close()
+        self.qmp.close()
+
+
+def dirtied(cli, name):
+    """How many pages the guest has written so far."""
+    with report_of(cli, name) as source:
+        return pulse_report.read(source)["dirtied"]
+
+
+def goes_on_well(cli, name):
+    """The guest writes and verifies, and finds nothing wrong."""
+    with report_of(cli, name) as source:
+        before = pulse_report.read(source)
+        now = pulse_report.wait(source, lambda now: now["passes"] > before["passes"], 60)
+    assert (now["faults"], now["state"]) == (0, "running"), now
+
+
+def test_a_snapshot_is_a_step_back(cli, web):
+    told = json.loads(cli("snapshot", "save", web, "before", "--json"))
+    at = dirtied(cli, web)
+    assert told["pause-ms"] > 0 and os.path.exists(told["file"])
+    goes_on_well(cli, web)
+    later = dirtied(cli, web)
+    assert later > at
+    assert "it runs" in cli("snapshot", "restore", web, "before", code=REFUSED)
+    cli("pause", web)
+    cli("snapshot", "restore", web, "before", "--force")
+    assert dirtied(cli, web) < later + 500
+    goes_on_well(cli, web)
+
+
+def test_snapshots_are_listed_shown_and_deleted(cli, web, tmp_path):
+    for name in ("one", "two"):
+        cli("snapshot", "save", web, name, "--dir", tmp_path)
+    rows = json.loads(cli("snapshot", "list", web, "--dir", tmp_path, "--json"))
+    assert sorted(row["name"] for row in rows) == ["one", "two"] and all(row["size"] > 0 for row in rows)
+    assert json.loads(cli("snapshot", "show", web, "one", "--dir", tmp_path))["guest"] == web
+    cli("snapshot", "delete", web, "one", "--dir", tmp_path)
+    assert "there is no snapshot 'one'" in cli("snapshot", "restore", web, "one", "--dir", tmp_path, code=FAILED)
+    assert sorted(os.listdir(tmp_path)) == ["two.json", "two.snapshot"]
+
+
+def test_a_guest_saved_with_stop_is_gone_until_it_is_restored(cli, web):
+    cli("snapshot", "save", web, "night", "--stop")
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 10, "the guest has ended")
+    cli("snapshot", "restore", web, "night")
+    goes_on_well(cli, web)
+
+
+@pytest.mark.parametrize("where", [0.3, 0.98], ids=["ram", "end"])
+def test_a_damaged_snapshot_is_refused_with_what_and_where(cli, web, where):
+    path = json.loads(cli("snapshot", "save", web, "bad", "--stop", "--json"))["file"]
+    with open(path, "r+b") as file:
+        file.seek(int(os.path.getsize(path) * where))
+        byte = file.read(1)
+        file.seek(-1, os.SEEK_CUR)
+        file.write(bytes([byte[0] ^ 0xFF]))
+    message = cli("snapshot", "restore", web, "bad", code=FAILED)
+    assert path in message, message
+    assert json.loads(cli("ls", "--json"))[0]["state"] == "ended"
+
+
+def test_a_half_written_snapshot_has_no_name(cli, web, tmp_path):
+    cli("qmp", web, "migrate-set-parameters", "max-bandwidth=1000000")
+    cli("qmp", web, "migrate", f"uri=file:{tmp_path / 'x.snapshot'}")
+    pid = json.loads(cli("ls", "--json"))[0]["pid"]
+    os.kill(pid, signal.SIGKILL)
+    assert not os.path.exists(tmp_path / "x.snapshot")
+
+
+def test_the_command_moves_a_guest_and_ends_what_it_left(cli, web, outlive):
+    there = awaiting(outlive, args=ARGS)
+    try:
+        uri = f"unix:{there.vmm.path('migrate.sock')}"
+        there.vmm.qmp.command("migrate-incoming", uri=uri)
+        assert "migrated in" in cli("migrate", web, uri)
+        assert ended(there.vmm)["status"] == "completed"
+        check(there)
+        assert json.loads(cli("ls", "--json"))[0]["state"] == "ended"
+    finally:
+        there.close()
+
+
+def test_an_interrupt_cancels_and_the_guest_runs_on(cli, web, outlive):
+    there = awaiting(outlive, args=ARGS)
+    try:
+        uri = f"unix:{there.vmm.path('migrate.sock')}"
+        there.vmm.qmp.command("migrate-incoming", uri=uri)
+        with subprocess.Popen([program(), "migrate", web, uri, "--bandwidth", "1", "--json"], env=cli.env,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as moving:
+            assert json.loads(moving.stdout.readline())["status"] in ("setup", "active")
+            moving.send_signal(signal.SIGINT)
+            out, err = moving.communicate(timeout=30)
+        assert json.loads(out.splitlines()[-1])["status"] == "cancelled"
+        assert moving.returncode == FAILED and "the guest runs on here" in err
+        goes_on_well(cli, web)
+    finally:
+        there.close()
+
+
+def test_the_command_says_why_it_failed(cli, web):
+    assert "No such file" in cli("migrate", web, "unix:/nowhere/at.all", code=FAILED)
+    assert "isn't tcp:" in cli("migrate", web, "carrier:pigeon", code=FAILED)
+    goes_on_well(cli, web)
