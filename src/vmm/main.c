@@ -7,8 +7,7 @@
  */
 #include "base/log.h"
 #include "base/owned.h"
-#include "machine/q35/q35_chipset.h"
-#include "vmm/upgrade.h"
+#include "vmm/vmm.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -189,8 +188,7 @@ int main(int argc, char **argv)
 	int r;
 
 	log_set_program("outlive-vmm");
-	device_classes_add(q35_classes);
-	device_classes_add(chips_classes);
+	machine_classes_add();
 	if (argc == 3 && !strcmp(argv[1], "--takeover"))
 		return takeover_main(atoi(argv[2]));
 	r = vmm_options_parse(&options, argc, (const char *const *)argv, &e);

@@ -32,6 +32,12 @@ struct vmm {
 MUST_CHECK int machine_start(struct vmm *v, struct err *e);
 void machine_stop(struct vmm *v);
 void machine_types_help(FILE *out);
+/* At program start: the device classes of the machines in this build. */
+void machine_classes_add(void);
+/* {section: schema} of every device this build knows. New reference. */
+json_t *schema_of_build(void);
+/* "outlive-vmm --takeover FD": the whole life of a new process. Returns the exit code. */
+int takeover_main(int sock);
 
 /* start.c: everything between the parsed options and a running loop. */
 MUST_CHECK int vmm_start(struct vmm *v, struct err *e);

@@ -3,7 +3,7 @@
  * Theory of operation: a device's property as a JSON value, read from the member that it was set
  * to.
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include "block/block.h"
 #include "char/char.h"

@@ -9,7 +9,7 @@
  * What was refused has changed no device, so that another stream can be taken; the RAM is whatever
  * has come.
  */
-#include "vmm/migrate.h"
+#include "vmm/q35/migrate.h"
 
 #include "base/log.h"
 #include "base/owned.h"

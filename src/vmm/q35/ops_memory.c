@@ -3,7 +3,7 @@
  * Theory of operation: guest memory as QMP shows it, and the balloon. The guest moves the balloon
  * on a vCPU's thread; BALLOON_CHANGE is said on the main thread, once for all changes up to then.
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,7 +5,7 @@
  * that somebody looks up by id (guest RAM, a source of random numbers, secrets). An object whose id
  * a device or the machine names stays.
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include "device/virtio/io_thread.h"
 

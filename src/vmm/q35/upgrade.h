@@ -3,18 +3,13 @@
 #define VMM_UPGRADE_H
 
 #include "upgrade/upgrade.h"
-#include "vmm/guest.h"
+#include "vmm/q35/guest.h"
 
 /* Live upgrade of this program's guest: upgrade.c is the old process, takeover.c the new one. */
 
 control_op guest_upgrade, guest_query_blockers;
 
-/* "outlive-vmm --takeover FD": the whole life of a new process. Returns the exit code. */
-int takeover_main(int sock);
-
-/* {section: schema} of every device this build knows, or of the sections of one machine. New
- * reference. */
-json_t *schema_of_build(void);
+/* {section: schema} of the sections of one machine. New reference. */
 json_t *schema_of_machine(const struct migrate_sections *s);
 
 #endif

@@ -7,7 +7,7 @@
 #include "base/owned.h"
 #include "block/block.h"
 #include "net/net.h"
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include <errno.h>
 #include <stdio.h>

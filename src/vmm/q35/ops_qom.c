@@ -5,7 +5,7 @@
  * "virtio-backend", where QEMU has two objects. What the chipset is made of has no names here, but
  * the vCPUs' paths answer (an empty list), since clients ask for each.
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include <errno.h>
 #include <stdio.h>

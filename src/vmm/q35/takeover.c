@@ -14,7 +14,7 @@
 #include "machine/x86/chips.h"
 #include "net/net.h"
 #include "vmm/image.h"
-#include "vmm/upgrade.h"
+#include "vmm/q35/upgrade.h"
 
 #include <errno.h>
 #include <stdio.h>

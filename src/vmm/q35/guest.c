@@ -4,8 +4,8 @@
  * the machine, then serial ports and the user's devices, each in the order given. The first reset
  * puts everything into its power-on state; a guest that waits for its state isn't reset but loaded.
  */
-#include "vmm/migrate.h"
-#include "vmm/ops.h"
+#include "vmm/q35/migrate.h"
+#include "vmm/q35/ops.h"
 
 #include "base/clock.h"
 #include "base/owned.h"

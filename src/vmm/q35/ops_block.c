@@ -4,7 +4,7 @@
  * that names a node (virtio-blk, SCSI disks). It goes by "qdev": QEMU's path of the object that has
  * the node, which for virtio is the child "virtio-backend".
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include "block/throttle.h"
 

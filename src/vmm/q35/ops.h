@@ -4,7 +4,7 @@
 
 #include "control/control.h"
 #include "device/virtio/balloon.h"
-#include "vmm/guest.h"
+#include "vmm/q35/guest.h"
 
 /* The machine's part of QMP by theme; guest_ops.c is the table. Main thread. */
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: what the machine does when the guest ends, hangs or panics, and the NMI. */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include <string.h>
 

@@ -4,7 +4,7 @@
  * program can be, which is what libvirt asks for before it starts any guest.
  */
 #include "base/nearest.h"
-#include "vmm/guest.h"
+#include "vmm/q35/guest.h"
 
 #include <errno.h>
 #include <string.h>
@@ -29,6 +29,15 @@ static const char *known(const char *name)
 		if (!strcmp(*n, name))
 			return *n;
 	return NULL;
+}
+
+/**
+ * machine_classes_add() - Add the chipset's classes to the registry, at program start
+ */
+void machine_classes_add(void)
+{
+	device_classes_add(q35_classes);
+	device_classes_add(chips_classes);
 }
 
 static int guest_start(struct vmm *v, struct err *e)

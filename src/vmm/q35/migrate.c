@@ -9,7 +9,7 @@
  * guest: if it says that it refuses, or goes away without a word, the guest runs on here; if nobody
  * can tell, it stays stopped, and the operator decides.
  */
-#include "vmm/migrate.h"
+#include "vmm/q35/migrate.h"
 
 #include "base/clock.h"
 #include "base/log.h"

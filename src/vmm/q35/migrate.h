@@ -4,7 +4,7 @@
 
 #include "migrate/migrate.h"
 #include "migrate/uri.h"
-#include "vmm/guest.h"
+#include "vmm/q35/guest.h"
 #include "vmm/image.h"
 
 #include <pthread.h>

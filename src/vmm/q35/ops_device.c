@@ -10,7 +10,7 @@
  * A device stays on its bus until the main thread detaches it, so the guest can eject it again
  * meanwhile: a device is noted once, and forgotten behind its end.
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include "base/owned.h"
 #include "device/classes.h"

@@ -3,7 +3,7 @@
  * Theory of operation: network interfaces as QMP names them: by the device; back ends go by their
  * own id.
  */
-#include "vmm/ops.h"
+#include "vmm/q35/ops.h"
 
 #include "device/virtio/net.h"
 

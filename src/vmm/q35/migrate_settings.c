@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: what migration may use and its limits, in QEMU's words, and
  * query-migrate. */
-#include "vmm/migrate.h"
+#include "vmm/q35/migrate.h"
 
 #include "base/owned.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: see migrate.h. Here: a job's thread, its calls to the main thread, its
  * status and events. */
-#include "vmm/migrate.h"
+#include "vmm/q35/migrate.h"
 
 #include "base/log.h"
 #include "base/owned.h"

@@ -9,7 +9,7 @@
  * begins anew. The command is answered by the new process; only a failure or a dry run is answered
  * here.
  */
-#include "vmm/upgrade.h"
+#include "vmm/q35/upgrade.h"
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -18,7 +18,7 @@
 #include "machine/x86/chips.h"
 #include "net/net.h"
 #include "vmm/image.h"
-#include "vmm/migrate.h"
+#include "vmm/q35/migrate.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it. Arguments are checked already. */
-#include "vmm/migrate.h"
-#include "vmm/ops.h"
-#include "vmm/upgrade.h"
+#include "vmm/q35/migrate.h"
+#include "vmm/q35/ops.h"
+#include "vmm/q35/upgrade.h"
 
 #include "block/block.h"
 
