@@ -113,7 +113,7 @@ struct block_node *block_find(const char *name);
 struct block_node *block_ref(struct block_node *n);
 void block_unref(struct block_node *n);
 const char *block_name(const struct block_node *n);
-uint64_t block_size(const struct block_node *n); /* bytes, now */
+uint64_t block_size(const struct block_node *n);                       /* bytes, now */
 void block_stats(const struct block_node *n, struct block_stats *ret); /* any thread */
 bool block_read_only(const struct block_node *n);
 /* Exclusive use by a device, with image locks as QEMU's. EBUSY says who has it. */

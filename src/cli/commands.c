@@ -118,7 +118,8 @@ const struct cli_command cli_commands[] = {
 	 cmd_upgrade},
 	{"migrate", "NAME URI", 2, 2, false,
 	 "Move a running guest to a VMM that waits for it; Ctrl-C cancels", migrate_options,
-	 "  outlive migrate web tcp:host2:4444\n  outlive migrate web unix:/run/b.sock -d 20 --json\n",
+	 "  outlive migrate web tcp:host2:4444\n"
+	 "  outlive migrate web unix:/run/b.sock -d 20 --json\n",
 	 cmd_migrate},
 	{"snapshot save", "NAME SNAPSHOT", 2, 2, false, "Write a guest's state to a file",
 	 save_options,

@@ -209,6 +209,7 @@ const struct qmp_event qmp_events[] = {
 	{"VSERPORT_CHANGE", "the guest opened or closed a port", serial_event},
 	{"NIC_RX_FILTER_CHANGED", "the guest changed a receive filter", rx_event},
 	{"BLOCK_IO_ERROR", "a disk failed", io_error_event},
-	{"OUTLIVE_UPGRADED", "another process has the guest and serves this connection", upgrade_report},
+	{"OUTLIVE_UPGRADED", "another process has the guest and serves this connection",
+	 upgrade_report},
 	{0},
 };

@@ -2,8 +2,8 @@
 /*
  * Theory of operation: a function's option ROM is a RAM block that its ROM BAR shows, named after
  * the function's path and class, as QEMU has it; it goes along when the guest moves. The size is
- * that of the file, rounded up to a power of two. A default image that isn't installed here leaves a
- * ROM of the usual size with nothing in it, so that the guest finds the same function everywhere.
+ * that of the file, rounded up to a power of two. A default image that isn't installed here leaves
+ * a ROM of the usual size with nothing in it, so that the guest finds the same function everywhere.
  */
 #include "base/log.h"
 #include "base/owned.h"

@@ -179,7 +179,8 @@ def test_a_vmm_started_for_a_bad_stream_ends_with_status_1(saved, outlive, tmp_p
 
 def test_a_disk_belongs_to_the_one_that_runs_the_guest(outlive, witness, target, tmp_path):
     (tmp_path / "disk").write_bytes(bytes(1 << 20))
-    disk = ["-blockdev", f"driver=file,node-name=disk,filename={tmp_path / 'disk'}", "-device", "virtio-blk-pci,drive=disk"]
+    disk = ["-blockdev", f"driver=file,node-name=disk,filename={tmp_path / 'disk'}",
+            "-device", "virtio-blk-pci,drive=disk"]
     args = "blk=8 blk_size=1M"
     here, there = witness(outlive, *disk, args=args), target(*disk, args=args)
     here.wait(lambda now: now["device"] and now["device"][0]["in"] > 50)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: a guest that writes anything anywhere. The whole chipset with two root ports
- * gets random accesses to its ports, memory and configuration spaces; timers run in between. Nothing
- * may crash (the sanitizers watch), stall or fire for ever, and every device's state must still be
- * one that its own table saves, loads and judges.
+ * gets random accesses to its ports, memory and configuration spaces; timers run in between.
+ * Nothing may crash (the sanitizers watch), stall or fire for ever, and every device's state must
+ * still be one that its own table saves, loads and judges.
  *
  * The sequence follows from a seed, printed when a run fails.
  */

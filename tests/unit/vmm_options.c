@@ -80,8 +80,7 @@ static void a_managers_command_line_with_json_is_taken(void **state)
 	       "-device",
 	       "{\"driver\":\"pcie-root-port\",\"port\":16,\"id\":\"pci.1\",\"bus\":\"pcie.0\","
 	       "\"multifunction\":true,\"addr\":\"0x2\"}",
-	       "-blockdev",
-	       "{\"driver\":\"file\",\"node-name\":\"n\",\"cache\":{\"direct\":true}}",
+	       "-blockdev", "{\"driver\":\"file\",\"node-name\":\"n\",\"cache\":{\"direct\":true}}",
 	       "-netdev", "{\"type\":\"tap\",\"fd\":\"33\",\"id\":\"hostnet0\"}", "-audiodev",
 	       "{\"id\":\"audio1\",\"driver\":\"none\"}", "-vnc", "127.0.0.1:0,audiodev=audio1",
 	       "-global", "ICH9-LPC.noreboot=off", "-watchdog-action", "reset", "-sandbox",

@@ -9,7 +9,8 @@
 struct migration;
 
 /**
- * struct guest - A q35 machine made from a command line, with its back ends and the user's devices. Main thread
+ * struct guest - A q35 machine made from a command line, with its back ends and the user's devices.
+ * Main thread
  * @v:		The process
  * @q:		The machine
  * @ops:	Its part of QMP
@@ -23,7 +24,8 @@ struct migration;
  * @balloon_moved: Atomic: the event is on its way
  * @eject_lock:	A leaf lock: protects @ejected
  * @ejected, @ejected_len: Devices that the guest let go and the main thread hasn't destroyed yet
- * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's business
+ * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's
+ *		business
  */
 struct guest {
 	struct vmm *v;
@@ -56,7 +58,8 @@ struct guest_parts {
 MUST_CHECK int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *parts,
 			    struct err *e);
 void guest_destroy(struct guest *g);
-/* Reset to power-on state and run unless -S or -incoming were given; with -incoming, wait for the guest or begin to read it. */
+/* Reset to power-on state and run unless -S or -incoming were given; with -incoming, wait for
+ * the guest or begin to read it. */
 MUST_CHECK int guest_begin(struct guest *g, struct err *e);
 
 /* guest_devices.c */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: back ends and devices from options and QMP, in one spelling: JSON objects whose members are the properties. -drive
- * and -nic are short for a back end and a device. Numbers and booleans become the text that a property takes.
+ * Theory of operation: back ends and devices from options and QMP, in one spelling: JSON objects
+ * whose members are the properties. -drive and -nic are short for a back end and a device. Numbers
+ * and booleans become the text that a property takes.
  */
 #include "base/fdstore.h"
 #include "base/owned.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: what happens to the machine, as QMP events in QEMU's words; and the end of the process when it is due. */
+/* Theory of operation: what happens to the machine, as QMP events in QEMU's words; and the end
+ * of the process when it is due. */
 #include "vmm/q35/guest.h"
 
 static json_t *shutdown_data(bool by_guest)

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it. Arguments are checked already. */
+/* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it.
+ * Arguments are checked already. */
 #include "vmm/q35/migrate.h"
 #include "vmm/q35/ops.h"
 #include "vmm/q35/upgrade.h"

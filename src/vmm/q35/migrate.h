@@ -4,8 +4,8 @@
 
 #include "migrate/migrate.h"
 #include "migrate/uri.h"
-#include "vmm/q35/guest.h"
 #include "vmm/image.h"
+#include "vmm/q35/guest.h"
 
 #include <pthread.h>
 
@@ -109,8 +109,8 @@ MUST_CHECK int migration_call(struct migration *m, int (*fn)(struct migration *m
 			      struct err *e);
 void migration_status_set(struct migration *m, enum migration_status s); /* any thread */
 void migration_setup(struct migration *m);
-void migration_active(struct migration *m);                              /* any thread */
-void migration_pass(struct migration *m, unsigned int round);            /* any thread */
+void migration_active(struct migration *m);                   /* any thread */
+void migration_pass(struct migration *m, unsigned int round); /* any thread */
 enum migration_status migration_status(struct migration *m);
 bool migration_busy(const struct migration *m);
 MUST_CHECK int migration_prepare(struct migration *m, struct err *e);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: what this build can read, as data: asked by the process that hands a guest over, printed by --dump-state-schema. */
+/* Theory of operation: what this build can read, as data: asked by the process that hands a
+ * guest over, printed by --dump-state-schema. */
 #include "vmm/q35/upgrade.h"
 
 /**
