@@ -82,7 +82,7 @@ enum migrate_phase {
 	MIGRATE_SWITCHOVER, /* guest stopped; the rest of RAM and the devices. Cancel, failure: the
 			     * guest runs on here. Nothing may change the guest: no monitor command
 			     * that touches it, no I/O in flight */
-	MIGRATE_CONFIRM, /* everything is sent; the target's word is missing (return path). Guest
+	MIGRATE_CONFIRM,    /* everything is sent; the target's word is missing (return path). Guest
 			  * stopped, no cancel: it may run over there any moment. Failure: as the
 			  * target says; see return_path.c */
 	MIGRATE_DONE, /* everything is in the channel. The guest stays stopped here; it runs on only
