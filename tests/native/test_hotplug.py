@@ -97,3 +97,16 @@ def test_what_cannot_go_is_refused(guest):
         guest.qmp.command("device_del", id="pci.1")
     with pytest.raises(QmpError, match="not found"):
         guest.qmp.command("device_del", id="nobody")
+
+
+def test_what_was_plugged_goes_along_in_an_upgrade(guest):
+    guest.qmp.command("object-add", qom_type="iothread", id="io9")
+    add_disk(guest)
+    until(guest.said, 20, "the guest sees the slot")
+    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    assert "d0" in peripherals(guest)
+    assert [one["id"] for one in guest.qmp.command("query-iothreads")] == ["io9"]
+    guest.qmp.command("device_del", id="d0")
+    assert guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] == "d0"
+    guest.qmp.command("object-del", id="io9")
+    guest.qmp.command("quit")
