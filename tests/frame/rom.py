@@ -33,6 +33,19 @@ def reset_guest():
     return rom({VECTOR: bytes.fromhex("b0 06 ba f9 0c ee")})  # mov al, 6; mov dx, 0xcf9; out dx, al
 
 
+def out32(port, value):
+    """Code that writes a value to a port."""
+    return (b"\x66\xb8" + value.to_bytes(4, "little")     # mov eax, value
+            + b"\xba" + port.to_bytes(2, "little") + b"\x66\xef")  # mov dx, port; out dx, eax
+
+
+def outs_guest(*outs):
+    """A ROM that writes to ports, (port, value) each, and halts."""
+    code = b"".join(out32(port, value) for port, value in outs) + b"\xf4\xeb\xfd"  # hlt; jmp back to it
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
 def rom(parts):
     """An image with code at some offsets."""
     image = bytearray(ROM_BYTES)

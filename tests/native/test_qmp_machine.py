@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from frame.qmp import QmpError
-from frame.rom import reset_guest
+from frame.rom import outs_guest, reset_guest
 from frame.witness import options
 
 DEVICES = (
@@ -99,6 +99,18 @@ def test_the_balloon_has_a_size_and_a_polling_interval(qmp):
     assert "last-update" in qmp.command("qom-get", path=path, property="guest-stats")
     with pytest.raises(QmpError, match="can't be changed"):
         qmp.command("qom-set", path=path, property="deflate-on-oom", value=True)
+
+
+def test_the_guest_moves_the_balloon_and_an_event_says_so(outlive, kvm, tmp_path):
+    rom = tmp_path / "balloon.rom"
+    rom.write_bytes(outs_guest((0xCF8, 0x80002810), (0xCFC, 0xC000),  # 00:05.0: I/O registers at 0xc000,
+                               (0xCF8, 0x80002804), (0xCFC, 1),       # on
+                               (0xC000 + 24, 256)))                   # "actual": 256 pages are lent back
+    vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
+                        "-S", "-m", 64, "-bios", rom, "-device", "virtio-balloon-pci,id=b,addr=0x5")
+    vmm.qmp.command("cont")
+    assert vmm.qmp.wait_event("BALLOON_CHANGE", timeout=20)["data"] == {"actual": 63 << 20}
+    assert vmm.qmp.command("query-balloon") == {"actual": 63 << 20}
 
 
 def test_a_guest_without_balloon_says_so(outlive, kvm):
