@@ -151,3 +151,21 @@ def test_a_guest_that_qemu_refuses_runs_on(outlive, qemu, traveller):
     guest.check()
     guest.go(outlive)
     guest.check()
+
+
+def test_shared_memory_stays_where_it_is(outlive, other, traveller, tmp_path):
+    (tmp_path / "ram").write_bytes(b"")
+    memory = ["-object", f"memory-backend-file,id=m0,size=64M,mem-path={tmp_path / 'ram'},share=on",
+              "-machine", "memory-backend=m0"]
+    guest = traveller(other, *memory, args=DIRTYING)
+    for target in (outlive, other):
+        there = awaiting(target, *memory, name=f"shared-{target.program}", args=DIRTYING)
+        try:
+            switch_on(there.vmm, "x-ignore-shared")
+            info = move(guest.guest.vmm, there.vmm, "x-ignore-shared")
+        except BaseException:
+            there.close()
+            raise
+        guest.leave(there)
+        assert info["ram"]["transferred"] < 4 << 20
+        guest.check()
