@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Live migration between two Outlives: nothing is lost, and what fails leaves the guest where it was."""
 import os
+import random
 import signal
 
 import pytest
@@ -219,3 +220,25 @@ def test_a_guest_that_has_come_boots_again_as_it_would_at_home(outlive, witness,
     there.vmm.qmp.command("system_reset")
     after = there.wait(lambda now: now["state"] == "running" and now["life"] != before["life"])
     assert after["cmdline"] == before["cmdline"] == DIRTYING
+
+
+def test_streams_cut_and_flipped_anywhere_are_refused_or_harmless(saved, target, tmp_path):
+    good, dice = saved.read_bytes(), random.Random(7)
+    first, last = good.index(b"\x05timer"), good.rindex(b'{"page_size"')
+    there = target(args=DIRTYING)
+    for number in range(60):
+        at = dice.randrange(first, last)
+        flipped = bytes([good[at] ^ 1 << dice.randrange(8)]) + good[at + 1:] if number % 2 else b""
+        (tmp_path / "bad").write_bytes(good[:at] + flipped)
+        there.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {tmp_path / 'bad'}")
+        info = ended(there.vmm)
+        if info["status"] == "completed":
+            assert flipped, f"cut at {at}, and taken for whole"
+            there.vmm.quit()
+            there = target(args=DIRTYING)
+        else:
+            assert info["error-desc"], f"refused without a reason: byte {at}"
+    there.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {saved}")
+    assert ended(there.vmm)["status"] == "completed"
+    there.vmm.qmp.command("cont")
+    check(there)
