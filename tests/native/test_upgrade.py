@@ -173,8 +173,18 @@ def test_what_was_made_at_run_time_is_there_afterwards(live, tmp_path):
     assert "extra" in {one["label"] for one in guest.qmp.command("query-chardev")}
     assert "n1" in {one["node-name"] for one in guest.qmp.command("query-named-block-nodes")}
     guest.upgrade()
-    with pytest.raises(QmpError, match="disk1"):
-        guest.qmp.raw("device_add", {"driver": "virtio-rng-pci", "id": "disk1"})
+    with pytest.raises(QmpError, match="disk1.*already"):
+        guest.qmp.raw("device_add", {"driver": "virtio-rng-pci", "id": "disk1", "bus": "port"})
+
+
+def test_what_to_do_when_the_guest_ends_goes_along(live):
+    guest = live(memory_mib=64)
+    guest.qmp.command("set-action", shutdown="pause")
+    guest.upgrade()
+    guest.witness.console.sendall(b"q")
+    until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 10, "the guest has ended")
+    guest.upgrade()
+    assert guest.qmp.command("query-status")["status"] == "shutdown"
 
 
 SOAK = bool(os.environ.get("OUTLIVE_SOAK"))

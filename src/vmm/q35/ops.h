@@ -44,5 +44,6 @@ control_op op_set_link, op_announce_self;
 /* ops_run.c */
 control_op op_inject_nmi, op_set_action, op_watchdog_set_action;
 void policy_set(struct vm_policy *p, const json_t *actions);
+json_t *policy_describe(const struct vm_policy *p);
 
 #endif

@@ -4,6 +4,12 @@
 
 #include <string.h>
 
+static const char *const reboots[] = {"reset", "shutdown", NULL};
+static const char *const shutdowns[] = {"poweroff", "pause", NULL};
+static const char *const panics[] = {"shutdown", "pause", "exit-failure", "none", NULL};
+static const char *const watchdogs[] = {"reset", "shutdown", "poweroff",   "pause",
+					"debug", "none",     "inject-nmi", NULL};
+
 /* Index of a word, or -1 if it is none of them. */
 static int word_index(const char *word, const char *const *words)
 {
@@ -20,11 +26,6 @@ static int word_index(const char *word, const char *const *words)
  */
 void policy_set(struct vm_policy *p, const json_t *actions)
 {
-	static const char *const reboots[] = {"reset", "shutdown", NULL};
-	static const char *const shutdowns[] = {"poweroff", "pause", NULL};
-	static const char *const panics[] = {"shutdown", "pause", "exit-failure", "none", NULL};
-	static const char *const watchdogs[] = {"reset", "shutdown", "poweroff",   "pause",
-						"debug", "none",     "inject-nmi", NULL};
 	int reboot = word_index(option_str(actions, "reboot", NULL), reboots);
 	int shutdown = word_index(option_str(actions, "shutdown", NULL), shutdowns);
 	int panic = word_index(option_str(actions, "panic", NULL), panics);
@@ -38,6 +39,19 @@ void policy_set(struct vm_policy *p, const json_t *actions)
 		p->panic = (enum panic_action)panic;
 	if (watchdog >= 0)
 		p->watchdog = (enum watchdog_action)watchdog;
+}
+
+/**
+ * policy_describe() - What the machine does, in the words of policy_set()
+ * @p:		The policy
+ *
+ * Return: new reference
+ */
+json_t *policy_describe(const struct vm_policy *p)
+{
+	return json_pack("{s:s, s:s, s:s, s:s}", "reboot", reboots[p->reboot], "shutdown",
+			 shutdowns[p->shutdown], "panic", panics[p->panic], "watchdog",
+			 watchdogs[p->watchdog]);
 }
 
 /**

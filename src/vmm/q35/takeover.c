@@ -14,6 +14,7 @@
 #include "machine/x86/chips.h"
 #include "net/net.h"
 #include "vmm/image.h"
+#include "vmm/q35/ops.h"
 #include "vmm/q35/upgrade.h"
 
 #include <errno.h>
@@ -174,6 +175,7 @@ static int guest_make(struct arrival *a, struct err *e)
 	if (r < 0)
 		return r;
 	a->v.machine = a->g;
+	policy_set(&a->g->q->vm.c.policy, body(a, "policy"));
 	r = guest_begin(a->g, e);
 	if (r >= 0)
 		r = guest_sections(a->g, &sections, e);

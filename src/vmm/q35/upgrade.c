@@ -19,6 +19,7 @@
 #include "net/net.h"
 #include "vmm/image.h"
 #include "vmm/q35/migrate.h"
+#include "vmm/q35/ops.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -230,6 +231,7 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 	json_object_set(b->body, "argv", d->g->v->argv);
 	json_object_set(b->body, "devices", d->g->devices);
 	json_object_set(b->body, "objects", d->g->objects);
+	json_object_set_new(b->body, "policy", policy_describe(&d->g->q->vm.c.policy));
 	if (r >= 0)
 		r = describe_list(b, "chardevs", walk_chars, e);
 	if (r >= 0)
