@@ -52,6 +52,13 @@ def notes(case, figure, ours):
     return [line for line in found if line]
 
 
+def agreement(one, other):
+    """What is to be said of two runs of a figure."""
+    if stats.summary(one).wide or stats.summary(other).wide:
+        return "are too wide to tell"
+    return "agree" if stats.agree(one, other) else "DISAGREE"
+
+
 def against(now, before):
     """Print, for each figure of two runs, whether they agree."""
     for name, case in now["cases"].items():
@@ -59,7 +66,7 @@ def against(now, before):
             old = before["cases"].get(name, {}).get("figures", {}).get(figure, {})
             for program, ours in values.items():
                 if stats.known(ours) and stats.known(old.get(program)):
-                    word = "agree" if stats.agree(ours, old[program]) else "DISAGREE"
+                    word = agreement(old[program], ours)
                     print(f"  {name}, {figure}, {program}: {stats.text(old[program])} then, "
                           f"{stats.text(ours)} now: the runs {word}")
 

@@ -129,6 +129,12 @@ def test_values_too_far_apart_give_no_figure():
     assert table.comparisons(case, "x", "a") == []
 
 
+def test_runs_that_are_too_wide_neither_agree_nor_disagree():
+    assert table.agreement([1.0, 5.0, 9.0], [1.0, 5.0, 9.0]) == "are too wide to tell"
+    assert table.agreement([1.0, 1.1, 1.2], [1.1, 1.1, 1.3]) == "agree"
+    assert table.agreement([1.0, 1.1, 1.2], [2.0, 2.1, 2.2]) == "DISAGREE"
+
+
 def test_few_rounds_give_no_verdict():
     assert stats.interval([1.0] * 4) is None
     assert stats.interval([3.0, 1.0, 2.0, 5.0, 4.0]) == (1.0, 5.0)
