@@ -146,6 +146,7 @@ def test_a_program_that_fails_is_named_and_the_other_is_measured():
                       fail=("a",))
     assert result["figures"]["pause"] == {"a": [None, None], "b": [2.0, 2.0]}
     assert result["troubles"] == [f"a failed in round {n}: it fell over" for n in (1, 2)]
+    assert result["failed"] == 2
     assert stats.text(result["figures"]["pause"]["a"]) == "-"
 
 
@@ -161,6 +162,7 @@ def test_the_time_limit_ends_a_case_and_is_told(monkeypatch):
     result = bench.measure_case(case, [program("a", "/a")], 1000, start + 0.4, [])
     assert time.monotonic() - start < 5
     assert 1 <= result["rounds"] < 9 and "of 1000 rounds" in result["troubles"][0]
+    assert not result["failed"]
 
 
 def test_a_vmm_that_says_less_than_its_guest_felt_is_told():
