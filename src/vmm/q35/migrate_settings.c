@@ -196,10 +196,26 @@ static void add_ms(json_t *info, const char *name, uint64_t us)
 	json_object_set_new(info, name, json_integer((json_int_t)((us + 500) / 1000)));
 }
 
+static const char *phase_name(enum migrate_phase phase)
+{
+	static const char *const names[] = {
+		[MIGRATE_SETUP] = "setup",
+		[MIGRATE_PRECOPY] = "precopy",
+		[MIGRATE_SWITCHOVER] = "switchover",
+		[MIGRATE_CONFIRM] = "confirm",
+		[MIGRATE_DONE] = "done",
+		[MIGRATE_FAILED] = "failed",
+		[MIGRATE_CANCELLED] = "cancelled",
+	};
+
+	return phase < ARRAY_SIZE(names) && names[phase] ? names[phase] : "none";
+}
+
 static void add_progress(json_t *info, const struct migrate_progress *p,
 			 enum migration_status status)
 {
 	json_object_set_new(info, "ram", ram_info(p));
+	json_object_set_new(info, "outlive-phase", json_string(phase_name(p->phase)));
 	add_ms(info, "setup-time", p->setup_us);
 	if (status == MIGRATION_COMPLETED) {
 		add_ms(info, "downtime", p->pause_us);
