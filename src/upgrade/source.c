@@ -33,6 +33,7 @@ extern char **environ;
 
 /**
  * struct upgrade - One attempt. Owned by its thread; the main thread looks only when called
+ * @gone:	The guest is the target's
  */
 struct upgrade {
 	struct loop *main;
@@ -51,7 +52,7 @@ struct upgrade {
 	struct area area;
 	struct state_writer state;
 	struct bundle bundle;
-	bool paused;
+	bool paused, gone;
 };
 
 static bool running; /* main thread: one at a time */
@@ -193,9 +194,15 @@ static int spawn_enter(struct upgrade *u)
 	return r < 0 ? r : hear_hello(u);
 }
 
+/* The guest is the target's: nothing of the target may be undone, whatever becomes of us. */
+static bool gone_over(const struct upgrade *u)
+{
+	return u->area.map && ownership(&u->area) == OWNER_TARGET;
+}
+
 static void spawn_undo(struct upgrade *u)
 {
-	if (u->pid > 0) {
+	if (u->pid > 0 && !u->gone) {
 		kill(u->pid, SIGKILL);
 		waitpid(u->pid, NULL, 0);
 	}
@@ -400,6 +407,8 @@ const char *const upgrade_stage_names[] = {"preflight",    "spawn",  "hand over"
 static int finish(struct upgrade *u)
 {
 	running = false;
+	if (u->gone)
+		return 0; /* leave() came back: the process is about to end, and nobody waits for an answer */
 	if (u->ret < 0)
 		log_warn("upgrade to %s failed at '%s': %s", u->binary, u->report.stage, u->e.msg);
 	u->done(u->opaque, u->ret, &u->report, &u->e);
@@ -427,6 +436,7 @@ static void run_stages(struct upgrade *u)
 	}
 	for (int m = 0; u->area.map && m < HANDOVER_MARKS; m++)
 		u->report.marks_ns[m] = area_mark_ns(&u->area, m);
+	u->gone = gone_over(u);
 	while (i-- > 0)
 		if (stages[i].undo)
 			stages[i].undo(u);
