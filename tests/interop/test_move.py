@@ -98,7 +98,7 @@ def test_disk_and_network_are_in_use_all_the_way(outlive, other, traveller, tmp_
         guest.guest.wait(lambda now: len(now["device"]) == 2 and all(d["in"] > 50 for d in now["device"]))
         for target in (outlive, other, outlive):
             guest.go(target)
-            guest.check(devices=True)
+            guest.check(devices=True, on_the_way=16 * (guest.stays - 1))
 
 
 def test_twenty_round_trips_lose_nothing(outlive, qemu, traveller):
