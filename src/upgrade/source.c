@@ -408,7 +408,7 @@ static int finish(struct upgrade *u)
 {
 	running = false;
 	if (u->gone)
-		return 0; /* leave() came back: the process is about to end, and nobody waits for an answer */
+		return 0; /* leave() came back: the process is about to end */
 	if (u->ret < 0)
 		log_warn("upgrade to %s failed at '%s': %s", u->binary, u->report.stage, u->e.msg);
 	u->done(u->opaque, u->ret, &u->report, &u->e);
