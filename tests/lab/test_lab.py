@@ -132,9 +132,9 @@ def test_machine_is_safe_from_the_host(host):
 
 def test_hang_ends_at_its_limit_with_what_was_last_seen(host):
     with pytest.raises(LabTimeout) as caught:
-        host.run("echo '<1>last words' >/dev/kmsg; echo so far; exec sleep 987", timeout=2)
+        host.run("echo '<1>last words' >/dev/kmsg; echo so far; exec sleep 987", timeout=6)
     text = str(caught.value)
-    assert "no end within 2 s" in text and "last words" in text and "so far" in text
+    assert "no end within 6 s" in text and "last words" in text and "so far" in text
     gone = "for i in $(seq 100); do pgrep -f 'sleep 98[7]' >/dev/null || exit 0; sleep 0.1; done; exit 1"
     assert host.run(gone)[0] == 0	# it was killed, and the host goes on
 
@@ -271,10 +271,10 @@ def test_command_line_runs_a_script_with_arguments(tmp_path):
 
 
 def test_command_line_limit_and_summary(tmp_path):
-    done = lab_command("run", "--json", "--timeout", "1", "--memory", "768", "--", "echo begun; sleep 600")
+    done = lab_command("run", "--json", "--timeout", "5", "--memory", "768", "--", "echo begun; sleep 600")
     summary = json.loads(done.stdout)
     assert done.returncode == 124 and summary["outcome"] == "limit" and summary["retries"] == 0
-    assert "begun" in done.stderr and "no end within 1 s" in summary["error"]
+    assert "begun" in done.stderr and "no end within 5 s" in summary["error"]
     assert summary["total_s"] >= summary["ready_s"] > 0
 
 
