@@ -5,7 +5,8 @@ Theory of operation: apt-get and apt-cache run with their lists, cache and
 sources in the lab's folder, so the system's sources and package state are
 neither read nor changed and nothing is installed. apt checks signatures (with
 Debian's own key ring) and hashes; the packages are unpacked with dpkg-deb.
-OUTLIVE_LAB_MIRROR and OUTLIVE_LAB_SECURITY_MIRROR name other mirrors.
+The mirror is the system's own; OUTLIVE_LAB_MIRROR and OUTLIVE_LAB_SECURITY_MIRROR
+name others.
 """
 
 import functools
@@ -18,14 +19,23 @@ import time
 from .paths import LabError, locked, need_tool, sub_dir
 
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-MIRROR = "http://deb.debian.org/debian"
-SECURITY = "http://deb.debian.org/debian-security"
 LISTS_FRESH_S = 3600	# so that what they name is still there
 
 
+def _system_mirror():
+    """Return the Debian mirror that the system's own apt uses."""
+    asked = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI)",
+                            "Created-By: Packages", "Codename: bookworm", "Component: main"],
+                           capture_output=True, text=True, check=False)
+    if not asked.stdout.split():
+        raise LabError("apt knows no mirror of Debian 12: run `apt-get update`, "
+                       "or name one in OUTLIVE_LAB_MIRROR")
+    return asked.stdout.split()[0].rstrip("/")
+
+
 def _sources():
-    mirror = os.environ.get("OUTLIVE_LAB_MIRROR", MIRROR)
-    security = os.environ.get("OUTLIVE_LAB_SECURITY_MIRROR", SECURITY)
+    mirror = os.environ.get("OUTLIVE_LAB_MIRROR") or _system_mirror()
+    security = os.environ.get("OUTLIVE_LAB_SECURITY_MIRROR", f"{mirror}-security")
     lines = [(mirror, "bookworm"), (mirror, "bookworm-updates"),
              (security, "bookworm-security"), (mirror, "bookworm-backports")]
     return "".join(f"deb [signed-by={KEYRING}] {uri} {suite} main\n" for uri, suite in lines)

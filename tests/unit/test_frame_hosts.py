@@ -65,7 +65,9 @@ def test_delay_is_added_on_both_ways(hosts):
 
 
 def test_loss_loses_what_it_says(hosts):
-    pair = hosts(loss_percent=50)
+    pair = hosts(delay_ms=1)
+    ping_ms(pair)  # they know each other's MAC addresses: asking for them is once a second
+    pair.shape(loss_percent=50)
     done = subprocess.run([*pair.a.prefix, "ping", "-n", "-q", "-c", "60", "-i", "0.01", "-W", "1",
                            pair.b.address], capture_output=True, text=True, check=False)
     lost = float(done.stdout.split("% packet loss")[0].split()[-1])

@@ -314,7 +314,7 @@ static void a_target_that_hangs_with_the_offer_in_hand_loses_it(void **state)
 
 static void a_good_target_gets_the_guest_and_the_source_leaves(void **state)
 {
-	struct world w = {0};
+	static struct world w; /* the thread that waits for its loop outlasts the test */
 
 	run_with(&w, "good", (struct upgrade_options){0});
 	assert_true(w.left);
