@@ -114,6 +114,16 @@ def starter(program, folder):
     made.end()
 
 
+def pytest_collection_modifyitems(config, items):
+    """Leave long tests out, unless they are asked for: they aren't skipped, they are another run."""
+    if os.environ.get("OUTLIVE_SOAK"):
+        return
+    long = [item for item in items if item.get_closest_marker("soak")]
+    if long:
+        config.hook.pytest_deselected(items=long)
+        items[:] = [item for item in items if item not in long]
+
+
 def qemu_or_skip(name):
     """The Program of a stock QEMU; the test is skipped by name when it is not here."""
     try:

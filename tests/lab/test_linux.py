@@ -86,7 +86,7 @@ def test_shell_on_the_console_and_the_power_button(host):
     assert guest.wait() == 0
 
 
-@pytest.mark.skipif(not SOAK, reason="half a minute more: OUTLIVE_SOAK=1")
+@pytest.mark.soak
 @pytest.mark.skipif(not OVMF.exists(), reason="no OVMF (apt-get install ovmf)")
 @pytest.mark.timeout(300)
 def test_uefi_firmware_starts_the_boot_loader(lab):
@@ -97,7 +97,7 @@ def test_uefi_firmware_starts_the_boot_loader(lab):
     guest.expect("Welcome to GRUB!")
 
 
-@pytest.mark.skipif(not SOAK, reason="many reboots: OUTLIVE_SOAK=1")
+@pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_reboots_a_hundred_times(host):
     guest = linux.Guest(host, [*linux.machine(2), *linux.kernel(image.guest_image("6.1"), words="guest.end=reboot")])
