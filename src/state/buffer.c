@@ -47,6 +47,19 @@ void state_writer_reserve(struct state_writer *w, size_t room)
 }
 
 /**
+ * state_writer_grow() - Make room behind what is written
+ * @w:	Writer
+ * @n:	Bytes there shall be, more than there are
+ */
+void state_writer_grow(struct state_writer *w, size_t n)
+{
+	w->room = MAX(w->room * 2, ALIGN_UP(w->len + n, (size_t)4096));
+	w->buf = realloc(w->buf, w->room);
+	if (!w->buf)
+		abort();
+}
+
+/**
  * state_put() - Append bytes
  * @w:		Writer
  * @bytes:	Copied
@@ -54,16 +67,8 @@ void state_writer_reserve(struct state_writer *w, size_t room)
  */
 void state_put(struct state_writer *w, const void *bytes, size_t n)
 {
-	if (!n)
-		return;
-	if (w->room - w->len < n) {
-		w->room = MAX(w->room * 2, ALIGN_UP(w->len + n, (size_t)4096));
-		w->buf = realloc(w->buf, w->room);
-		if (!w->buf)
-			abort();
-	}
-	memcpy(w->buf + w->len, bytes, n);
-	w->len += n;
+	if (n)
+		memcpy(state_extend(w, n), bytes, n);
 }
 
 /**

@@ -8,67 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/**
- * field_on_wire() - Does the row ever give bytes?
- * @f:	Row
- */
-bool field_on_wire(const struct state_field *f)
-{
-	return f->kind != STATE_END && f->kind != STATE_NOT_SENT;
-}
-
-/**
- * field_in_version() - Does a table version have the row?
- * @f:		Row
- * @version:	Of the table
- */
-bool field_in_version(const struct state_field *f, unsigned int version)
-{
-	return version >= f->since && (!f->until || version <= f->until);
-}
-
-/**
- * field_present() - Is the row on the wire for this state?
- * @f:		Row
- * @state:	What has been loaded so far, or what is saved
- * @version:	Of the table
- */
-bool field_present(const struct state_field *f, const void *state, unsigned int version)
-{
-	return field_on_wire(f) && field_in_version(f, version) &&
-	       (!f->present || f->present(state, version));
-}
-
-/**
- * field_counted() - Elements of a row, as its counting member says
- * @f:		Row
- * @state:	Struct with the member
- *
- * A negative int32_t is a number far above any capacity.
- *
- * Return: elements; of a variable byte buffer: bytes
- */
-uint64_t field_counted(const struct state_field *f, const void *state)
-{
-	const uint8_t *p = state;
-	uint64_t v = 0;
-
-	if (f->count_offset < 0)
-		return f->count;
-	memcpy(&v, p + f->count_offset,
-	       MIN(f->count_size, sizeof(v))); /* x86 and aarch64: little-endian */
-	return v;
-}
-
-/**
- * field_capacity() - How much of field_counted() there is room for
- * @f:	Row
- */
-uint64_t field_capacity(const struct state_field *f)
-{
-	return f->kind == STATE_BYTES && f->count_offset >= 0 ? f->size : f->count;
-}
-
 static const char *number_type(const struct state_field *f)
 {
 	static const char *const names[2][9] = {

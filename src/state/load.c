@@ -41,16 +41,22 @@ static void path_in(struct err *e, const char *name)
 		 inner.msg);
 }
 
-static int load_number(void *p, size_t size, struct state_reader *r, struct err *e)
+/* Reads all or nothing. */
+static bool get_numbers(uint8_t *p, size_t size, size_t n, struct state_reader *r)
 {
-	uint8_t wire[8];
-	size_t i;
+	if (!state_peek(r, size * n))
+		return false;
+	numbers_turn(p, r->buf + r->at, size, n);
+	r->at += size * n;
+	return true;
+}
 
-	if (size > sizeof(wire) || !state_get(r, wire, size))
-		return cut_short(r, size, e);
-	for (i = 0; i < size; i++)
-		((uint8_t *)p)[i] = wire[size - 1 - i];
-	return 0;
+static int load_number(uint8_t *p, size_t size, struct state_reader *r, struct err *e)
+{
+	if (get_numbers(p, size, 1, r))
+		return 0;
+	r->failed = true;
+	return cut_short(r, size, e);
 }
 
 static int load_bool(void *p, struct state_reader *r, struct err *e)
@@ -115,6 +121,8 @@ static int load_field(const struct state_field *f, void *scratch, unsigned int v
 	if (counted > field_capacity(f))
 		return err_set(e, EINVAL, "%s: %" PRIu64 " offered, room for %" PRIu64, f->name,
 			       counted, field_capacity(f));
+	if (field_numbers(f) && get_numbers(first, f->size, counted, r))
+		return 0; /* if they aren't all there, the first that is missing is named below */
 	for (i = 0; i < n; i++) {
 		ret = load_element(f, first + i * f->stride, variable_bytes ? counted : f->size,
 				   version, r, e);

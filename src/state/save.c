@@ -14,24 +14,9 @@
 static void save_table(const struct state_table *t, const void *state, struct state_writer *w,
 		       json_t *desc);
 
-static void put_number(struct state_writer *w, const void *p, size_t size)
+static void put_numbers(struct state_writer *w, const uint8_t *p, size_t size, size_t n)
 {
-	uint8_t wire[8];
-	size_t i;
-
-	assert(size <= sizeof(wire));
-	for (i = 0; i < size; i++)
-		wire[i] = ((const uint8_t *)p)[size - 1 - i];
-	state_put(w, wire, size);
-}
-
-static void put_zeros(struct state_writer *w, size_t n)
-{
-	static const uint8_t zeros[64];
-
-	for (; n > sizeof(zeros); n -= sizeof(zeros))
-		state_put(w, zeros, sizeof(zeros));
-	state_put(w, zeros, n);
+	numbers_turn(state_extend(w, size * n), p, size, n);
 }
 
 /* @size is that of this element: of a variable byte buffer what is used of it. */
@@ -40,10 +25,10 @@ static void save_element(const struct state_field *f, const void *p, size_t size
 {
 	switch (f->kind) {
 	case STATE_UINT:
-	case STATE_INT: put_number(w, p, size); break;
+	case STATE_INT: put_numbers(w, p, size, 1); break;
 	case STATE_BOOL: state_put_u8(w, *(const uint8_t *)p != 0); break;
 	case STATE_BYTES: state_put(w, p, size); break;
-	case STATE_PAD: put_zeros(w, size); break;
+	case STATE_PAD: memset(state_extend(w, size), 0, size); break;
 	case STATE_STRUCT: save_table(f->table, p, w, inner); break;
 	case STATE_CODEC: f->codec->save(p, w); break;
 	default: break;
@@ -68,6 +53,18 @@ static json_t *describe_element(const struct state_table *t, const struct state_
 	return desc;
 }
 
+static void save_described(const struct state_table *t, const struct state_field *f, size_t i,
+			   size_t n, const void *p, size_t size, struct state_writer *w,
+			   json_t *fields)
+{
+	json_t *desc = describe_element(t, f, i, n);
+	size_t before = w->len;
+
+	save_element(f, p, size, w, json_object_get(desc, "struct"));
+	json_object_set_new(desc, "size", json_integer((json_int_t)(w->len - before)));
+	json_array_append_new(fields, desc);
+}
+
 static void save_field(const struct state_table *t, const struct state_field *f, const void *state,
 		       struct state_writer *w, json_t *fields)
 {
@@ -77,17 +74,15 @@ static void save_field(const struct state_table *t, const struct state_field *f,
 	const uint8_t *first = (const uint8_t *)state + f->offset;
 
 	assert(counted <= field_capacity(f)); /* the device made more than its struct holds */
-	for (i = 0; i < n; i++) {
-		json_t *desc = fields && (!i || !field_compresses(f)) ? describe_element(t, f, i, n)
-								      : NULL;
-		size_t before = w->len;
-
-		save_element(f, first + i * f->stride, size, w, json_object_get(desc, "struct"));
-		if (!desc)
-			continue;
-		json_object_set_new(desc, "size", json_integer((json_int_t)(w->len - before)));
-		json_array_append_new(fields, desc);
+	if (!fields && field_numbers(f)) {
+		put_numbers(w, first, size, n);
+		return;
 	}
+	for (i = 0; i < n; i++)
+		if (fields && (!i || !field_compresses(f)))
+			save_described(t, f, i, n, first + i * f->stride, size, w, fields);
+		else
+			save_element(f, first + i * f->stride, size, w, NULL);
 }
 
 static void save_subsection(const struct state_table *sub, const void *state,

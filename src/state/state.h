@@ -261,11 +261,27 @@ struct state_writer {
 void state_writer_destroy(struct state_writer *w);
 void state_writer_clear(struct state_writer *w);                /* keeps the buffer */
 void state_writer_reserve(struct state_writer *w, size_t room); /* allocated and touched */
+void state_writer_grow(struct state_writer *w, size_t n);       /* room for @n more, not in use */
 void state_put(struct state_writer *w, const void *bytes, size_t n);
 void state_put_u8(struct state_writer *w, uint8_t v);
 void state_put_be16(struct state_writer *w, uint16_t v);
 void state_put_be32(struct state_writer *w, uint32_t v);
 void state_put_be64(struct state_writer *w, uint64_t v);
+
+/**
+ * state_extend() - Count bytes as written that the caller fills in
+ * @w:	Writer
+ * @n:	How many
+ *
+ * Return: the first of them
+ */
+static inline uint8_t *state_extend(struct state_writer *w, size_t n)
+{
+	if (w->room - w->len < n)
+		state_writer_grow(w, n);
+	w->len += n;
+	return w->buf + w->len - n;
+}
 
 /**
  * struct state_reader - Wire bytes being read
