@@ -13,6 +13,7 @@ the host's /run; commands go through a short Python program there.
 import time
 
 from lab import image as lab_image
+from lab.job import LabStall, signature
 
 from .paths import outlive_vmm
 
@@ -62,8 +63,16 @@ class Guest:
                 self._seen += stop
                 return said[:stop]
             assert self.job.code is None, f"the VMM ended ({self.job.code}) before {text!r}:\n{said[-3000:]}"
-            assert time.monotonic() < end, f"no {text!r} within {timeout} s:\n{said[-3000:]}"
+            if time.monotonic() >= end:
+                self._late(f"no {text!r} within {timeout} s:\n{said[-3000:]}")
             self.host.pump(0.05)
+
+    def _late(self, why):
+        """Fail: by the lab's known hang where the host or the guest shows its sign, else as the test's own failure."""
+        sign = signature(self.host.console()) or signature(self.output())
+        if sign:
+            raise LabStall(f"the host or its guest hangs ({sign})\n{why}")
+        raise AssertionError(why)
 
     def type(self, line):
         """Type a line on the console."""

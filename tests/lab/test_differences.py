@@ -67,7 +67,8 @@ def collect(host, disk, vmm):
     host.run(f"cp {disk} /tmp/boot.img; rm -f /tmp/found.img; truncate -s 8M /tmp/found.img")
     guest = linux.Guest(host, [*linux.machine(2, 512), *linux.disk("/tmp/boot.img"),
                                *linux.disk("/tmp/found.img", "d1"), "-device", "virtio-rng-pci", "-no-reboot"], vmm=vmm)
-    assert guest.wait(240) == 0, guest.output()[-3000:]
+    guest.expect(f"{image.MARK} exit 0", 240)
+    assert guest.wait() == 0
     host.run(f"cp /tmp/found.img {host.work}/found.img")
     archive = tarfile.open(fileobj=io.BytesIO(host.get("found.img")))
     return {str(pathlib.PurePath(m.name)): archive.extractfile(m).read() for m in archive if m.isfile()}
