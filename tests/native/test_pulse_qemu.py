@@ -493,8 +493,6 @@ def test_guest_answers_arp_and_ping(guests, run_dir):
         guest.vmm.qmp.command("stop")
 
 
-# Only when asked for: on hosts that emulate ring 0 the fault was once seen as vector 13.
-@pytest.mark.soak
 def test_fault_of_the_witness_itself_is_told(guests):
     guest = guests(cpus=2)
     guest.wait("ready")

@@ -10,8 +10,8 @@
  *
  * What only ring 0 can do is a handful of leaf routines (call_*). Ring 3 reaches them by ud2
  * with the routine's address in %r10 and CALL_MAGIC in %r11: exceptions from ring 3 are
- * delivered on every host, software interrupts are not. Interrupts stay off except inside
- * call_halt.
+ * delivered on every host, software interrupts are not. It comes back with %r11 cleared.
+ * Interrupts stay off except inside call_halt.
  */
 #include "layout.h"
 
@@ -119,6 +119,7 @@ fault_stubs:
 undefined_entry:
 	cmpl $CALL_MAGIC, %r11d
 	jne fault_stubs + 6 * 16
+	xorl %r11d, %r11d		/* a later ud2 that is none must not find it there */
 	addq $2, (%rsp)
 	jmp *%r10
 

@@ -80,8 +80,8 @@ static inline struct regs cpuid(uint32_t leaf, uint32_t sub)
 	struct regs r;
 
 	__asm__ volatile("ud2"
-			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx)
-			 : "r"(routine), "r"(magic), "a"(leaf), "c"(sub)
+			 : "=a"(r.eax), "=b"(r.ebx), "=c"(r.ecx), "=d"(r.edx), "+r"(magic)
+			 : "r"(routine), "a"(leaf), "c"(sub)
 			 : "memory");
 	return r;
 }
@@ -97,8 +97,8 @@ static inline void wrmsr(uint32_t msr, uint64_t value)
 	register uint32_t magic __asm__("r11") = CALL_MAGIC;
 
 	__asm__ volatile("ud2"
-			 :
-			 : "r"(routine), "r"(magic), "c"(msr), "a"((uint32_t)value),
+			 : "+r"(magic)
+			 : "r"(routine), "c"(msr), "a"((uint32_t)value),
 			   "d"((uint32_t)(value >> 32))
 			 : "memory");
 }
@@ -112,7 +112,7 @@ static inline void load_cr3(uint64_t cr3)
 	register const char *routine __asm__("r10") = call_cr3;
 	register uint32_t magic __asm__("r11") = CALL_MAGIC;
 
-	__asm__ volatile("ud2" : : "r"(routine), "r"(magic), "D"(cr3) : "memory");
+	__asm__ volatile("ud2" : "+r"(magic) : "r"(routine), "D"(cr3) : "memory");
 }
 
 /** halt() - Wait for an interrupt, in ring 0 */
@@ -121,7 +121,7 @@ static inline void halt(void)
 	register const char *routine __asm__("r10") = call_halt;
 	register uint32_t magic __asm__("r11") = CALL_MAGIC;
 
-	__asm__ volatile("ud2" : : "r"(routine), "r"(magic) : "memory");
+	__asm__ volatile("ud2" : "+r"(magic) : "r"(routine) : "memory");
 }
 
 #endif
