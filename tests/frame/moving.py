@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest on its way from one VMM to another, by QMP as any manager does it."""
+import select
+import socket
 import socketserver
 import threading
 import time
@@ -113,3 +115,54 @@ class Echo(socketserver.ThreadingUnixStreamServer):
         self.shutdown()
         self.thread.join()
         self.server_close()
+
+
+class Between:
+    """A wire between the source and a target's socket, which can keep what the source sends to itself.
+
+    `.uri` is where to migrate to. The end of either side is passed on to the other.
+    """
+
+    def __init__(self, there, target):
+        self.uri = f"unix:{there}"
+        self._target = str(target)
+        self._keep = threading.Event()
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.bind(str(there))
+        self._socket.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def keep(self):
+        """From now on the source gets rid of everything, and nothing of it reaches the target."""
+        self._keep.set()
+
+    def _serve(self):
+        try:
+            source, _ = self._socket.accept()
+        except OSError:
+            return  # closed before anybody came
+        with source, socket.socket(socket.AF_UNIX) as target:
+            target.connect(self._target)
+            self._carry(source, target)
+
+    def _carry(self, source, target):
+        other = {source: target, target: source}
+        while True:
+            for end in select.select(list(other), [], [])[0]:
+                try:
+                    data = end.recv(1 << 20)
+                    if data and not (end is source and self._keep.is_set()):
+                        other[end].sendall(data)
+                except OSError:
+                    data = b""
+                if not data:
+                    return
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
