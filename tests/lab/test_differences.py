@@ -34,8 +34,8 @@ LINES = {
 }
 # dmesg: what depends on the moment, not on the machine
 MOMENT = re.compile(r"clock|tsc|BogoMIPS|Calibrat|RAMDISK|initrd memory|Memory: |audit|random|ata\d|sched|deferred|"
-                    r"usecs|hpet\d|input: |rtc_cmos|XSAVE|Trace|xstate|WARNING|cut here|end trace|R[A-Z0-9]{2}:|"
-                    r"Modules linked|Hardware name|Code: |[A-Z]S: |CR\d|PKRU|TASK|start_kernel|fpu_|static_key|"
+                    r"usecs|hpet\d|input: |rtc_cmos|hpet: Lost|XSAVE|Trace|xstate|WARNING|cut here|end trace|"
+                    r"R[A-Z0-9]{2}:|Modules linked|Hardware name|Code: |[A-Z]S: |CR\d|PKRU|TASK|start_kernel|fpu_|static_key|"
                     r"arch_cpu|secondary_startup|Comm: |Tainted|Linux version|workqueue|Freeing|virtio_blk|x86/fpu")
 
 
