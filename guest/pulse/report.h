@@ -188,7 +188,8 @@ struct pulse_fault {
  * struct pulse_device - One I/O device in use
  * @kind:	1: block, 2: network; 0: entry unused
  * @where:	PCI: 0xff00 | devfn; virtio-mmio: address >> 8
- * @state:	1: works, 2: refused (no VERSION_1, no queue), 3: device asked for a reset
+ * @state:	1: works, 2: refused (no VERSION_1, no queue), 3: device asked for a reset, or the
+ * connection is gone
  * @depth:	Requests kept in flight
  * @id:		Capacity in sectors, or MAC address
  * @out:	Written blocks, packets sent

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The witness guest under stock QEMU: it boots everywhere, feels pauses, finds what was changed."""
+import contextlib
 import json
 import mmap
 import os
@@ -569,7 +570,64 @@ def test_witness_as_a_linux_program(tmp_path):
     assert sum(block[:8] != bytes(8) for block in blocks(disk)) > 20
 
 
-@pytest.mark.parametrize("word", ["speed=5", "rate=fast", "disk=/nonexistent/disk", "fill=zero"])
+def echo_packets(sock, drop):
+    """Send each datagram back, but every one whose count is a multiple of @drop; until an empty one comes."""
+    count = 0
+    while (packet := sock.recvfrom(100))[0]:
+        count += 1
+        if count % drop:
+            sock.sendto(*packet)
+
+
+def echo_stream(sock):
+    """Send back what the first connection brings, three records' worth; then end it."""
+    connection, _ = sock.accept()
+    left = 3 * 64
+    with connection:
+        while left:
+            data = connection.recv(min(left, 50))
+            connection.sendall(data)
+            left -= len(data)
+
+
+@contextlib.contextmanager
+def linux_net(kind, serve):
+    """pulse-linux with a peer; gives a function that reads its next report of the network."""
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        peer = threading.Thread(target=serve, args=(sock,))
+        peer.start()
+        word = "tcp" if kind == socket.SOCK_STREAM else "udp"
+        with subprocess.Popen([PULSE / "pulse-linux", "ws=1M", "report=50", "net=4", "net_rate=200",
+                               f"peer={word}:127.0.0.1:{sock.getsockname()[1]}"], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True) as program:
+            try:
+                yield lambda: json.loads(program.stdout.readline())["net"]
+            finally:
+                program.kill()
+                if kind == socket.SOCK_DGRAM:
+                    sock.sendto(b"", sock.getsockname())
+                peer.join()
+
+
+def test_linux_program_counts_packets_that_its_peer_keeps():
+    with linux_net(socket.SOCK_DGRAM, lambda sock: echo_packets(sock, 10)) as report:
+        while (net := report())["lost"] < 3:
+            pass
+        assert net["in"] > net["lost"] and net["bad"] == 0
+
+
+def test_linux_program_keeps_a_connection_and_says_when_it_is_gone():
+    with linux_net(socket.SOCK_STREAM, echo_stream) as report:
+        while (net := report())["state"] == 1:
+            pass
+        assert (net["state"], net["in"], net["bad"]) == (3, 3, 0)
+
+
+@pytest.mark.parametrize("word", ["speed=5", "rate=fast", "disk=/nonexistent/disk", "fill=zero", "net=1",
+                                  "peer=localhost:7", "peer=udp:1.2.3:4", "peer=tcp:127.0.0.1:1"])
 def test_linux_program_refuses_what_it_does_not_understand(word):
     done = subprocess.run([PULSE / "pulse-linux", word, "seconds=1"], check=False, capture_output=True, text=True,
                           stdin=subprocess.DEVNULL)

@@ -128,11 +128,10 @@ static int start_thread(struct disk_thread *t)
 	return -pthread_create(&thread, NULL, run, t);
 }
 
-int disk_start(struct witness *w, const char *path)
+int disk_start(struct witness *w, struct pulse_device *out, const char *path)
 {
 	uint64_t wanted = w->args.blk ? w->args.blk : 1, blocks = w->args.blk_bytes / PAGE_BYTES;
 	unsigned int count = wanted < THREADS_MAX ? (unsigned int)wanted : THREADS_MAX;
-	struct pulse_device *out = &w->report->device[0];
 	int fd = open_disk(path, w->args.blk_bytes), code = 0;
 
 	if (fd < 0)

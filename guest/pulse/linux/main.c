@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "disk.h"
+#include "peer.h"
 
 #define CALIBRATE_NS 50000000ull
 
@@ -27,6 +28,7 @@
 struct options {
 	const char *disk;
 	const char *dump;
+	const char *peer;
 };
 
 static struct witness witness;
@@ -196,7 +198,8 @@ static int usage(const char *word)
 {
 	fprintf(stderr,
 		"pulse-linux: can't understand %s\n"
-		"usage: pulse-linux [NAME=VALUE]... [disk=PATH] [dump=FILE]; see docs/pulse.md\n",
+		"usage: pulse-linux [NAME=VALUE]... [disk=PATH] [peer=udp:A.B.C.D:PORT] "
+		"[dump=FILE]; see docs/pulse.md\n",
 		word);
 	return 2;
 }
@@ -209,11 +212,17 @@ static int parse(struct witness *w, char **words)
 			options.disk = *words + 5;
 		else if (!strncmp(*words, "dump=", 5))
 			options.dump = *words + 5;
+		else if (!strncmp(*words, "peer=", 5))
+			options.peer = *words + 5;
 		else if (!args_known(*words) || args_parse(&w->args, *words))
 			return usage(*words);
 	}
 	if (w->args.fill != FILL_NONE || w->args.working == SIZE_ALL)
 		return usage("fill= or ws=all: there is only the working set here, give ws=SIZE");
+	if (w->args.net && !options.peer)
+		return usage("net= without peer=udp:A.B.C.D:PORT or peer=tcp:A.B.C.D:PORT");
+	if (options.peer && !w->args.net)
+		w->args.net = 1;
 	return 0;
 }
 
@@ -241,7 +250,9 @@ static int prepare(struct witness *w)
 	clocks_start(w);
 	code = memory_start(w);
 	if (!code && options.disk)
-		code = disk_start(w, options.disk);
+		code = disk_start(w, &w->report->device[0], options.disk);
+	if (!code && options.peer)
+		code = peer_start(w, &w->report->device[options.disk ? 1 : 0], options.peer);
 	return code;
 }
 

@@ -2,13 +2,13 @@
 /*
  * Theory of operation
  *
- * Numbered packets of an Ethernet type of their own go out as broadcasts; a peer that sends each
- * back (to any address) lets the witness count what was lost, came twice or out of order. A window
- * of the newest numbers remembers when each was sent and whether it came back; a number that leaves
- * the window, or is older than a second, unanswered, is lost. Beside that, ARP and ICMP echo
- * requests for the address given by ip= are answered (netstack.c), so that ping works.
+ * Numbered packets (core/numbered.c) go out as broadcasts with an Ethernet type of their own; a
+ * peer that sends each back (to any address) lets the witness count what was lost, came twice or
+ * out of order. Beside that, ARP and ICMP echo requests for the address given by ip= are answered
+ * (netstack.c), so that ping works.
  */
 #include "net.h"
+#include "../core/numbered.h"
 #include "insn.h"
 #include "virtio.h"
 
@@ -16,57 +16,17 @@
 #define RX_BUFFERS   64
 #define TX_BUFFERS   64
 #define BUFFER_BYTES 2048
-#define TIMEOUT_NS   1000000000ull
-
-/** struct numbered - A numbered packet, behind the Ethernet header */
-struct numbered {
-	uint64_t life;
-	uint64_t number;
-	uint64_t check;
-	uint8_t fill[40];
-} __attribute__((packed));
-
-/** struct sent - What is known of one number */
-struct sent {
-	uint64_t number; /* from 1 */
-	uint64_t at;     /* TSC; 0: answered or given up */
-};
 
 static struct {
 	struct witness *w;
-	struct pulse_device *out;
+	struct pulse_device *out; /* NULL: there is no device */
 	struct virtq rx, tx;
 	uint8_t *rx_buffer, *tx_buffer;
 	bool tx_busy[TX_BUFFERS];
 	unsigned int head_bytes; /* virtio-net header: shorter for legacy devices */
 	uint8_t mac[6];
-	uint64_t next, highest, oldest, waiting;
-	struct pace pace;
-	struct sent *window; /* NET_WINDOW of them */
+	struct numbered_window numbered;
 } net;
-
-static void account_lost(struct sent *s)
-{
-	if (!s->at)
-		return;
-	s->at = 0;
-	net.waiting--;
-	net.out->lost++;
-}
-
-/* Gives numbers up that were not answered in time, oldest first. */
-static bool give_up(void)
-{
-	struct sent *s = &net.window[net.oldest % NET_WINDOW];
-
-	if (net.oldest == net.next)
-		return false;
-	if (s->at && clock_ns(&net.w->clock, tsc() - s->at) < TIMEOUT_NS)
-		return false;
-	account_lost(s);
-	net.oldest++;
-	return true;
-}
 
 static int free_buffer(void)
 {
@@ -89,67 +49,18 @@ static void transmit(int buffer, uint32_t bytes)
 
 static bool send_numbered(void)
 {
-	uint64_t ignored = 0, number = net.next;
-	struct sent *s = &net.window[number % NET_WINDOW];
 	int buffer = free_buffer();
 	struct ethernet *e;
-	struct numbered *p;
 
-	if (!net.w->args.net || buffer < 0 || net.waiting >= net.w->args.net ||
-	    !pace_due(&net.pace, &net.w->clock, &ignored))
+	if (buffer < 0 || !numbered_due(&net.numbered))
 		return false;
 	e = (struct ethernet *)(net.tx_buffer + buffer * BUFFER_BYTES + net.head_bytes);
-	p = (struct numbered *)(e + 1);
 	memset(e->to, 0xff, sizeof(e->to));
 	memcpy(e->from, net.mac, sizeof(e->from));
 	e->type = __builtin_bswap16(NET_TYPE);
-	p->life = net.w->report->life;
-	p->number = number;
-	p->check = mix64(p->life, number);
-	memset(p->fill, (int)number, sizeof(p->fill));
-	account_lost(s);
-	*s = (struct sent){.number = number, .at = tsc()};
-	net.next++;
-	net.waiting++;
-	net.out->out++;
-	transmit(buffer, sizeof(*e) + sizeof(*p));
+	numbered_make(&net.numbered, (struct numbered *)(e + 1));
+	transmit(buffer, sizeof(*e) + sizeof(struct numbered));
 	return true;
-}
-
-static bool fill_good(const struct numbered *p)
-{
-	for (unsigned int i = 0; i < sizeof(p->fill); i++)
-		if (p->fill[i] != (uint8_t)p->number)
-			return false;
-	return true;
-}
-
-static void receive_numbered(const struct numbered *p)
-{
-	struct sent *s = &net.window[p->number % NET_WINDOW];
-	uint64_t ns;
-
-	if (p->life != net.w->report->life)
-		return; /* not ours: another witness, or an earlier life */
-	if (p->check != mix64(p->life, p->number) || !fill_good(p)) {
-		if (!net.out->bad++)
-			net.out->first_bad = p->number;
-		return;
-	}
-	net.out->in++;
-	if (s->number != p->number || !s->at) {
-		net.out->duplicated++; /* or later than the timeout */
-		return;
-	}
-	ns = clock_ns(&net.w->clock, tsc() - s->at);
-	if (ns > net.out->longest_ns)
-		net.out->longest_ns = ns;
-	s->at = 0;
-	net.waiting--;
-	if (p->number < net.highest)
-		net.out->reordered++;
-	else
-		net.highest = p->number;
 }
 
 static void receive(uint8_t *packet, uint32_t bytes)
@@ -162,7 +73,7 @@ static void receive(uint8_t *packet, uint32_t bytes)
 		return;
 	if (e->type == __builtin_bswap16(NET_TYPE) &&
 	    bytes >= sizeof(*e) + sizeof(struct numbered)) {
-		receive_numbered((const struct numbered *)(e + 1));
+		numbered_take(&net.numbered, (const struct numbered *)(e + 1));
 		return;
 	}
 	buffer = free_buffer();
@@ -230,11 +141,9 @@ void net_start(struct witness *w, struct vdev *d, struct pulse_device *out)
 	net.head_bytes = d->legacy ? 10 : 12;
 	net.rx_buffer = early_pages(RX_BUFFERS * BUFFER_BYTES / PAGE_BYTES);
 	net.tx_buffer = early_pages(TX_BUFFERS * BUFFER_BYTES / PAGE_BYTES);
-	net.window = early_pages(NET_WINDOW * sizeof(*net.window) / PAGE_BYTES);
+	numbered_start(&net.numbered, w, out,
+		       early_pages(NUMBERED_WINDOW * sizeof(struct numbered_sent) / PAGE_BYTES));
 	virtio_ready(d);
-	net.next = net.oldest = 1;
-	pace_set(&net.pace, &w->clock, w->args.net_rate);
-	out->depth = (uint32_t)w->args.net;
 	out->state = 1;
 	net.w = w;
 	net.out = out;
@@ -250,5 +159,5 @@ bool net_step(void)
 	done = reclaim();
 	done |= receive_next();
 	done |= send_numbered();
-	return give_up() || done;
+	return numbered_give_up(&net.numbered) || done;
 }

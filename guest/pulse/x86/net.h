@@ -4,8 +4,7 @@
 
 #include <stdint.h>
 
-#define NET_TYPE   0x88b5 /* for experiments (IEEE 802) */
-#define NET_WINDOW 4096
+#define NET_TYPE 0x88b5 /* for experiments (IEEE 802) */
 
 /** struct ethernet - Ethernet header; type is big endian */
 struct ethernet {
