@@ -29,7 +29,10 @@
  * @resume:	The front end may take input again
  * @probe:	Is anybody there by now? Called when output comes while not connected; may be NULL
  * @handover:	Fills in descriptors and state, or gives the reason why it can't; NULL: nothing but
- *		the options
+ *		the options. Nothing that changes without anybody coming or going: see @late
+ * @late:	What @handover couldn't know, at the last moment, nobody writes any more: new
+ *		reference; may be NULL
+ * @adopt_late:	Takes what @late gave, front ends are attached; may be NULL if @late is
  */
 struct char_kind {
 	const char *name, *help;
@@ -45,6 +48,8 @@ struct char_kind {
 	void (*resume)(struct char_backend *c);
 	void (*probe)(struct char_backend *c);
 	int (*handover)(struct char_backend *c, struct char_handover *ret, struct err *e);
+	json_t *(*late)(const struct char_backend *c);
+	void (*adopt_late)(struct char_backend *c, const json_t *late);
 };
 
 /**

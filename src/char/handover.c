@@ -2,8 +2,8 @@
 /*
  * Theory of operation: how a back end goes to another process on this host. The description holds
  * the checked options (so the other side is the same kind of back end) and what the kind adds;
- * the descriptors go beside it. Output that hasn't left yet is asked for separately, at the last
- * moment, since the back end goes on writing until then. Nothing changes here until
+ * the descriptors go beside it. Output that hasn't left yet, and what else changes by mere use (the
+ * focus of a mux), is asked for separately, at the last moment. Nothing changes here until
  * char_release(): a hand-over that is called off leaves the back end as it was.
  */
 #include "base/owned.h"
@@ -13,15 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/**
- * char_pending() - Output that hasn't left yet, for another process
- * @c:		The back end; nobody writes to it any more
- *
- * The log file gets its part here.
- *
- * Return: new reference for char_adopt_pending(), or NULL: all has left
- */
-json_t *char_pending(struct char_backend *c)
+/* Output that hasn't left yet, in hexadecimal; NULL: all has. */
+static json_t *output_left(struct char_backend *c)
 {
 	OWNED(char *) hex = NULL;
 
@@ -36,14 +29,33 @@ json_t *char_pending(struct char_backend *c)
 }
 
 /**
- * char_adopt_pending() - Send what another process had not sent
- * @c:		The back end, adopted
+ * char_pending() - What only the last moment tells, for another process: output on its way above
+ * all
+ * @c:		The back end; nobody writes to it any more
+ *
+ * The log file gets its part here.
+ *
+ * Return: new reference for char_adopt_pending(), or NULL: nothing
+ */
+json_t *char_pending(struct char_backend *c)
+{
+	json_t *out = output_left(c), *late = c->kind->late ? c->kind->late(c) : NULL;
+
+	return out || late ? json_pack("{s:o*, s:o*}", "out", out, "late", late) : NULL;
+}
+
+/**
+ * char_adopt_pending() - Go on where another process stopped
+ * @c:		The back end, adopted, its front end attached
  * @pending:	From char_pending(); NULL: nothing
  */
 void char_adopt_pending(struct char_backend *c, const json_t *pending)
 {
-	const char *hex = pending ? json_string_value(pending) : NULL;
+	const char *hex = option_str(pending, "out", NULL);
+	const json_t *late = json_object_get(pending, "late");
 
+	if (late && c->kind->adopt_late)
+		c->kind->adopt_late(c, late);
 	pthread_mutex_lock(&c->lock);
 	for (; hex && hex[0] && hex[1]; hex += 2) {
 		char digits[3] = {hex[0], hex[1]};

@@ -27,6 +27,8 @@ struct mux {
 	struct port *ports[PORTS_MAX];
 	size_t ports_len, focus;
 	bool escaped;
+	char *wanted; /* in the process before this the focus was on this user's port; else NULL */
+	size_t wanted_nth; /* of its ports with such a user */
 };
 
 static struct {
@@ -45,8 +47,29 @@ void char_on_quit(void (*fn)(void *opaque), void *opaque)
 	quit.opaque = opaque;
 }
 
+static bool used_by(const struct port *p, const char *user)
+{
+	return p->c.user && !strcmp(p->c.user, user);
+}
+
+/* Users attach one after the other, not all in the order of before. */
+static void focus_restore(struct mux *m)
+{
+	size_t nth = 0;
+
+	for (size_t i = 0; i < m->ports_len; i++) {
+		if (!used_by(m->ports[i], m->wanted) || nth++ != m->wanted_nth)
+			continue;
+		m->focus = i;
+		mem_free(&m->wanted);
+		return;
+	}
+}
+
 static struct char_backend *focused(struct mux *m)
 {
+	if (m->wanted)
+		focus_restore(m);
 	return m->ports_len ? &m->ports[m->focus]->c : NULL;
 }
 
@@ -64,7 +87,7 @@ static void print(struct mux *m, const char *text)
 
 static void focus_next(struct mux *m)
 {
-	struct char_backend *next;
+	struct char_backend *next = focused(m);
 
 	m->focus = m->ports_len ? (m->focus + 1) % m->ports_len : 0;
 	next = focused(m);
@@ -157,20 +180,33 @@ static void mux_close(struct char_backend *c)
 		back_free(&m->ports[i]->c);
 	if (m->base)
 		char_detach(m->base);
-}
-
-static int mux_handover(struct char_backend *c, struct char_handover *ret, struct err *e)
-{
-	json_object_set_new(ret->state, "focus",
-			    json_integer((json_int_t)((struct mux *)c)->focus));
-	return 0;
+	free(m->wanted);
 }
 
 static int mux_adopt(struct char_backend *c, const json_t *state, const int *fds, size_t fds_len,
 		     struct err *e)
 {
-	((struct mux *)c)->focus = 0; /* ports come back as their users attach, in the same order */
 	return mux_open(c, NULL, e);
+}
+
+static json_t *mux_late(const struct char_backend *c)
+{
+	const struct mux *m = (const struct mux *)c;
+	const char *user = m->ports_len ? m->ports[m->focus]->c.user : NULL;
+	json_int_t nth = 0;
+
+	for (size_t i = 0; user && i < m->focus; i++)
+		nth += used_by(m->ports[i], user);
+	return json_pack("{s:s*, s:I, s:b}", "focus", user, "nth", nth, "escaped", m->escaped);
+}
+
+static void mux_adopt_late(struct char_backend *c, const json_t *late)
+{
+	struct mux *m = (struct mux *)c;
+
+	m->wanted = str_dup(option_str(late, "focus", NULL));
+	m->wanted_nth = (size_t)option_int(late, "nth", 0);
+	m->escaped = option_bool(late, "escaped", false);
 }
 
 /**
@@ -228,7 +264,8 @@ const struct char_kind char_mux = {
 	.open = mux_open,
 	.adopt = mux_adopt,
 	.close = mux_close,
-	.handover = mux_handover,
+	.late = mux_late,
+	.adopt_late = mux_adopt_late,
 };
 
 const struct char_kind char_mux_port = {

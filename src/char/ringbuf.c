@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Theory of operation: the newest bytes of the output are kept in memory, to be fetched by
- * ringbuf-read. */
+/*
+ * Theory of operation: the newest bytes of the output are kept in memory, to be fetched by
+ * ringbuf-read. The memory is a file, so that another process takes it over as it is.
+ */
 #include "base/owned.h"
 #include "char/backend.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 struct ringbuf {
 	struct char_backend c;
-	uint8_t *data;
+	int fd;            /* of @data */
+	uint8_t *data;     /* NULL: none yet */
 	size_t size;       /* power of two */
 	size_t head, tail; /* counts of bytes ever written and read; under c.lock */
 };
@@ -20,21 +24,46 @@ static const struct option ringbuf_options[] = {
 	OPTIONS_END,
 };
 
-static int ringbuf_open(struct char_backend *c, const json_t *options, struct err *e)
+/* @taken_fd: Owned by the ring buffer from here on. */
+static int map(struct ringbuf *r, int taken_fd, struct err *e)
 {
-	struct ringbuf *r = (struct ringbuf *)c;
+	void *p = mmap(NULL, r->size, PROT_READ | PROT_WRITE, MAP_SHARED, taken_fd, 0);
+
+	if (p == MAP_FAILED) {
+		err_sys(e, "map %zu bytes", r->size);
+		close(taken_fd);
+		return -e->code;
+	}
+	r->fd = taken_fd;
+	r->data = p;
+	back_set_filename(&r->c, "ringbuf");
+	r->c.connected = true;
+	return 0;
+}
+
+static int measure(struct ringbuf *r, const json_t *options, struct err *e)
+{
 	int64_t size = option_int(options, "size", 64 * 1024);
 
 	if (size <= 0 || size > (int64_t)(64 * MiB) || !IS_POWER_OF_2(size))
 		return err_set(e, EINVAL,
 			       "size of ringbuf chardev must be power of two, at most 64M");
 	r->size = (size_t)size;
-	r->data = calloc(1, r->size);
-	if (!r->data)
-		return err_set(e, ENOMEM, "no memory for %zu bytes", r->size);
-	back_set_filename(c, "ringbuf");
-	c->connected = true;
 	return 0;
+}
+
+static int ringbuf_open(struct char_backend *c, const json_t *options, struct err *e)
+{
+	struct ringbuf *r = (struct ringbuf *)c;
+	OWNED_FD fd = -1;
+	int ret = measure(r, options, e);
+
+	if (ret < 0)
+		return ret;
+	fd = memfd_create("outlive-ringbuf", MFD_CLOEXEC);
+	if (fd < 0 || ftruncate(fd, (off_t)r->size) < 0)
+		return err_sys(e, "memory for %zu bytes", r->size);
+	return map(r, fd_take(&fd), e);
 }
 
 static size_t ringbuf_store(struct char_backend *c, const uint8_t *buf, size_t len)
@@ -57,37 +86,55 @@ static size_t take(struct ringbuf *r, uint8_t *buf, size_t len)
 	return n;
 }
 
-/* "ring" in the state: its content in hexadecimal. */
 static int ringbuf_adopt(struct char_backend *c, const json_t *state, const int *fds,
 			 size_t fds_len, struct err *e)
 {
-	const char *hex = option_str(state, "ring", "");
-	int r = ringbuf_open(c, json_object_get(state, "options"), e);
+	struct ringbuf *r = (struct ringbuf *)c;
+	int ret;
 
-	for (; r == 0 && hex[0] && hex[1]; hex += 2) {
-		char digits[3] = {hex[0], hex[1]};
-		uint8_t byte = (uint8_t)strtoul(digits, NULL, 16);
-
-		ringbuf_store(c, &byte, 1);
+	if (fds_len != 1)
+		return err_set(e, EPROTO, "its memory is missing");
+	ret = measure(r, json_object_get(state, "options"), e);
+	if (ret < 0) {
+		close(fds[0]);
+		return ret;
 	}
-	return r;
+	return map(r, fds[0], e);
 }
 
 static int ringbuf_handover(struct char_backend *c, struct char_handover *ret, struct err *e)
 {
-	struct ringbuf *r = (struct ringbuf *)c;
-	OWNED(char *) hex = mem_calloc(r->size + 1, 2);
-	size_t n = 0;
-
-	for (size_t at = r->tail; at != r->head; at++, n += 2)
-		snprintf(hex + n, 3, "%02x", r->data[at & (r->size - 1)]);
-	json_object_set_new(ret->state, "ring", json_string(hex));
+	ret->fds[ret->fds_len++] = ((struct ringbuf *)c)->fd;
 	return 0;
+}
+
+static json_t *ringbuf_late(const struct char_backend *c)
+{
+	const struct ringbuf *r = (const struct ringbuf *)c;
+
+	return json_pack("{s:I, s:I}", "head", (json_int_t)r->head, "tail", (json_int_t)r->tail);
+}
+
+static void ringbuf_adopt_late(struct char_backend *c, const json_t *late)
+{
+	struct ringbuf *r = (struct ringbuf *)c;
+	size_t head = (size_t)option_int(late, "head", 0),
+	       tail = (size_t)option_int(late, "tail", 0);
+
+	if (head - tail > r->size)
+		return; /* nonsense: what came is lost, the guest isn't */
+	r->head = head;
+	r->tail = tail;
 }
 
 static void ringbuf_close(struct char_backend *c)
 {
-	free(((struct ringbuf *)c)->data);
+	struct ringbuf *r = (struct ringbuf *)c;
+
+	if (!r->data)
+		return;
+	munmap(r->data, r->size);
+	close(r->fd);
 }
 
 const struct char_kind char_ringbuf = {
@@ -100,6 +147,8 @@ const struct char_kind char_ringbuf = {
 	.close = ringbuf_close,
 	.store = ringbuf_store,
 	.handover = ringbuf_handover,
+	.late = ringbuf_late,
+	.adopt_late = ringbuf_adopt_late,
 };
 
 /**
