@@ -3,11 +3,13 @@
  * Theory of operation: whoever manages us opens what we may not (taps, disks, sockets) and passes
  * descriptors. Three ways, all QEMU's: a number inherited at start ("fd=33"), a name given by
  * getfd ("fd=migrate"; taking it uses the name up), and sets ("/dev/fdset/2" in place of a path,
- * add-fd), of which each opening gets a copy. The process has one store; only the main thread uses
- * it.
+ * add-fd), of which each opening gets a copy. Clients know a descriptor of a set by its number,
+ * which stays when another process takes the store over. The process has one store; only the main
+ * thread uses it.
  */
 #include "base/fdstore.h"
 
+#include "base/option.h"
 #include "base/owned.h"
 
 #include <ctype.h>
@@ -141,17 +143,37 @@ static struct fdstore_set *set_create(int64_t id)
 	return s;
 }
 
+static bool number_taken(int number)
+{
+	const struct fdstore_set *s;
+	const struct fdstore_fd *f;
+
+	list_for_each (s, &sets, link)
+		list_for_each (f, &s->fds, link)
+			if (f->number == number)
+				return true;
+	return false;
+}
+
+static int number_free(int wanted)
+{
+	while (number_taken(wanted))
+		wanted++;
+	return wanted;
+}
+
 /**
  * fdstore_set_add() - Add a descriptor to a set
  * @id:		In: the set, -1 for a new one; out: its number
  * @fd:		Owned by the store on success
  * @opaque:	Copied; may be NULL
+ * @ret_number:	How clients name it
  * @e:		Set on failure only
  *
  * Errors: EBADF @fd isn't open
  * Return: 0, or a negative errno
  */
-int fdstore_set_add(int64_t *id, int fd, const char *opaque, struct err *e)
+int fdstore_set_add(int64_t *id, int fd, const char *opaque, int *ret_number, struct err *e)
 {
 	struct fdstore_set *s = *id < 0 ? NULL : set_find(*id);
 	struct fdstore_fd *f;
@@ -162,9 +184,11 @@ int fdstore_set_add(int64_t *id, int fd, const char *opaque, struct err *e)
 		s = set_create(*id);
 	f = mem_zalloc(sizeof(*f));
 	f->fd = fd;
+	f->number = number_free(fd);
 	f->opaque = str_dup(opaque);
 	list_add_tail(&s->fds, &f->link);
 	*id = s->id;
+	*ret_number = f->number;
 	return 0;
 }
 
@@ -179,7 +203,7 @@ static void set_fd_drop(struct fdstore_fd *f)
 /**
  * fdstore_set_remove() - Remove descriptors from a set; an empty set goes
  * @id:		The set
- * @fd:		Which; -1: all
+ * @fd:		Which, by its number; -1: all
  * @e:		Set on failure only
  *
  * Errors: ENOENT no such set or descriptor
@@ -193,7 +217,7 @@ int fdstore_set_remove(int64_t id, int fd, struct err *e)
 
 	if (s) {
 		list_for_each_safe (f, tmp, &s->fds, link) {
-			if (fd >= 0 && f->fd != fd)
+			if (fd >= 0 && f->number != fd)
 				continue;
 			set_fd_drop(f);
 			found = true;
@@ -277,4 +301,90 @@ void fdstore_clear(void)
 		list_del(&s->link);
 		free(s);
 	}
+}
+
+typedef void add_fn(void *opaque, const char *name, int fd);
+
+static json_t *set_describe(const struct fdstore_set *s, add_fn *add, void *opaque)
+{
+	json_t *fds = json_array();
+	const struct fdstore_fd *f;
+	char name[64];
+
+	list_for_each (f, &s->fds, link) {
+		snprintf(name, sizeof(name), "fdset/%" PRId64 "/%d", s->id, f->number);
+		add(opaque, name, f->fd);
+		json_array_append_new(fds, json_pack("{s:s, s:i, s:s*}", "name", name, "number",
+						     f->number, "opaque", f->opaque));
+	}
+	return json_pack("{s:I, s:o}", "id", (json_int_t)s->id, "fds", fds);
+}
+
+/**
+ * fdstore_describe() - What the store holds, for another process
+ * @add:	Called for each descriptor, which stays the store's
+ * @opaque:	Its argument
+ *
+ * Return: new reference for fdstore_adopt()
+ */
+json_t *fdstore_describe(add_fn *add, void *opaque)
+{
+	json_t *named = json_array(), *all = json_array();
+	const struct fdstore_set *s;
+	const struct named *n;
+
+	list_for_each (n, &names, link) {
+		OWNED(char *) name = str_printf("getfd/%s", n->name);
+
+		add(opaque, name, n->fd);
+		json_array_append_new(named, json_string(n->name));
+	}
+	list_for_each (s, &sets, link)
+		json_array_append_new(all, set_describe(s, add, opaque));
+	return json_pack("{s:o, s:o}", "names", named, "sets", all);
+}
+
+typedef int take_fn(void *opaque, const char *name);
+
+static void set_adopt(const json_t *state, take_fn *take, void *opaque)
+{
+	struct fdstore_set *s = set_create(option_int(state, "id", 0));
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(json_object_get(state, "fds"), i, one)
+	{
+		int fd = take(opaque, option_str(one, "name", ""));
+		struct fdstore_fd *f;
+
+		if (fd < 0)
+			continue;
+		f = mem_zalloc(sizeof(*f));
+		f->fd = fd;
+		f->number = (int)option_int(one, "number", fd);
+		f->opaque = str_dup(option_str(one, "opaque", NULL));
+		list_add_tail(&s->fds, &f->link);
+	}
+}
+
+/**
+ * fdstore_adopt() - Fill an empty store with what another process had
+ * @state:	From fdstore_describe(); NULL: nothing
+ * @take:	Gives the descriptor of a name, -1 if there is none
+ * @opaque:	Its argument
+ */
+void fdstore_adopt(const json_t *state, take_fn *take, void *opaque)
+{
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(json_object_get(state, "names"), i, one)
+	{
+		OWNED(char *) name = str_printf("getfd/%s", json_string_value(one));
+		int fd = take(opaque, name);
+
+		if (fd >= 0)
+			fdstore_name(json_string_value(one), fd);
+	}
+	json_array_foreach(json_object_get(state, "sets"), i, one) set_adopt(one, take, opaque);
 }

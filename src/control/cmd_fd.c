@@ -64,8 +64,7 @@ static int add_fd(struct control *c, struct control_request *rq, const json_t *a
 
 	if (r < 0)
 		return r;
-	number = fd;
-	r = fdstore_set_add(&id, fd, option_str(args, "opaque", NULL), e);
+	r = fdstore_set_add(&id, fd, option_str(args, "opaque", NULL), &number, e);
 	if (r < 0)
 		return r;
 	fd_take(&fd);
@@ -91,7 +90,7 @@ static int query_fdsets(struct control *c, struct control_request *rq, const jso
 		json_t *fds = json_array();
 
 		list_for_each (f, &s->fds, link) {
-			json_t *one = json_pack("{s:i}", "fd", f->fd);
+			json_t *one = json_pack("{s:i}", "fd", f->number);
 
 			if (f->opaque)
 				json_object_set_new(one, "opaque", json_string(f->opaque));

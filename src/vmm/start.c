@@ -28,9 +28,10 @@ static int fds_take(struct vmm *v, struct err *e)
 	for_each_item(item, v, VMM_ADD_FD)
 	{
 		int64_t set = option_int(item->values, "set", 0);
+		int number;
 
 		if (fdstore_set_add(&set, (int)option_int(item->values, "fd", -1),
-				    option_str(item->values, "opaque", NULL), e) < 0)
+				    option_str(item->values, "opaque", NULL), &number, e) < 0)
 			return vmm_err_item(e, item);
 	}
 	return 0;

@@ -144,9 +144,10 @@ static void a_set_is_opened_by_access_mode(void **state)
 {
 	struct err e = {0};
 	int64_t id = -1;
-	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), copy = -1;
+	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC), copy = -1, number;
 
-	assert_int_equal(fdstore_set_add(&id, fd, "x", &e), 0);
+	assert_int_equal(fdstore_set_add(&id, fd, "x", &number, &e), 0);
+	assert_int_equal(number, fd);
 	assert_int_equal(id, 0);
 	assert_int_equal(fdstore_open("/dev/fdset/0", O_RDONLY, 0, &copy, &e), 0);
 	assert_int_not_equal(copy, fd);
