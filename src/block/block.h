@@ -100,8 +100,10 @@ void block_each(void (*fn)(struct block_node *n, void *opaque), void *opaque);
 const char *block_driver_name(const struct block_node *n);
 const char *block_filename(const struct block_node *n);     /* of the file at the bottom, or "" */
 struct block_node *block_child(const struct block_node *n); /* NULL at the bottom */
-const json_t *block_options(
-	const struct block_node *n); /* as given, with run-time changes; borrowed */
+const json_t *block_options(const struct block_node *n);    /* as given; borrowed */
+/* For a live hand-over: what block_open() makes the same stack from, run-time changes of every node
+ * in it and generated names included; new reference. NULL: it comes with the node above. */
+json_t *block_describe(const struct block_node *n);
 /* Changes the size (block_resize): the file first, then whoever asked by block_on_resize(). */
 MUST_CHECK int block_resize(struct block_node *n, uint64_t bytes, struct err *e);
 /* For a live hand-over: the bottom file's descriptor, -1 if there is none. Its locks go with it. */

@@ -17,6 +17,7 @@
  * @priv:	The driver's
  * @size:	Bytes
  * @read_only:	Writes are refused with EROFS
+ * @nested:	Made from an object inside the options of the node above
  * @user:	Device that has it exclusively, or NULL; owned
  * @writable:	That device writes
  * @resized, @resized_opaque: Told of a new size
@@ -31,7 +32,7 @@ struct block_node {
 	unsigned int refs;
 	void *priv;
 	uint64_t size;
-	bool read_only;
+	bool read_only, nested;
 	char *user;
 	bool writable;
 	void (*resized)(void *opaque);

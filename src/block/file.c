@@ -71,8 +71,10 @@ static int open_path(struct block_node *n, const char *filename, bool direct, st
 	int flags = O_CLOEXEC | (direct ? O_DIRECT : 0);
 	int fd = adopted_take(filename);
 
-	if (fd >= 0)
+	if (fd >= 0) {
+		n->read_only |= automatic && (fcntl(fd, F_GETFL) & O_ACCMODE) == O_RDONLY;
 		return fd;
+	}
 	fd = open(filename, flags | (n->read_only ? O_RDONLY : O_RDWR));
 	if (fd < 0 && automatic && !n->read_only &&
 	    (errno == EACCES || errno == EROFS || errno == EPERM)) {

@@ -102,6 +102,7 @@ static int child_open(struct block_node *n, struct err *e)
 	r = block_open(file, &child, e);
 	if (r < 0)
 		return err_in(e, "file");
+	child->nested = true;
 	n->child = child; /* the inner node's first reference is the outer one's */
 	return 0;
 }
@@ -111,7 +112,9 @@ static int name_take(struct block_node *n, const json_t *options, struct err *e)
 	const char *name = json_string_value(json_object_get(options, "node-name"));
 
 	if (!name) {
-		snprintf(n->name, sizeof(n->name), "#block%u", unnamed++);
+		do
+			snprintf(n->name, sizeof(n->name), "#block%u", unnamed++);
+		while (block_find(n->name));
 		return 0;
 	}
 	if (!*name || strlen(name) >= sizeof(n->name))
@@ -249,6 +252,27 @@ struct block_node *block_child(const struct block_node *n)
 const json_t *block_options(const struct block_node *n)
 {
 	return n->options;
+}
+
+static json_t *describe(const struct block_node *n)
+{
+	json_t *o = json_deep_copy(n->options);
+
+	json_object_set_new(o, "node-name", json_string(n->name));
+	if (n->child && n->child->nested)
+		json_object_set_new(o, "file", describe(n->child));
+	return o;
+}
+
+/**
+ * block_describe() - What the same stack can be made from in another process
+ * @n:		The node
+ *
+ * Return: new reference for block_open(), or NULL: the node comes with the one above it
+ */
+json_t *block_describe(const struct block_node *n)
+{
+	return n->nested ? NULL : describe(n);
 }
 
 static const struct block_node *bottom(const struct block_node *n)

@@ -214,6 +214,36 @@ const struct block_driver block_throttle = {
 	.resize = throttle_resize,
 };
 
+static const struct block_node *throttle_below(const struct block_node *n)
+{
+	while (n && n->driver != &block_throttle)
+		n = n->child;
+	return n;
+}
+
+/**
+ * block_throttle_get() - The limits of a disk
+ * @n:		Top of a stack; the first throttle node from there down is meant
+ * @ret:	Set if there is one
+ *
+ * Return: whether there is one
+ */
+bool block_throttle_get(const struct block_node *n, struct block_limits_io *ret)
+{
+	const struct throttle *t;
+
+	n = throttle_below(n);
+	if (!n)
+		return false;
+	t = n->priv;
+	*ret = (struct block_limits_io){
+		t->buckets[BPS_TOTAL].rate, t->buckets[BPS_READ].rate,
+		t->buckets[BPS_WRITE].rate, t->buckets[IOPS_TOTAL].rate,
+		t->buckets[IOPS_READ].rate, t->buckets[IOPS_WRITE].rate,
+	};
+	return true;
+}
+
 /**
  * block_throttle_set() - Change the limits of a throttle node
  * @n:		Top of a stack; the first throttle node from there down is meant
@@ -231,8 +261,7 @@ int block_throttle_set(struct block_node *n, const struct block_limits_io *l, st
 					 l->iops_total, l->iops_read, l->iops_write};
 	struct throttle *t;
 
-	while (n && n->driver != &block_throttle)
-		n = n->child;
+	n = (struct block_node *)(uintptr_t)throttle_below(n);
 	if (!n)
 		return err_set(e, ENOTSUP, "the disk has no throttle node");
 	t = n->priv;

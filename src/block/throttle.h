@@ -17,4 +17,7 @@ struct block_limits_io {
 MUST_CHECK int block_throttle_set(struct block_node *n, const struct block_limits_io *l,
 				  struct err *e);
 
+/* False: there is no throttle node in the stack. */
+bool block_throttle_get(const struct block_node *n, struct block_limits_io *ret);
+
 #endif

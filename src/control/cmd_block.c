@@ -2,6 +2,7 @@
 /* Theory of operation: disk nodes: made, removed, resized, listed. What a device makes of them is
  * asked of the machine. */
 #include "block/block.h"
+#include "block/throttle.h"
 #include "control/command.h"
 
 #include <errno.h>
@@ -92,6 +93,20 @@ static json_t *cache_info(const struct block_node *n)
 			 option_bool(cache, "no-flush", false));
 }
 
+static void put_limits(json_t *info, const struct block_node *n)
+{
+	struct block_limits_io l = {0};
+	json_t *limits;
+
+	block_throttle_get(n, &l);
+	limits = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I}", "iops", (json_int_t)l.iops_total,
+			   "iops_rd", (json_int_t)l.iops_read, "iops_wr", (json_int_t)l.iops_write,
+			   "bps", (json_int_t)l.bps_total, "bps_rd", (json_int_t)l.bps_read,
+			   "bps_wr", (json_int_t)l.bps_write);
+	json_object_update(info, limits);
+	json_decref(limits);
+}
+
 /**
  * control_block_info() - What QMP says about a disk node
  * @n:		The node
@@ -100,16 +115,14 @@ static json_t *cache_info(const struct block_node *n)
  */
 json_t *control_block_info(const struct block_node *n)
 {
-	static const char *const zeroes[] = {
-		"iops",   "iops_rd", "iops_wr",         "bps",
-		"bps_rd", "bps_wr",  "write_threshold", "backing_file_depth"};
 	json_t *info = json_pack(
 		"{s:s, s:s, s:b, s:s, s:o, s:o, s:b, s:s}", "node-name", block_name(n), "drv",
 		block_driver_name(n), "ro", block_read_only(n), "file", block_filename(n), "image",
 		image_info(n), "cache", cache_info(n), "encrypted", 0, "detect_zeroes", "off");
 
-	for (size_t i = 0; i < ARRAY_SIZE(zeroes); i++)
-		json_object_set_new(info, zeroes[i], json_integer(0));
+	put_limits(info, n);
+	json_object_set_new(info, "write_threshold", json_integer(0));
+	json_object_set_new(info, "backing_file_depth", json_integer(0));
 	return info;
 }
 
