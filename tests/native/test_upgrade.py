@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """The VMM is replaced under a running guest, and neither the guest nor its surroundings notice."""
-import contextlib
 import fcntl
 import json
 import os
@@ -8,10 +7,10 @@ import pathlib
 import select
 import signal
 import socket
-import threading
 
 import pytest
 
+from frame.echo import Echo
 from frame.live import descriptors, live, memory_files, process_of, resident_kib  # noqa: F401
 from frame.process import alive
 from frame.qmp import QmpError
@@ -218,42 +217,6 @@ def test_no_block_is_lost(live, tmp_path):
         guest.upgrade()
         guest.witness.wait(lambda now: now["device"][0]["in"] > done + 200)
     guest.verify()
-
-
-class Echo:
-    """The other end of a guest's stream netdev: sends each packet back. Packets have their length in front."""
-
-    def __init__(self, path):
-        self.listener = socket.socket(socket.AF_UNIX)
-        self.listener.bind(path)
-        self.listener.listen(1)
-        self.connections = 0
-        self.thread = threading.Thread(target=self.run, daemon=True)
-        self.thread.start()
-
-    def run(self):
-        """Serve one guest after the other until the listener is shut down; whole packets only."""
-        while True:
-            try:
-                far, _ = self.listener.accept()
-            except OSError:
-                return
-            self.connections += 1
-            with far:
-                self.serve(far)
-
-    @staticmethod
-    def serve(far):
-        """Send back what comes, until the end."""
-        with contextlib.suppress(OSError):
-            while data := far.recv(65536):
-                far.sendall(data)
-
-    def close(self):
-        """End; the guest has gone."""
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.thread.join(10)
-        self.listener.close()
 
 
 def test_no_packet_is_lost(live, run_dir):

@@ -179,6 +179,17 @@ void balloon_set_interval(struct device *dev, uint32_t seconds)
 }
 
 /**
+ * balloon_interval() - How often statistics are asked for
+ * @dev:	The balloon; main thread
+ *
+ * Return: seconds, 0: never
+ */
+uint32_t balloon_interval(struct device *dev)
+{
+	return balloon_of(virtio_of(dev))->stats_interval_s;
+}
+
+/**
  * balloon_hint_start() - Begin a round of free-page hints
  * @dev:	The balloon; main thread
  * @fn:		Called with each free range, device's lock held

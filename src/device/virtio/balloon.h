@@ -91,6 +91,7 @@ uint64_t balloon_actual(struct device *dev);
 /* @fn: the guest moved the balloon; on a vCPU's thread, device's lock held. */
 void balloon_on_change(struct device *dev, void (*fn)(void *opaque), void *opaque);
 void balloon_set_interval(struct device *dev, uint32_t seconds);
+uint32_t balloon_interval(struct device *dev); /* s, 0: never */
 bool balloon_hint_start(struct device *dev,
 			void (*fn)(void *opaque, struct ram_block *b, uint64_t offset,
 				   uint64_t len),

@@ -178,7 +178,7 @@ static json_t *device_get(struct guest *g, struct device *dev, const char *name)
 	if (guest_balloon(g) == dev && !strcmp(name, "guest-stats"))
 		return balloon_statistics(dev);
 	if (guest_balloon(g) == dev && !strcmp(name, interval))
-		return json_integer(balloon_of(virtio_of(dev))->stats_interval_s);
+		return json_integer(balloon_interval(dev));
 	return p ? prop_value(dev, p) : NULL;
 }
 

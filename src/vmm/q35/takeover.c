@@ -150,6 +150,8 @@ static int nets_take(struct arrival *a, struct err *e)
 		net_adopt_fds(id, fds, n);
 		if (r >= 0)
 			r = net_add(options, NULL, NULL, e);
+		if (r >= 0)
+			net_set_link(net_find(id), option_bool(net, "up", true));
 	}
 	return r;
 }
@@ -176,7 +178,9 @@ static int guest_make(struct arrival *a, struct err *e)
 		return r;
 	a->v.machine = a->g;
 	policy_set(&a->g->q->vm.c.policy, body(a, "policy"));
-	r = guest_begin(a->g, e);
+	r = carryover_adopt(a->g, &a->t.bundle, e);
+	if (r >= 0)
+		r = guest_begin(a->g, e);
 	if (r >= 0)
 		r = guest_sections(a->g, &sections, e);
 	if (r < 0)
@@ -270,6 +274,7 @@ static void settle(struct arrival *a, const json_t *late)
 	if (pidfile >= 0 && pidfile_adopt(pidfile, &e) < 0)
 		log_warn("upgrade: %s", e.msg);
 	sd_notifyf(0, "MAINPID=%lu\nREADY=1", (unsigned long)getpid());
+	carryover_resume(a->g, &a->t.bundle);
 	control_event(a->v.control, "OUTLIVE_UPGRADED", json_incref(report));
 	control_adopted(a->v.control);
 	while ((rq = control_adopted_request(a->v.control, "outlive-upgrade")))

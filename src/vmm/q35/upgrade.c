@@ -151,19 +151,15 @@ static void describe_char(const struct char_backend *c, void *opaque)
 }
 
 /* A node made inside another one comes with it; only its file goes along. */
-static bool inner(const struct block_node *n)
-{
-	return block_name(n)[0] == '#';
-}
-
 static void describe_block(struct block_node *n, void *opaque)
 {
 	struct describing *d = opaque;
+	json_t *options = block_describe(n);
 
 	if (!block_child(n) && block_fd(n) >= 0)
 		add_fd(d, "block", block_filename(n), 0, block_fd(n));
-	if (!inner(n))
-		json_array_append_new(d->list, json_deep_copy(block_options(n)));
+	if (options)
+		json_array_append_new(d->list, options);
 }
 
 static void describe_net(struct net_backend *b, void *opaque)
@@ -178,8 +174,8 @@ static void describe_net(struct net_backend *b, void *opaque)
 		if (fds[i] >= 0)
 			add_fd(d, "net", net_id(b), i, fds[i]);
 	}
-	json_array_append_new(d->list,
-			      json_pack("{s:O, s:o}", "options", net_options(b), "fds", order));
+	json_array_append_new(d->list, json_pack("{s:O, s:o, s:b}", "options", net_options(b),
+						 "fds", order, "up", net_link_up(b)));
 }
 
 static int describe_ram(struct guest *g, struct bundle *b, struct err *e)
@@ -232,6 +228,8 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 	json_object_set(b->body, "devices", d->g->devices);
 	json_object_set(b->body, "objects", d->g->objects);
 	json_object_set_new(b->body, "policy", policy_describe(&d->g->q->vm.c.policy));
+	if (r >= 0)
+		r = carryover_describe(d->g, b, e);
 	if (r >= 0)
 		r = describe_list(b, "chardevs", walk_chars, e);
 	if (r >= 0)

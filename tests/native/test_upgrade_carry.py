@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was given, set or plugged at run time is there after the VMM was replaced, twice."""
+import base64
+import fcntl
+import os
+import re
+import socket
+import struct
+import termios
+
+import pytest
+
+from frame.echo import Echo
+from frame.live import live  # noqa: F401
+from frame.qmp import QmpError
+from frame.wait import until
+
+PORTS = [word for n in (1, 2) for word in ("-device", f"pcie-root-port,id=port{n},chassis={n}")]
+
+
+def twice(guest):
+    """To another process, and from a process that took over to the next."""
+    guest.upgrade()
+    guest.upgrade()
+
+
+def test_descriptors_that_clients_gave_are_still_there(live, tmp_path):
+    guest = live(memory_mib=64)
+    ours, theirs = socket.socketpair()
+    with open(tmp_path / "file", "w+b") as file, ours, theirs:
+        guest.qmp.command("getfd", fdname="later", fds=[theirs.fileno()])
+        for name in ("first", "second"):
+            guest.qmp.command("add-fd", fdset_id=7, opaque=name, fds=[file.fileno()])
+        before = guest.qmp.command("query-fdsets")
+        twice(guest)
+        assert guest.qmp.command("query-fdsets") == before
+        first = next(one["fd"] for one in before[0]["fds"] if one["opaque"] == "first")
+        guest.qmp.command("remove-fd", fdset_id=7, fd=first)
+        assert [one["opaque"] for one in guest.qmp.command("query-fdsets")[0]["fds"]] == ["second"]
+        guest.qmp.command("getfd", fdname="ring", fds=[file.fileno()])
+        guest.qmp.command("chardev-add", id="c", backend={"type": "socket", "data": {
+            "addr": {"type": "fd", "data": {"str": "later"}}, "server": False}})
+        info = {one["label"]: one["filename"] for one in guest.qmp.command("query-chardev")}
+        assert "disconnected" not in info["c"]
+        with pytest.raises(QmpError, match="later"):
+            guest.qmp.command("closefd", fdname="later")
+        guest.qmp.command("chardev-remove", id="c")
+        ours.settimeout(10)
+        theirs.close()
+        assert ours.recv(1) == b"", "the guest's VMM still holds the socket that was removed"
+
+
+def mux_says(console, key=b"\x01c"):
+    """The front end that a mux names after the key that moves its focus."""
+    console.sendall(key)
+    text = b""
+    while not (found := re.search(rb"\r\n\[([a-z]+)\]\r\n", text)):
+        text += console.recv(4096)
+    return found[1].decode()
+
+
+def test_the_focus_of_a_mux_stays(live):
+    """Serial ports and a monitor share a terminal; monitors attach last in the new process."""
+    guest = live("-chardev", "socket,id=m,mux=on,path=@RUN@/mux,server=on,wait=off", "-mon", "chardev=m,mode=control",
+                 *[word for n, name in ((1, "one"), (2, "two"))
+                   for word in ("-device", f"isa-serial,chardev=m,index={n},id={name}")], memory_mib=64)
+    with socket.socket(socket.AF_UNIX) as console:
+        console.connect(guest.witness.vmm.path("mux"))
+        console.settimeout(20)
+        assert {mux_says(console) for _ in range(3)} == {"one", "two", "monitor"}
+        while mux_says(console) != "two":
+            pass
+        twice(guest)
+        seen = [mux_says(console)]
+        while seen[-1] != "monitor":
+            seen.append(mux_says(console))
+        assert "two" not in seen, "it was the focus already"
+        twice(guest)
+        console.sendall(b'{"execute":"qmp_capabilities"}')
+        while b'"return"' not in console.recv(4096):
+            pass
+        console.sendall(b"\x01")  # half of the next key
+        until(lambda: not unread(console), 10, "it is read")
+        twice(guest)
+        assert mux_says(console, b"c") in ("one", "two")
+
+
+def unread(sock):
+    """Bytes that the other end of a unix socket hasn't read yet."""
+    return struct.unpack("i", fcntl.ioctl(sock, termios.TIOCOUTQ, struct.pack("i", 0)))[0]
+
+
+def test_a_pulled_cable_stays_pulled(live, run_dir):
+    echo = Echo(f"{run_dir}/net")
+    guest = live("-netdev", f"stream,id=n0,server=off,addr.type=unix,addr.path={run_dir}/net",
+                 "-device", "virtio-net-pci,netdev=n0,id=nic", cpus=2, memory_mib=64,
+                 args="net=16 net_rate=1000", boot="pvh")
+    guest.witness.wait(lambda now: now["device"] and now["device"][0]["in"] > 50)
+    guest.qmp.raw("set_link", {"name": "nic", "up": False})
+    twice(guest)
+    before, sent = echo.received, guest.witness.report()["device"][0]["out"]
+    guest.witness.wait(lambda now: now["device"][0]["out"] > sent)
+    assert echo.received == before
+    guest.qmp.raw("set_link", {"name": "nic", "up": True})
+    done = guest.witness.report()["device"][0]["in"]
+    guest.witness.wait(lambda now: now["device"][0]["in"] > done + 50)
+    guest.qmp.command("quit")
+    echo.close()
+
+
+def limits(qmp, node):
+    """A disk's limits as QMP tells them."""
+    info = next(one for one in qmp.command("query-named-block-nodes") if one["node-name"] == node)
+    return {key: info[key] for key in ("iops", "iops_rd", "iops_wr", "bps", "bps_rd", "bps_wr")}
+
+
+def configure(guest, disk, net):
+    """Change everything that can be changed at run time."""
+    qmp = guest.qmp
+    qmp.raw("blockdev-add", {"driver": "raw", "node-name": "top", "file": {
+        "driver": "throttle", "node-name": "limit", "iops-total": 9, "file": {"driver": "file", "filename": disk}}})
+    qmp.raw("device_add", {"driver": "virtio-blk-pci", "id": "disk1", "drive": "top", "bus": "port1"})
+    qmp.raw("block_set_io_throttle", {"id": "disk1", "bps": 0, "bps_rd": 3 << 20, "bps_wr": 0, "iops": 77,
+                                      "iops_rd": 0, "iops_wr": 5})
+    qmp.raw("block_resize", {"node-name": "top", "size": 3 << 20})
+    qmp.raw("netdev_add", {"type": "stream", "id": "n1", "server": False, "addr": {"type": "unix", "path": net}})
+    qmp.raw("device_add", {"driver": "virtio-net-pci", "id": "nic1", "netdev": "n1", "bus": "port2",
+                           "mac": "52:54:00:00:00:77"})
+    qmp.command("chardev-add", id="ring", backend={"type": "ringbuf", "data": {"size": 4096}})
+    qmp.command("ringbuf-write", device="ring", data=base64.b64encode(b"kept").decode(), format="base64")
+    qmp.raw("object-add", {"qom-type": "iothread", "id": "io9"})
+    qmp.command("migrate-set-parameters", downtime_limit=42, max_bandwidth=12345678)
+    qmp.command("migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}])
+    qmp.command("set-action", reboot="shutdown", shutdown="pause")
+    qmp.command("balloon", value=48 << 20)
+    qmp.raw("qom-set", {"path": "/machine/peripheral/balloon", "property": "guest-stats-polling-interval", "value": 7})
+
+
+def shown(guest):
+    """All of it, as clients see it."""
+    qmp = guest.qmp
+    got = {name: qmp.command(name) for name in (
+        "query-named-block-nodes", "query-block", "query-chardev", "query-iothreads", "query-migrate-parameters",
+        "query-migrate-capabilities", "query-balloon", "query-memory-size-summary", "query-fdsets",
+        "query-hotpluggable-cpus", "query-name", "query-uuid")}
+    got["thread-free"] = [{key: one[key] for key in one if key != "thread-id"} for one in got.pop("query-iothreads")]
+    got["limits"] = limits(qmp, "limit")
+    got["interval"] = qmp.raw("qom-get", {"path": "/machine/peripheral/balloon",
+                                          "property": "guest-stats-polling-interval"})
+    got["peripherals"] = qmp.raw("qom-list", {"path": "/machine/peripheral"})
+    got["objects"] = qmp.raw("qom-list", {"path": "/objects"})
+    return got
+
+
+def test_everything_set_at_once(live, tmp_path, run_dir):
+    echo = Echo(f"{run_dir}/net")
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    guest = live(*PORTS, "-device", "virtio-balloon-pci,id=balloon", memory_mib=64)
+    configure(guest, str(disk), f"{run_dir}/net")
+    before = shown(guest)
+    assert before["limits"] == {"iops": 77, "iops_rd": 0, "iops_wr": 5, "bps": 0, "bps_rd": 3 << 20, "bps_wr": 0}
+    assert (before["interval"], os.stat(disk).st_size) == (7, 3 << 20)
+    for _ in range(2):
+        guest.upgrade()
+        after = shown(guest)
+        assert after.keys() == before.keys()
+        for key, value in before.items():
+            assert after[key] == value, key
+    ring = guest.qmp.command("ringbuf-read", device="ring", size=100, format="base64")
+    assert base64.b64decode(ring) == b"kept"
+    assert echo.connections == 1
+    guest.qmp.raw("block_resize", {"node-name": "top", "size": 4 << 20})
+    assert os.stat(disk).st_size == 4 << 20
+    guest.witness.console.sendall(b"q")
+    until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 10, "the action that was set")
+    guest.qmp.command("quit")
+    echo.close()
+
+
+def test_a_ring_that_is_written_to_meanwhile_goes_along(live):
+    """Output that goes on is no change of the configuration: the upgrade doesn't begin anew for it."""
+    guest = live("-chardev", "ringbuf,id=ring,size=1048576", "-device", "isa-serial,chardev=ring,index=1",
+                 "-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
+    second = guest.witness.vmm.connect("second.sock")
+    number = guest.qmp.send("outlive-upgrade", {})
+    written = 0
+    while not any(event["event"] == "OUTLIVE_UPGRADED" for event in second.events):
+        second.command("ringbuf-write", device="ring", data="x")
+        written += 1
+    assert number
+    assert guest.qmp.wait_event("OUTLIVE_UPGRADED")["data"]["done"]
+    ring = second.command("ringbuf-read", device="ring", size=1 << 20)
+    assert ring == "x" * written
