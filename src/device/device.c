@@ -49,8 +49,8 @@ int device_realize(struct device *dev, struct err *e)
 	if (dev->class->realize)
 		r = dev->class->realize(dev, e);
 	if (r)
-		return dev->id ? err_in(e, "%s '%s': ", dev->class->name, dev->id)
-			       : err_in(e, "%s: ", dev->class->name);
+		return dev->id ? err_in(e, "%s '%s'", dev->class->name, dev->id)
+			       : err_in(e, "%s", dev->class->name);
 	dev->realized = true;
 	return 0;
 }

@@ -7,6 +7,7 @@
  */
 #include "device/props.h"
 
+#include "base/nearest.h"
 #include "base/owned.h"
 #include "block/block.h"
 #include "char/char.h"
@@ -191,23 +192,16 @@ static int parse_pci_addr(int32_t *ret, const char *value, struct err *e)
 	return 0;
 }
 
-static const char *nth_word(const void *of, size_t n)
-{
-	return ((const char *const *)of)[n];
-}
-
 static int parse_enum(int *ret, const struct prop *p, const char *value, struct err *e)
 {
-	const char *near;
 	int i = word_in(value, p->names);
 
 	if (i >= 0) {
 		*ret = i;
 		return 0;
 	}
-	near = name_nearest(value, nth_word, p->names);
-	return err_set(e, EINVAL, "'%s' is not one of its values%s%s%s", value,
-		       near ? ", the nearest is '" : "", near ? near : "", near ? "'" : "");
+	err_set(e, EINVAL, "'%s' is not one of its values", value);
+	return err_nearest(e, nearest_string(value, p->names));
 }
 
 static int parse_bit(uint8_t *bytes, const struct prop *p, const char *value, struct err *e)
@@ -306,55 +300,6 @@ static int prop_set(void *at, const struct prop *p, const char *value, struct er
 	return err_set(e, EINVAL, "has no value");
 }
 
-/* Edit distance (insert, delete, replace); a word longer than the table is as far as can be. */
-static size_t distance(const char *a, const char *b)
-{
-	size_t row[65], n = strlen(b);
-
-	if (n >= ARRAY_SIZE(row))
-		return SIZE_MAX;
-	for (size_t j = 0; j <= n; j++)
-		row[j] = j;
-	for (size_t i = 0; a[i]; i++) {
-		size_t diagonal = row[0];
-
-		row[0] = i + 1;
-		for (size_t j = 0; j < n; j++) {
-			size_t replaced = diagonal + (a[i] != b[j]);
-			size_t other = MIN(row[j], row[j + 1]) + 1;
-
-			diagonal = row[j + 1];
-			row[j + 1] = MIN(other, replaced);
-		}
-	}
-	return row[n];
-}
-
-/**
- * name_nearest() - The known name that somebody probably meant
- * @wanted:	What was given
- * @nth:	Gives the names of @of one by one, NULL behind the last
- * @of:		For @nth
- *
- * Return: one of them, or NULL if none is near
- */
-const char *name_nearest(const char *wanted, const char *(*nth)(const void *of, size_t n),
-			 const void *of)
-{
-	size_t best = strlen(wanted) / 2 + 2; /* two swapped letters are two steps */
-	const char *near = NULL, *name;
-
-	for (size_t i = 0; (name = nth(of, i)); i++) {
-		size_t d = distance(wanted, name);
-
-		if (d < best) {
-			best = d;
-			near = name;
-		}
-	}
-	return near;
-}
-
 static const char *nth_prop(const void *of, size_t n)
 {
 	return ((const struct prop *)of)[n].name; /* NULL in PROPS_END */
@@ -390,21 +335,16 @@ int device_set(struct device *dev, const char *name, const char *value, struct e
 {
 	const struct device_class *class = dev->class;
 	const struct prop *p = device_prop_find(class, name);
-	const char *near;
 
 	if (dev->realized)
 		return err_set(e, EBUSY, "%s.%s can't be changed any more", class->name, name);
 	if (!strcmp(name, "id"))
 		return take_string(&dev->id, value);
 	if (p)
-		return prop_set(member(dev, p), p, value, e)
-			       ? err_in(e, "%s.%s: ", class->name, name)
-			       : 0;
-	near = class->props ? name_nearest(name, nth_prop, class->props) : NULL;
-	if (near)
-		return err_set(e, ENOENT, "%s has no property '%s', the nearest is '%s'",
-			       class->name, name, near);
-	return err_set(e, ENOENT, "%s has no property '%s'", class->name, name);
+		return prop_set(member(dev, p), p, value, e) ? err_in(e, "%s.%s", class->name, name)
+							     : 0;
+	err_set(e, ENOENT, "%s has no property '%s'", class->name, name);
+	return err_nearest(e, class->props ? nearest(name, class->props, nth_prop) : NULL);
 }
 
 /**

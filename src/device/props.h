@@ -7,7 +7,5 @@
 void props_set_defaults(struct device *dev);
 void props_release(struct device *dev);
 const char *prop_kind_name(const struct prop *p);
-const char *name_nearest(const char *wanted, const char *(*nth)(const void *of, size_t n),
-			 const void *of);
 
 #endif

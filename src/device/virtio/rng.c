@@ -111,48 +111,13 @@ static int rng_realize(struct device *dev, struct err *e)
 	return rc;
 }
 
-static void body_save(const void *member, struct state_writer *w)
-{
-	virtio_state_save_head(member, w);
-	virtio_state_save_tail(member, w);
-}
-
-static int body_load(void *member, struct state_reader *r, unsigned int version, struct err *e)
-{
-	int rc = virtio_state_load_head(member, r, e);
-
-	return rc ? rc : virtio_state_load_tail(member, r, e);
-}
-
-static const struct state_codec body_codec = {"virtio", body_save, body_load, 0};
-
-static const struct state_field fields[] = {
-	FIELD_CODEC("virtio", struct virtio_rng_state, v, &body_codec),
-	FIELDS_END,
-};
-
 const struct state_table virtio_rng_state_table = {
 	.name = "virtio-rng",
 	.version = 1,
 	.min_version = 1,
-	.size = sizeof(struct virtio_rng_state),
-	.fields = fields,
+	.size = sizeof(struct virtio_plain_state),
+	.fields = virtio_plain_fields,
 };
-
-static void rng_capture(const struct device *dev, void *state)
-{
-	virtio_capture(virtio_of_const(dev), &((struct virtio_rng_state *)state)->v);
-}
-
-static int rng_validate(const struct device *dev, const void *state, struct err *e)
-{
-	return virtio_check(virtio_of_const(dev), &((const struct virtio_rng_state *)state)->v, e);
-}
-
-static void rng_apply(struct device *dev, const void *state)
-{
-	virtio_apply(virtio_of(dev), &((const struct virtio_rng_state *)state)->v);
-}
 
 #define RNG_FIELD(m) offsetof(struct virtio_rng, m)
 
@@ -181,9 +146,9 @@ static const struct prop rng_props[] = {
 		.realize = rng_realize,            \
 		.unrealize = rng_unrealize,        \
 		.reset = virtio_device_reset,      \
-		.capture = rng_capture,            \
-		.validate = rng_validate,          \
-		.apply = rng_apply,                \
+		.capture = virtio_plain_capture,   \
+		.validate = virtio_plain_validate, \
+		.apply = virtio_plain_apply,       \
 		.stop = virtio_stop,               \
 		.run = virtio_run,                 \
 	}

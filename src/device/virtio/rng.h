@@ -21,14 +21,6 @@ struct virtio_rng {
 	struct timer *timer;
 };
 
-/**
- * struct virtio_rng_state - Section "virtio-rng", version 1
- * @v:		All of it
- */
-struct virtio_rng_state {
-	struct virtio_state v;
-};
-
 extern const struct state_table virtio_rng_state_table;
 extern const struct device_class virtio_rng_class, virtio_rng_transitional_class,
 	virtio_rng_non_transitional_class;

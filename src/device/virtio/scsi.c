@@ -153,56 +153,13 @@ static int scsi_realize(struct device *dev, struct err *e)
 	return r;
 }
 
-static void body_save(const void *member, struct state_writer *w)
-{
-	virtio_state_save_head(member, w);
-	virtio_state_save_tail(member, w);
-}
-
-static int body_load(void *member, struct state_reader *r, unsigned int version, struct err *e)
-{
-	int rc = virtio_state_load_head(member, r, e);
-
-	return rc ? rc : virtio_state_load_tail(member, r, e);
-}
-
-static const struct state_codec body_codec = {"virtio", body_save, body_load, 0};
-
-/**
- * struct virtio_scsi_state - Section "virtio-scsi", version 1
- * @v:		All of it
- */
-struct virtio_scsi_state {
-	struct virtio_state v;
-};
-
-static const struct state_field fields[] = {
-	FIELD_CODEC("virtio", struct virtio_scsi_state, v, &body_codec),
-	FIELDS_END,
-};
-
 const struct state_table virtio_scsi_state_table = {
 	.name = "virtio-scsi",
 	.version = 1,
 	.min_version = 1,
-	.size = sizeof(struct virtio_scsi_state),
-	.fields = fields,
+	.size = sizeof(struct virtio_plain_state),
+	.fields = virtio_plain_fields,
 };
-
-static void scsi_capture(const struct device *dev, void *state)
-{
-	virtio_capture(virtio_of_const(dev), &((struct virtio_scsi_state *)state)->v);
-}
-
-static int scsi_validate(const struct device *dev, const void *state, struct err *e)
-{
-	return virtio_check(virtio_of_const(dev), &((const struct virtio_scsi_state *)state)->v, e);
-}
-
-static void scsi_apply(struct device *dev, const void *state)
-{
-	virtio_apply(virtio_of(dev), &((const struct virtio_scsi_state *)state)->v);
-}
 
 #define SCSI_FIELD(m) offsetof(struct virtio_scsi, m)
 
@@ -239,9 +196,9 @@ static const struct prop scsi_props[] = {
 		.realize = scsi_realize,            \
 		.unrealize = scsi_unrealize,        \
 		.reset = virtio_device_reset,       \
-		.capture = scsi_capture,            \
-		.validate = scsi_validate,          \
-		.apply = scsi_apply,                \
+		.capture = virtio_plain_capture,    \
+		.validate = virtio_plain_validate,  \
+		.apply = virtio_plain_apply,        \
 		.stop = virtio_stop,                \
 		.run = virtio_run,                  \
 	}

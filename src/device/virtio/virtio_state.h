@@ -86,4 +86,18 @@ void virtio_capture(const struct virtio *v, struct virtio_state *s);
 MUST_CHECK int virtio_check(const struct virtio *v, const struct virtio_state *s, struct err *e);
 void virtio_apply(struct virtio *v, const struct virtio_state *s);
 
+/**
+ * struct virtio_plain_state - Section of a device without state of its own, version 1
+ * @v:		All of it
+ */
+struct virtio_plain_state {
+	struct virtio_state v;
+};
+
+/* For the tables and classes of such devices. */
+extern const struct state_field virtio_plain_fields[];
+void virtio_plain_capture(const struct device *dev, void *state);
+MUST_CHECK int virtio_plain_validate(const struct device *dev, const void *state, struct err *e);
+void virtio_plain_apply(struct device *dev, const void *state);
+
 #endif

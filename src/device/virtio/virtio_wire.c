@@ -230,7 +230,7 @@ static int function_load(struct virtio_state *s, struct state_reader *r, struct 
 			    : state_load(&pci_device_state, &s->pci, 2, r, e);
 
 	if (rc)
-		return err_in(e, "PCI: ");
+		return err_in(e, "PCI");
 	if (!s->vectors)
 		return 0;
 	state_get(r, s->msix_table, s->vectors * 16);
