@@ -35,9 +35,9 @@ LINES = {
 # dmesg: what depends on the moment, not on the machine
 MOMENT = re.compile(r"clock|tsc|BogoMIPS|Calibrat|RAMDISK|initrd memory|Memory: |audit|random|ata\d|sched|deferred|"
                     r"usecs|hpet\d|input: |rtc_cmos|hpet: Lost|XSAVE|Trace|xstate|WARNING|cut here|end trace|"
-                    r"R[A-Z0-9]{2}:|Modules linked|Hardware name|Code: |[A-Z]S: |CR\d|PKRU|TASK|start_kernel|fpu_|"
-                    r"static_key|arch_cpu|secondary_startup|Comm: |Tainted|Linux version|workqueue|Freeing|"
-                    r"virtio_blk|x86/fpu")
+                    r"\+0x[0-9a-f]+/0x|R[A-Z0-9]{2}:|Modules linked|Hardware name|Code: |[A-Z]S: |CR\d|PKRU|TASK|"
+                    r"start_kernel|fpu_|static_key|arch_cpu|secondary_startup|Comm: |Tainted|Linux version|workqueue|"
+                    r"Freeing|virtio_blk|x86/fpu")
 
 
 @pytest.fixture(scope="module")
