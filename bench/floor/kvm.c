@@ -150,7 +150,7 @@ static int capture_apply(struct floor_table *t, struct kvm_vcpu *c, struct err *
 		return -1;
 	floor_since(t, GROUP, "capture a vCPU", start);
 	start = floor_now();
-	if (x86_vcpu_apply(c, &state, e) < 0)
+	if (x86_vcpu_apply(c, &state, NULL, e) < 0)
 		return -1;
 	floor_since(t, GROUP, "apply a vCPU", start);
 	return 0;

@@ -141,12 +141,27 @@ static bool read_only(uint32_t index)
 	return index == MSR_MCG_CAP;
 }
 
-static uint32_t to_write(const struct x86_vcpu_state *s, struct msr_buffer *b)
+/* Those that count or fire by themselves: what was read of them once says nothing now. */
+static bool moves(uint32_t index)
 {
-	uint32_t n = 0;
+	return index == MSR_TSC || index == MSR_TSC_ADJUST || index == MSR_TSC_DEADLINE;
+}
+
+static bool has_it(const struct x86_vcpu_state *known, const struct kvm_msr_entry *m,
+		   uint32_t *hint)
+{
+	uint64_t v;
+
+	return known && !moves(m->index) && x86_msr_find(known, m->index, hint, &v) && v == m->data;
+}
+
+static uint32_t to_write(const struct x86_vcpu_state *s, const struct x86_vcpu_state *known,
+			 struct msr_buffer *b)
+{
+	uint32_t n = 0, hint = 0;
 
 	for (uint32_t i = 0; i < s->msrs_len; i++)
-		if (!read_only(s->msrs[i].index))
+		if (!read_only(s->msrs[i].index) && !has_it(known, &s->msrs[i], &hint))
 			b->entries[n++] = s->msrs[i];
 	return n;
 }
@@ -155,15 +170,17 @@ static uint32_t to_write(const struct x86_vcpu_state *s, struct msr_buffer *b)
  * x86_msrs_apply() - Write the MSRs of a vCPU
  * @c:		The vCPU
  * @s:		Values, in writing order
+ * @known:	What the vCPU has already; or NULL
  * @e:		Set on failure
  *
  * Errors: as KVM_SET_MSRS; EINVAL one was refused and isn't 0
  * Return: 0, or a negative errno
  */
-int x86_msrs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+int x86_msrs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s,
+		   const struct x86_vcpu_state *known, struct err *e)
 {
 	struct msr_buffer b = {.head.nmsrs = 0};
-	uint32_t left = to_write(s, &b);
+	uint32_t left = to_write(s, known, &b);
 
 	while (left) {
 		int n;
@@ -185,22 +202,40 @@ int x86_msrs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct er
 	return 0;
 }
 
+/* Index of an entry, @s->msrs_len if there is none. Who asks for many asks mostly in order. */
+static uint32_t seek(const struct x86_vcpu_state *s, uint32_t index, uint32_t *hint)
+{
+	uint32_t from = hint && *hint < s->msrs_len ? *hint : 0;
+
+	for (uint32_t n = 0; n < s->msrs_len; n++) {
+		uint32_t i = from + n < s->msrs_len ? from + n : from + n - s->msrs_len;
+
+		if (s->msrs[i].index != index)
+			continue;
+		if (hint)
+			*hint = i + 1;
+		return i;
+	}
+	return s->msrs_len;
+}
+
 /**
  * x86_msr_find() - Look an MSR up in a captured state
  * @s:		The state
  * @index:	Which
+ * @hint:	Where it is looked for first, then the place behind it; NULL: from the start
  * @ret:	Set if it is there
  *
  * Return: whether it is there
  */
-bool x86_msr_find(const struct x86_vcpu_state *s, uint32_t index, uint64_t *ret)
+bool x86_msr_find(const struct x86_vcpu_state *s, uint32_t index, uint32_t *hint, uint64_t *ret)
 {
-	for (uint32_t i = 0; i < s->msrs_len; i++)
-		if (s->msrs[i].index == index) {
-			*ret = s->msrs[i].data;
-			return true;
-		}
-	return false;
+	uint32_t i = seek(s, index, hint);
+
+	if (i == s->msrs_len)
+		return false;
+	*ret = s->msrs[i].data;
+	return true;
 }
 
 /**
@@ -208,15 +243,15 @@ bool x86_msr_find(const struct x86_vcpu_state *s, uint32_t index, uint64_t *ret)
  * @s:		The state
  * @index:	Which; if the state doesn't have it, it is added behind the others unless @value is
  * 0
+ * @hint:	As for x86_msr_find()
  * @value:	Its value
  */
-void x86_msr_put(struct x86_vcpu_state *s, uint32_t index, uint64_t value)
+void x86_msr_put(struct x86_vcpu_state *s, uint32_t index, uint32_t *hint, uint64_t value)
 {
-	for (uint32_t i = 0; i < s->msrs_len; i++)
-		if (s->msrs[i].index == index) {
-			s->msrs[i].data = value;
-			return;
-		}
-	if (value && s->msrs_len < X86_MSRS_MAX)
+	uint32_t i = seek(s, index, hint);
+
+	if (i < s->msrs_len)
+		s->msrs[i].data = value;
+	else if (value && i < X86_MSRS_MAX)
 		s->msrs[s->msrs_len++] = (struct kvm_msr_entry){.index = index, .data = value};
 }

@@ -105,9 +105,11 @@ static bool khz_close(uint32_t a, uint32_t b)
 	return diff * 1000000 <= (uint64_t)b * 250;
 }
 
-static int tsc_khz_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+static int tsc_khz_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s,
+			 const struct x86_vcpu_state *known, struct err *e)
 {
-	int now = ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
+	int now = known && known->tsc_khz ? (int)known->tsc_khz
+					  : ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
 
 	if (!s->tsc_khz || (now > 0 && (uint32_t)now == s->tsc_khz))
 		return 0;
@@ -160,16 +162,27 @@ static int sregs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struc
 	return CALL(c, KVM_SET_SREGS, &v, e);
 }
 
+/* A part that no other setter touches, unless the vCPU has it already. */
+#define CALL_UNLESS(known, c, request, part, e)                        \
+	((known) && !memcmp(&(known)->part, &v->part, sizeof(v->part)) \
+		 ? 0                                                   \
+		 : CALL(c, request, &v->part, e))
+
 /**
  * x86_vcpu_apply() - Give a vCPU its whole state
  * @c:		The vCPU, out of guest mode, with its CPUID set
  * @s:		The state
+ * @known:	What was captured from it; it never ran and nothing was applied since. Or NULL
  * @e:		Set on failure
+ *
+ * Each ioctl loads the vCPU onto the CPU, which costs more than what it does there. So MSRs and the
+ * parts that stand alone aren't written where @known has the same.
  *
  * Errors: ENOTSUP the TSC's frequency; EINVAL a value the host refuses; as the ioctls
  * Return: 0, or a negative errno, and the vCPU must not run
  */
-int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e)
+int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s,
+		   const struct x86_vcpu_state *known, struct err *e)
 {
 	struct x86_vcpu_state *v =
 		(void *)(uintptr_t)s; /* ioctl(2) takes no const; none of these writes */
@@ -177,14 +190,14 @@ int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct er
 
 	r = r ? r : CALL(c, KVM_SET_LAPIC, &v->lapic, e);
 	r = r ? r : nested_apply(c, s, e);
-	r = r ? r : tsc_khz_apply(c, s, e);
+	r = r ? r : tsc_khz_apply(c, s, known, e);
 	r = r ? r : CALL(c, KVM_SET_REGS, &v->regs, e);
 	r = r ? r : xsave_apply(c, s, e);
-	r = r ? r : CALL(c, KVM_SET_XCRS, &v->xcrs, e);
-	r = r ? r : x86_msrs_apply(c, s, e);
+	r = r ? r : CALL_UNLESS(known, c, KVM_SET_XCRS, xcrs, e);
+	r = r ? r : x86_msrs_apply(c, s, known, e);
 	r = r ? r : events_apply(c, s, e);
-	r = r ? r : CALL(c, KVM_SET_MP_STATE, &v->mp_state, e);
-	r = r ? r : CALL(c, KVM_SET_DEBUGREGS, &v->debugregs, e);
+	r = r ? r : CALL_UNLESS(known, c, KVM_SET_MP_STATE, mp_state, e);
+	r = r ? r : CALL_UNLESS(known, c, KVM_SET_DEBUGREGS, debugregs, e);
 	return r;
 }
 

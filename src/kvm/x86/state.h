@@ -113,8 +113,11 @@ MUST_CHECK int x86_vcpu_setup(struct kvm_vcpu *c, struct err *e);
 MUST_CHECK int x86_msr_list_probe(struct kvm_vcpu *c, struct x86_msr_list *ret, struct err *e);
 MUST_CHECK int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs,
 				struct x86_vcpu_state *ret, struct err *e);
-MUST_CHECK int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e);
-bool x86_msr_find(const struct x86_vcpu_state *s, uint32_t index, uint64_t *ret);
-void x86_msr_put(struct x86_vcpu_state *s, uint32_t index, uint64_t value);
+/* @known: what the vCPU is sure to have, since it has never run; such parts aren't written
+ * again. */
+MUST_CHECK int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s,
+			      const struct x86_vcpu_state *known, struct err *e);
+bool x86_msr_find(const struct x86_vcpu_state *s, uint32_t index, uint32_t *hint, uint64_t *ret);
+void x86_msr_put(struct x86_vcpu_state *s, uint32_t index, uint32_t *hint, uint64_t value);
 
 #endif

@@ -7,6 +7,7 @@
 /* Inside the kvm room: msrs.c for state.c. */
 MUST_CHECK int x86_msrs_capture(struct kvm_vcpu *c, const struct x86_msr_list *list,
 				struct x86_vcpu_state *s, struct err *e);
-MUST_CHECK int x86_msrs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s, struct err *e);
+MUST_CHECK int x86_msrs_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s,
+			      const struct x86_vcpu_state *known, struct err *e);
 
 #endif

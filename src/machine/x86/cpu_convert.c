@@ -375,13 +375,15 @@ static const struct msr_member msr_members[] = {
 
 static void msrs_from(S *to, const struct x86_vcpu_state *s)
 {
+	uint32_t hint = 0;
+
 	for (size_t i = 0; i < ARRAY_SIZE(msr_members); i++) {
 		const struct msr_member *m = &msr_members[i];
 
 		for (uint32_t n = 0; n < m->count; n++) {
 			uint64_t v = 0;
 
-			if (x86_msr_find(s, m->msr + n, &v))
+			if (x86_msr_find(s, m->msr + n, &hint, &v))
 				memcpy((uint8_t *)to + m->offset + n * 8, &v,
 				       m->size); /* little-endian */
 		}
@@ -394,14 +396,15 @@ static bool without_loss(const struct x86_vcpu_state *s, uint32_t msr, uint64_t 
 {
 	uint64_t have;
 
-	if (x86_msr_find(s, msr, &have))
-		return false;
-	return (msr == MSR_SMBASE && v == 0x30000) ||
-	       ((msr == MSR_KVM_POLL || msr == MSR_MISC_ENABLE) && v == 1);
+	return ((msr == MSR_SMBASE && v == 0x30000) ||
+		((msr == MSR_KVM_POLL || msr == MSR_MISC_ENABLE) && v == 1)) &&
+	       !x86_msr_find(s, msr, NULL, &have);
 }
 
 static void msrs_to(const S *from, struct x86_vcpu_state *s)
 {
+	uint32_t hint = 0;
+
 	for (size_t i = 0; i < ARRAY_SIZE(msr_members); i++) {
 		const struct msr_member *m = &msr_members[i];
 
@@ -410,7 +413,7 @@ static void msrs_to(const S *from, struct x86_vcpu_state *s)
 
 			memcpy(&v, (const uint8_t *)from + m->offset + n * 8, m->size);
 			if (!without_loss(s, m->msr + n, v))
-				x86_msr_put(s, m->msr + n, v);
+				x86_msr_put(s, m->msr + n, &hint, v);
 		}
 	}
 }
@@ -567,9 +570,9 @@ static void offers(S *to, const struct x86_vcpu_state *s, const struct kvm_host 
 {
 	uint64_t v;
 
-	to->offers_tsx_ctrl = x86_msr_find(s, MSR_TSX_CTRL, &v);
-	to->offers_tsc_scale = x86_msr_find(s, MSR_AMD_TSC_RATIO, &v);
-	to->offers_xfd = x86_msr_find(s, MSR_XFD, &v);
+	to->offers_tsx_ctrl = x86_msr_find(s, MSR_TSX_CTRL, NULL, &v);
+	to->offers_tsc_scale = x86_msr_find(s, MSR_AMD_TSC_RATIO, NULL, &v);
+	to->offers_xfd = x86_msr_find(s, MSR_XFD, NULL, &v);
 	to->offers_amx = to->offers_xfd && h->xsave_offset[X_TILEDATA] &&
 			 h->xsave_offset[X_TILEDATA] + sizeof(to->xtiledata) <= h->xsave_size;
 }

@@ -24,7 +24,7 @@ static int cpu_init(struct x86_cpus *c, unsigned int i, struct err *e)
 		r = x86_vcpu_reset(cpu->v->kvm, i == 0, e);
 	if (r == 0)
 		r = x86_vcpu_capture(cpu->v->kvm, &c->msrs, &cpu->fresh, e);
-	x86_msr_put(&cpu->fresh, MSR_TSC, 0);
+	x86_msr_put(&cpu->fresh, MSR_TSC, NULL, 0);
 	return r;
 }
 
@@ -61,6 +61,7 @@ int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid
 	c->host = kvm_vm_host(vm->c.kvm);
 	c->phys_bits = phys_bits(cpuid);
 	c->len = vm->vcpus_len;
+	c->pristine = true;
 	for (unsigned int i = 0; i < c->len && r == 0; i++)
 		r = cpu_init(c, i, e);
 	if (r < 0) {
@@ -95,7 +96,7 @@ void x86_cpus_destroy(struct x86_cpus *c)
 int x86_cpu_reset(struct x86_cpus *c, unsigned int index, struct err *e)
 {
 	c->captured = c->loading = false;
-	return x86_vcpu_apply(c->cpu[index].v->kvm, &c->cpu[index].fresh, e);
+	return x86_vcpu_apply(c->cpu[index].v->kvm, &c->cpu[index].fresh, NULL, e);
 }
 
 static void capture_one(struct vm_vcpu *v, void *opaque)
@@ -114,7 +115,7 @@ static void commit_one(struct vm_vcpu *v, void *opaque)
 	struct x86_cpu *cpu = &c->cpu[v->index];
 
 	cpu->e.code = 0;
-	if (x86_vcpu_apply(v->kvm, &cpu->now, &cpu->e) < 0)
+	if (x86_vcpu_apply(v->kvm, &cpu->now, c->pristine ? &cpu->fresh : NULL, &cpu->e) < 0)
 		cpu->e.code = cpu->e.code ? cpu->e.code : EIO;
 }
 
@@ -162,8 +163,12 @@ int x86_cpus_capture(struct x86_cpus *c, struct err *e)
  */
 int x86_cpus_commit(struct x86_cpus *c, struct err *e)
 {
-	int r = c->loading ? on_each(c, commit_one, e) : 0;
+	int r;
 
+	if (!c->loading)
+		return 0;
+	r = on_each(c, commit_one, e);
+	c->pristine = false;
 	if (r == 0)
 		c->loading = false;
 	return r;
@@ -210,9 +215,12 @@ struct x86_vcpu_state *x86_cpus_load(struct x86_cpus *c, unsigned int index)
 void x86_cpus_run(struct x86_cpus *c)
 {
 	struct err e;
+	int r;
 
 	c->captured = false;
-	if (x86_cpus_commit(c, &e) < 0) {
+	r = x86_cpus_commit(c, &e);
+	c->pristine = false;
+	if (r < 0) {
 		log_error("state of the vCPUs: %s", e.msg);
 		vm_refuse(c->vm);
 	}

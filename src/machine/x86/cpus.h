@@ -30,13 +30,15 @@ struct x86_cpu {
  * struct x86_cpus - All vCPUs. Main thread
  * @captured:	@now holds the state as of the last stop
  * @loading:	@now holds loaded sections that KVM hasn't got yet
+ * @pristine:	What stands alone beside the registers (MSRs, MP state, ...) is in KVM as in @fresh:
+ *		no vCPU has run, nothing was committed
  */
 struct x86_cpus {
 	struct vm *vm;
 	const struct kvm_host *host;
 	struct x86_msr_list msrs;
 	unsigned int phys_bits, len;
-	bool captured, loading;
+	bool captured, loading, pristine;
 	struct x86_cpu *cpu;
 };
 
