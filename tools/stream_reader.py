@@ -12,6 +12,7 @@ Every byte belongs to something that was read: a byte left over, or one read twi
 import argparse
 import dataclasses
 import json
+import mmap
 import struct
 import sys
 
@@ -22,7 +23,7 @@ COMMANDS = {1: "OPEN_RETURN_PATH", 2: "PING", 3: "POSTCOPY_ADVISE", 4: "POSTCOPY
             11: "SWITCHOVER_START"}
 NUMBERS = {"uint8": ">B", "uint16": ">H", "uint32": ">I", "uint64": ">Q", "int8": ">b", "int16": ">h", "int32": ">i",
            "int64": ">q", "bool": ">?", "timer": ">q", "cpu-interrupt": ">I"}
-TRAILER = b"OUTLIVE1"
+TRAILER, MAPPED_TRAILER = b"OUTLIVE1", b"OUTLIVE2"
 
 
 class StreamError(Exception):
@@ -186,8 +187,8 @@ def read_configuration(c):
 class Ram:
     """The RAM section: the blocks and how their pages came."""
 
-    def __init__(self, ignore_shared):
-        self.blocks, self.last, self.ignore_shared = {}, None, ignore_shared
+    def __init__(self, ignore_shared, mapped):
+        self.blocks, self.last, self.ignore_shared, self.mapped = {}, None, ignore_shared, mapped
 
     def blocks_list(self, c, total):
         while total > 0:
@@ -195,9 +196,29 @@ class Ram:
             size = c.be64(f"{name}'s size")
             gpa = c.be64(f"{name}'s address") if self.ignore_shared else None
             self.blocks[name] = {"bytes": size, "gpa": gpa, "zero": 0, "normal": 0, "xbzrle": 0}
+            if self.mapped:
+                self.mapped_pages(c, self.blocks[name])
             total -= size
         if total:
             raise StreamError(f"byte {c.at}: the RAM blocks are larger than their sum")
+
+    @staticmethod
+    def mapped_pages(c, block):
+        """Where the pages of a block are, and the bitmap of those that aren't zeros; goes on behind them."""
+        at = c.at
+        version, page = c.be32("a mapped block"), c.be64("a mapped block's page size")
+        if (version, page) != (1, PAGE):
+            raise StreamError(f"byte {at}: a mapped block of version {version} with pages of {page}")
+        block["bitmap_at"], block["pages_at"] = c.be64("a bitmap's offset"), c.be64("the pages' offset")
+        if block["bitmap_at"] != c.at:
+            raise StreamError(f"byte {at}: a bitmap at {block['bitmap_at']}, expected at {c.at}")
+        bitmap = c.take((block["bytes"] // PAGE + 63) // 64 * 8, "a bitmap")
+        block["normal"] = int.from_bytes(bitmap, "little").bit_count()
+        if block["pages_at"] < c.at or block["pages_at"] % PAGE:
+            raise StreamError(f"byte {at}: pages at {block['pages_at']}")
+        if block["pages_at"] + block["bytes"] > c.end:
+            raise StreamError(f"byte {at}: pages at {block['pages_at']}, the stream ends at {c.end}")
+        c.at = block["pages_at"] + block["bytes"]
 
     def page(self, c, offset, flags):
         if not flags & 0x20:
@@ -391,7 +412,11 @@ def read_virtio_pci_modern(c, into):
 
 def find_description(data):
     """The JSON at the end: returns (offset of its mark, dict, end of it)."""
-    end = len(data) - 24 if data[-24:-16] == TRAILER else len(data)
+    end = len(data)
+    if data[-24:-16] == TRAILER:
+        end -= 24
+    elif data[-32:-24] == MAPPED_TRAILER:
+        end = min(struct.unpack(">Q", data[-24:-16])[0], end - 32)
     at = data.rfind(b"\x06", 0, end)
     while at >= 0:
         if at + 5 <= end and struct.unpack_from(">I", data, at + 1)[0] == end - at - 5:
@@ -420,7 +445,7 @@ class Reader:
             raise StreamError("byte 8: no configuration section")
         conf = read_configuration(c)
         shared = any(f.name == "x-ignore-shared" for _, f in conf.walk())
-        self.ram = Ram(shared)
+        self.ram = Ram(shared, any(f.name == "mapped-ram" for _, f in conf.walk()))
         while self.one():
             pass
         if self.devices:
@@ -432,7 +457,8 @@ class Reader:
     def trailer(self):
         if self.end == len(self.c.data):
             return None
-        length, checksum = struct.unpack(">QQ", self.c.data[self.end + 8:])
+        at = -32 if self.c.data[-32:-24] == MAPPED_TRAILER else -24
+        length, checksum = struct.unpack_from(">QQ", self.c.data, len(self.c.data) + at + 8)
         if length != self.end:
             raise StreamError(f"byte {self.end}: the trailer says {length} bytes, {self.end} are before it")
         return {"offset": self.end, "bytes": length, "xxh3": f"{checksum:016x}"}
@@ -541,7 +567,7 @@ def main(argv):
     parser.add_argument("file")
     args = parser.parse_args(argv)
     with open(args.file, "rb") as f:
-        data = f.read()
+        data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     try:
         stream = read(data)
     except StreamError as e:

@@ -77,6 +77,8 @@ static const struct cli_option snapshot_options[] = {SNAPSHOT_DIR, {0}};
 static const struct cli_option save_options[] = {
 	SNAPSHOT_DIR,
 	{"stop", 's', NULL, "end the guest when it is written, so that its disks stay as they are"},
+	{"compress", 'c', "zstd", "pack all of it; such a file can't be restored lazily"},
+	{"stream", 0, NULL, "as a plain migration stream, which any QEMU takes (exec:cat FILE)"},
 	{0},
 };
 

@@ -14,7 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE = 4096, TRAILER_BYTES = 24 };
+enum { PAGE = 4096, TRAILER_BYTES = 24, MAPPED_TRAILER_BYTES = 32 };
 
 /**
  * struct inspected - A stream being taken apart
@@ -28,6 +28,7 @@ enum { PAGE = 4096, TRAILER_BYTES = 24 };
  * @ram_number:	Section number of the RAM, -1 before its START
  * @block:	Name of the block of the last page record
  * @ignore_shared: Block records have an address
+ * @mapped:	Pages have fixed places
  */
 struct inspected {
 	struct cursor c;
@@ -37,12 +38,21 @@ struct inspected {
 	size_t next_device, description_at;
 	int64_t ram_number;
 	char block[256];
-	bool ignore_shared;
+	bool ignore_shared, mapped;
 };
 
-static bool has_trailer(const uint8_t *bytes, size_t len)
+/* Where the stream ends, by the trailer behind it. */
+static size_t stream_end(const uint8_t *bytes, size_t len)
 {
-	return len >= TRAILER_BYTES && !memcmp(bytes + len - TRAILER_BYTES, "OUTLIVE1", 8);
+	uint64_t end;
+
+	if (len >= TRAILER_BYTES && !memcmp(bytes + len - TRAILER_BYTES, "OUTLIVE1", 8))
+		return len - TRAILER_BYTES;
+	if (len < MAPPED_TRAILER_BYTES ||
+	    memcmp(bytes + len - MAPPED_TRAILER_BYTES, "OUTLIVE2", 8) != 0)
+		return len;
+	end = load_be64(bytes + len - MAPPED_TRAILER_BYTES + 8);
+	return MIN(end, (uint64_t)len - MAPPED_TRAILER_BYTES);
 }
 
 /* Finds the mark whose length leads exactly to the end, with JSON behind it. */
@@ -78,6 +88,7 @@ static void read_capabilities(struct inspected *s, json_t *into)
 		piece_end(cap, &s->c);
 		json_array_append_new(into, cap);
 		s->ignore_shared |= !strcmp(name, "x-ignore-shared");
+		s->mapped |= !strcmp(name, "mapped-ram");
 	}
 }
 
@@ -131,13 +142,53 @@ static void count(json_t *pages, const char *key)
 	json_integer_set(n, json_integer_value(n) + 1);
 }
 
-static void read_blocks(struct inspected *s, uint64_t total)
+static uint64_t bits_set(const uint8_t *bytes, size_t n)
 {
-	char name[256];
+	uint64_t bits = 0;
+
+	for (size_t i = 0; bytes && i < n; i++)
+		bits += (uint64_t)__builtin_popcount(bytes[i]);
+	return bits;
+}
+
+/* Where a block's pages are, and which. Goes on behind them. */
+static void read_mapped(struct inspected *s, json_t *block, uint64_t bytes, json_t *part)
+{
+	uint64_t version = cursor_number(&s->c, 4, "a mapped block");
+	uint64_t page = cursor_number(&s->c, 8, "a mapped block's page size");
+	uint64_t bitmap_at = cursor_number(&s->c, 8, "a bitmap's offset");
+	uint64_t pages_at = cursor_number(&s->c, 8, "the pages' offset");
+	size_t n = (bytes / PAGE + 63) / 64 * 8;
+	const uint8_t *bitmap = NULL;
+
+	if (s->c.failed)
+		return;
+	if (version != 1 || page != PAGE)
+		cursor_fail(&s->c, "a mapped block of version %" PRIu64, version);
+	else if (bitmap_at != s->c.at || pages_at < bitmap_at + n || pages_at % PAGE ||
+		 pages_at > s->c.end || s->c.end - pages_at < bytes)
+		cursor_fail(&s->c, "pages at %" PRIu64 ", their bitmap at %" PRIu64, pages_at,
+			    bitmap_at);
+	else
+		bitmap = cursor_take(&s->c, n, "a bitmap");
+	json_object_set_new(block, "normal", piece_number(bits_set(bitmap, n)));
+	if (bits_set(bitmap, n))
+		json_object_set_new(part, s->block,
+				    json_pack("{s:i, s:O, s:i}", "zero", 0, "normal",
+					      json_object_get(block, "normal"), "xbzrle", 0));
+	json_object_set_new(block, "bitmap_at", piece_number(bitmap_at));
+	json_object_set_new(block, "pages_at", piece_number(pages_at));
+	if (!s->c.failed)
+		s->c.at = pages_at + bytes;
+}
+
+static void read_blocks(struct inspected *s, uint64_t total, json_t *part)
+{
+	const char *name = s->block;
 	uint64_t bytes;
 
 	while (total && !s->c.failed) {
-		cursor_text(&s->c, name, "a RAM block's name");
+		cursor_text(&s->c, s->block, "a RAM block's name");
 		bytes = cursor_number(&s->c, 8, "a RAM block's size");
 		json_object_set_new(
 			s->blocks, name,
@@ -149,6 +200,8 @@ static void read_blocks(struct inspected *s, uint64_t total)
 		if (bytes > total || !bytes)
 			cursor_fail(&s->c, "the RAM blocks don't add up to their sum");
 		total -= bytes;
+		if (s->mapped)
+			read_mapped(s, json_object_get(s->blocks, name), bytes, part);
 	}
 }
 
@@ -205,7 +258,7 @@ static void read_ram(struct inspected *s, json_t *section)
 		if (s->c.failed || flags == 0x10)
 			return;
 		if (flags == 0x04)
-			read_blocks(s, word - flags);
+			read_blocks(s, word - flags, part);
 		else if ((flags & ~0x20ULL) == 0x02 || (flags & ~0x20ULL) == 0x08 ||
 			 (flags & ~0x20ULL) == 0x40)
 			read_page(s, word - flags, flags, part);
@@ -319,6 +372,8 @@ static void read_trailer(struct inspected *s, size_t len)
 		json_object_set_new(s->out, "trailer", json_null());
 		return;
 	}
+	if (!memcmp(s->c.data + len - MAPPED_TRAILER_BYTES, "OUTLIVE2", 8))
+		t = s->c.data + len - MAPPED_TRAILER_BYTES;
 	if (load_be64(t + 8) != s->c.end)
 		cursor_fail(&s->c, "the trailer says that the stream has %" PRIu64 " bytes",
 			    load_be64(t + 8));
@@ -341,10 +396,9 @@ static void read_trailer(struct inspected *s, size_t len)
  */
 int inspect_stream(const uint8_t *bytes, size_t len, json_t **ret, struct err *e)
 {
-	struct inspected s = {.c = {.data = bytes, .end = len, .e = e}, .ram_number = -1};
+	struct inspected s = {.c = {.data = bytes, .e = e}, .ram_number = -1};
 
-	if (has_trailer(bytes, len))
-		s.c.end -= TRAILER_BYTES;
+	s.c.end = stream_end(bytes, len);
 	if (!find_description(&s)) {
 		json_decref(s.description);
 		return err_set(e, EINVAL, "there is no description at the end: not a whole stream");

@@ -78,13 +78,17 @@ static int write_it(const struct cli_args *args, struct qmp *q, const char *path
 {
 	const struct migration_watch w = {.name = args->words[0], .quiet = args->json};
 	OWNED(char) *uri = str_printf("file:%s", path);
-	bool stays = !cli_switch(args, "stop");
+	const char *packing = cli_value(args, "compress", "none");
+	bool stays = !cli_switch(args, "stop"), mapped = !strcmp(packing, "none");
 	int r = qmp_command(q, "migrate-set-parameters", json_pack("{s:i}", "max-bandwidth", 0),
 			    NULL, e);
 
 	if (r >= 0)
 		r = qmp_command(q, "migrate",
-				json_pack("{s:s, s:b}", "uri", uri, "outlive-continue", stays),
+				json_pack("{s:s, s:b, s:b, s:s}", "uri", uri, "outlive-continue",
+					  stays, "outlive-mapped",
+					  mapped && !cli_switch(args, "stream"), "outlive-compress",
+					  packing),
 				NULL, e);
 	if (r >= 0)
 		r = migration_follow(q, &w, info, e);

@@ -20,6 +20,7 @@ static const char *const capability_names[] = {"xbzrle",
 					       "validate-uuid",
 					       "x-ignore-shared",
 					       "zero-copy-send",
+					       "mapped-ram",
 					       NULL};
 
 /* Those whose absence is declared rather than promised: asking for them is an error until a machine
@@ -69,6 +70,7 @@ static const struct option parameters[] = {
 };
 
 static const char *const wait_states[] = {"setup", "pre-switchover", "device", NULL};
+static const char *const packings[] = {"none", "zstd", NULL};
 static const struct option migrate_args[] = {
 	{"uri", OPTION_STRING, "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH",
 	 .required = true},
@@ -76,6 +78,10 @@ static const struct option migrate_args[] = {
 	{"resume", OPTION_BOOL, "go on with a cut post-copy"},
 	{"outlive-continue", OPTION_BOOL,
 	 "only with file: the guest runs on here when all of it is written (a snapshot)"},
+	{"outlive-mapped", OPTION_BOOL,
+	 "only with file: pages at fixed places (default: as capability mapped-ram says)"},
+	{"outlive-compress", OPTION_ENUM, "only with file: pack all of it", .names = packings,
+	 .type = "OutlivePacking"},
 	OPTIONS_END,
 };
 static const struct option incoming_args[] = {

@@ -27,6 +27,7 @@ enum {
  * @pieces_len:	How many
  * @queued:	Bytes in @pieces
  * @written:	Bytes put since the beginning
+ * @sought:	Bytes left out by seeking while writing
  * @in:		Bytes read ahead: from @in_at to @in_end of @in_room
  * @taken:	Bytes taken since the beginning
  * @hash:	Running, or NULL
@@ -40,7 +41,7 @@ struct channel {
 	size_t out_len;
 	struct iovec pieces[OUT_PIECES];
 	int pieces_len;
-	uint64_t queued, written;
+	uint64_t queued, written, sought;
 	uint8_t *in;
 	size_t in_at, in_end, in_room;
 	uint64_t taken;
@@ -299,6 +300,48 @@ void channel_put_be64(struct channel *c, uint64_t v)
 uint64_t channel_written(const struct channel *c)
 {
 	return c->written;
+}
+
+/**
+ * channel_offset() - Where the next byte that is put goes to
+ * @c:	Channel
+ *
+ * Return: bytes from where the channel began in its file
+ */
+uint64_t channel_offset(const struct channel *c)
+{
+	return c->written + c->sought;
+}
+
+/* Moves the file's position; @bytes may be negative only by what was read ahead. */
+static void seek_by(struct channel *c, int64_t bytes)
+{
+	int ret = c->ops->seek ? c->ops->seek(c->carrier, bytes) : -ESPIPE;
+
+	if (ret < 0)
+		latch(c, -ret, "seek in the stream");
+}
+
+/**
+ * channel_seek() - Go on elsewhere in the file
+ * @c:	Channel on a file, used in one direction
+ * @to:	Offset, not before the present one
+ */
+void channel_seek(struct channel *c, uint64_t to)
+{
+	size_t ahead = c->in_end - c->in_at;
+
+	channel_flush(c);
+	if (c->error.code)
+		return;
+	if (c->written) {
+		seek_by(c, (int64_t)(to - channel_offset(c)));
+		c->sought = to - c->written;
+		return;
+	}
+	seek_by(c, (int64_t)(to - c->taken) - (int64_t)ahead);
+	c->in_at = c->in_end = 0;
+	c->taken = to;
 }
 
 /* Makes room for @n bytes in one piece, moving what is there to the front. */

@@ -29,6 +29,7 @@ struct channel;
  * @writev:	As writev(2), may write less
  * @finish:	No more is written: waits until the other side has taken everything, where that can
  *		be known; NULL: it can't
+ * @seek:	Moves the file's position by so many bytes; NULL: it isn't a file
  * @shutdown:	Makes a blocked or later @readv and @writev fail with ECANCELED; any thread
  * @close:	Releases @carrier
  */
@@ -36,6 +37,7 @@ struct channel_ops {
 	ssize_t (*readv)(void *carrier, const struct iovec *iov, int n);
 	ssize_t (*writev)(void *carrier, const struct iovec *iov, int n);
 	int (*finish)(void *carrier, struct err *e);
+	int (*seek)(void *carrier, off_t bytes);
 	void (*shutdown)(void *carrier);
 	void (*close)(void *carrier);
 };
@@ -51,6 +53,9 @@ MUST_CHECK int channel_open_fd(struct channel **ret, int fd, struct err *e);
 /* channel_command.c: standard input (writing) or output of a shell command. */
 MUST_CHECK int channel_open_command(struct channel **ret, const char *command, bool writing,
 				    struct err *e);
+/* channel_zstd.c: the same, compressed by zstd; a file that begins with its magic is one. */
+MUST_CHECK int channel_open_zstd(struct channel **ret, int fd, struct err *e);
+bool fd_is_zstd(int fd);
 /* channel_memory.c: for tests, and for state that crosses in shared memory. Reads @bytes
  * (borrowed), keeps what is written. */
 struct channel *channel_open_memory(const void *bytes, size_t len);
@@ -80,6 +85,10 @@ uint64_t channel_get_be64(struct channel *c);
 uint64_t channel_taken(const struct channel *c); /* bytes read so far: the offset for messages */
 
 /* Both. */
+/* Goes to an offset that channel_offset() or channel_taken() will then say; files only. What is in
+ * between isn't hashed. */
+void channel_seek(struct channel *c, uint64_t to);
+uint64_t channel_offset(const struct channel *c); /* as channel_written(), and what was sought */
 void channel_fail(struct channel *c,
 		  const struct err *e); /* latches the story of whoever noticed */
 bool channel_failed(const struct channel *c);

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 /* Waits until the descriptor is ready. -ECANCELED after a shutdown. */
 static int wait_ready(struct fd_carrier *f, short events)
@@ -105,6 +106,13 @@ static ssize_t fd_writev(void *carrier, const struct iovec *iov, int n)
 	return fd_carrier_transfer(carrier, iov, n, POLLOUT);
 }
 
+static int fd_seek(void *carrier, off_t bytes)
+{
+	const struct fd_carrier *f = carrier;
+
+	return lseek(f->fd, bytes, SEEK_CUR) < 0 ? -errno : 0;
+}
+
 static void fd_shutdown(void *carrier)
 {
 	fd_carrier_shutdown(carrier);
@@ -116,8 +124,11 @@ static void fd_carrier_close(void *carrier)
 	free(carrier);
 }
 
-static const struct channel_ops fd_ops = {
-	.readv = fd_readv, .writev = fd_writev, .shutdown = fd_shutdown, .close = fd_carrier_close};
+static const struct channel_ops fd_ops = {.readv = fd_readv,
+					  .writev = fd_writev,
+					  .seek = fd_seek,
+					  .shutdown = fd_shutdown,
+					  .close = fd_carrier_close};
 
 /**
  * channel_open_fd() - A channel on a descriptor

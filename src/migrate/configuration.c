@@ -13,17 +13,19 @@
 #include <string.h>
 
 static const char ignore_shared_name[] = "x-ignore-shared";
+static const char mapped_name[] = "mapped-ram";
 
 /**
  * struct configuration - What a configuration section said
  * @machine:	Machine type
  * @ignore_shared: Capability x-ignore-shared
+ * @mapped:	Capability mapped-ram
  * @has_uuid:	@uuid was there
  * @uuid:	Of the guest
  */
 struct configuration {
 	char machine[256];
-	bool ignore_shared, has_uuid;
+	bool ignore_shared, mapped, has_uuid;
 	uint8_t uuid[16];
 };
 
@@ -67,6 +69,12 @@ static void put_subsection(struct channel *c, const char *name)
 	channel_put_be32(c, 1);
 }
 
+static void put_name(struct channel *c, const char *name)
+{
+	channel_put_u8(c, (uint8_t)strlen(name));
+	channel_put(c, name, strlen(name));
+}
+
 /**
  * configuration_save() - Write the beginning of a stream
  * @job:	Gives the options
@@ -81,11 +89,10 @@ void configuration_save(struct migrate_job *job)
 	channel_put_u8(c, WIRE_CONFIGURATION);
 	channel_put_be32(c, (uint32_t)strlen(o->machine));
 	channel_put(c, o->machine, strlen(o->machine));
-	if (o->ignore_shared) {
+	if (o->ignore_shared || o->mapped) {
 		put_subsection(c, "configuration/capabilities");
 		channel_put_be32(c, 1);
-		channel_put_u8(c, sizeof(ignore_shared_name) - 1);
-		channel_put(c, ignore_shared_name, sizeof(ignore_shared_name) - 1);
+		put_name(c, o->mapped ? mapped_name : ignore_shared_name);
 	}
 	if (o->uuid) {
 		put_subsection(c, "configuration/uuid");
@@ -122,9 +129,12 @@ static int load_capabilities(struct configuration *conf, struct state_reader *r,
 		name[len] = '\0';
 		if (r->failed)
 			break;
-		if (strcmp(name, ignore_shared_name))
+		if (!strcmp(name, ignore_shared_name))
+			conf->ignore_shared = true;
+		else if (!strcmp(name, mapped_name))
+			conf->mapped = true;
+		else
 			return err_set(e, ENOTSUP, "capability %s isn't known here", name);
-		conf->ignore_shared = true;
 	}
 	return 0;
 }
@@ -184,6 +194,9 @@ static int judge(const struct configuration *conf, const struct migrate_options 
 		return err_set(e, EINVAL,
 			       "configuration/capabilities: x-ignore-shared is %s there, %s here",
 			       conf->ignore_shared ? "on" : "off", o->ignore_shared ? "on" : "off");
+	if (conf->mapped && conf->ignore_shared)
+		return err_set(e, ENOTSUP,
+			       "configuration/capabilities: mapped-ram and x-ignore-shared");
 	if (conf->has_uuid && o->uuid && memcmp(conf->uuid, o->uuid, 16))
 		return err_set(e, EINVAL, "configuration/uuid: the stream is of another guest");
 	return 0;
@@ -208,5 +221,11 @@ int configuration_load(struct migrate_job *job, struct err *e)
 		return ret;
 	ret = load_all(&conf, &r, e);
 	reader_done(&r);
-	return ret < 0 ? ret : judge(&conf, &job->options, e);
+	if (ret == 0)
+		ret = judge(&conf, &job->options, e);
+	if (ret == 0 && conf.mapped && !job->mapped)
+		ret = err_set(e, ENOTSUP,
+			      "configuration/capabilities: mapped-ram, which needs a file (file:)");
+	job->options.mapped = conf.mapped;
+	return ret;
 }

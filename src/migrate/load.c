@@ -12,6 +12,7 @@
 #include "base/owned.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
+#include "migrate/mapped.h"
 #include "migrate/ram.h"
 #include "migrate/trailer.h"
 #include "migrate/wire.h"
@@ -206,7 +207,10 @@ static int load_stream(struct load *l, struct err *e)
 		return ret;
 	skip_description(l->job->channel);
 	ret = channel_check(l->job->channel, e);
-	return ret == 0 && l->job->trailer ? trailer_get(l->job->channel, e) : ret;
+	if (ret < 0 || !l->job->trailer)
+		return ret;
+	return l->job->options.mapped ? mapped_check(l->job->mapped, l->job->channel, e)
+				      : trailer_get(l->job->channel, e);
 }
 
 static void apply(void *arg)

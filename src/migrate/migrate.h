@@ -161,6 +161,9 @@ struct migrate_hooks {
  * @limit_us:	Pause that may not be exceeded by prediction; 0: 300 ms, as QEMU
  * @max_bandwidth: Bytes a second before the switchover; 0: no limit
  * @runstate:	What globalstate says: "running", "paused"; NULL: "running"
+ * @mapped:	Capability mapped-ram: pages have fixed places in the file. Loading: set by what the
+ *		stream says
+ * @compress:	Snapshot files only: compress all of it by zstd; not with @mapped
  */
 struct migrate_options {
 	const char *machine;
@@ -170,6 +173,7 @@ struct migrate_options {
 	bool switchover_start, return_path;
 	uint64_t limit_us, max_bandwidth;
 	const char *runstate;
+	bool mapped, compress;
 };
 
 /**
@@ -180,6 +184,7 @@ struct migrate_options {
  * @options:	See there
  * @hooks:	See there; for a stopped guest and for loading only @cancelled and @progress matter
  * @progress:	Kept up to date by the job
+ * @mapped:	The channel's file, if its pages may have fixed places; see mapped.h; borrowed
  * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
  * migrate_snapshot_load()
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
@@ -192,6 +197,7 @@ struct migrate_job {
 	struct migrate_options options;
 	struct migrate_hooks hooks;
 	struct migrate_progress progress;
+	struct mapped *mapped;
 	bool trailer, unsure;
 	char runstate[100];
 };

@@ -55,7 +55,7 @@ static void report(struct precopy *p, bool now)
 	const struct migrate_hooks *h = &p->job->hooks;
 	int64_t ns = time_ns();
 
-	p->job->progress.sent_bytes = channel_written(p->job->channel);
+	p->job->progress.sent_bytes = ram_sent_bytes(p->job);
 	p->job->progress.total_us = (uint64_t)(ns - p->begin_ns) / 1000;
 	if (!h->progress || (!now && ns - p->reported_ns < PROGRESS_NS))
 		return;
@@ -101,7 +101,7 @@ static int throttle(struct precopy *p, uint64_t sent, int64_t begin_ns, struct e
 static int send_round(struct precopy *p, struct err *e)
 {
 	struct channel *c = p->job->channel;
-	uint64_t before = channel_written(c);
+	uint64_t before = ram_sent_bytes(p->job);
 	int64_t begin = time_ns();
 	bool done = false;
 	int ret = 0;
@@ -114,7 +114,7 @@ static int send_round(struct precopy *p, struct err *e)
 		if (ret == 0)
 			ret = look_up(p, e);
 		if (ret == 0)
-			ret = throttle(p, channel_written(c) - before, begin, e);
+			ret = throttle(p, ram_sent_bytes(p->job) - before, begin, e);
 	}
 	return ret;
 }
@@ -161,7 +161,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 {
 	struct migrate_progress *g = &p->job->progress;
 	uint64_t limit = p->job->options.limit_us ? p->job->options.limit_us : LIMIT_US;
-	uint64_t before = channel_written(p->job->channel);
+	uint64_t before = ram_sent_bytes(p->job);
 	int64_t begin = time_ns();
 	int ret;
 
@@ -171,7 +171,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 		ret = ram_sync(&p->ram, e);
 	if (ret < 0)
 		return ret;
-	g->rate = rate_of(channel_written(p->job->channel) - before, time_ns() - begin);
+	g->rate = rate_of(ram_sent_bytes(p->job) - before, time_ns() - begin);
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
 	g->predicted_us = precopy_predict(g);

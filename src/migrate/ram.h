@@ -56,6 +56,7 @@ uint64_t ram_remaining(const struct ram_source *s); /* bytes */
 /* Sends up to @pages; a whole pass ends when nothing is left. Payload of PART or END without the
  * final EOS. */
 MUST_CHECK int ram_put_pages(struct ram_source *s, uint64_t pages, bool *ret_done, struct err *e);
+uint64_t ram_sent_bytes(const struct migrate_job *job);
 void ram_put_eos(struct ram_source *s);
 
 /**

@@ -9,6 +9,7 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
+#include "migrate/mapped.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
 #include "migrate/zero.h"
@@ -127,6 +128,22 @@ static struct ram_sink_block *get_block(struct ram_sink *s, struct err *e)
 	return sb;
 }
 
+/* A block whose pages have fixed places in the file: reads them. */
+static int get_mapped(struct ram_sink *s, struct ram_sink_block *sb, struct err *e)
+{
+	struct migrate_job *job = s->job;
+	struct mapped_block *mb;
+	int ret = mapped_get_block(job->mapped, job->channel, sb->block, &mb, e);
+
+	if (ret < 0)
+		return ret;
+	mb->touched = &sb->touched;
+	ret = mapped_get_pages(job->mapped, mb, e);
+	bitmap_or(&sb->touched, 0, mb->present.words, mb->present.bits);
+	job->progress.normal_pages = job->mapped->normal_pages;
+	return ret;
+}
+
 static int get_block_size(struct ram_sink *s, struct ram_sink_block *sb, uint64_t *left,
 			  struct err *e)
 {
@@ -165,6 +182,8 @@ static int get_blocks(struct ram_sink *s, uint64_t left, struct err *e)
 	while (left) {
 		sb = get_block(s, e);
 		ret = sb ? get_block_size(s, sb, &left, e) : -e->code;
+		if (ret == 0 && s->job->options.mapped)
+			ret = get_mapped(s, sb, e);
 		if (ret < 0)
 			return ret;
 	}

@@ -4,6 +4,7 @@
  * flushed before the next sync, so that a page's content is never older than its dirty bit.
  */
 #include "base/owned.h"
+#include "migrate/mapped.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
 #include "migrate/zero.h"
@@ -128,7 +129,7 @@ void ram_source_end(struct ram_source *s)
 void ram_put_blocks(struct ram_source *s)
 {
 	struct channel *c = s->job->channel;
-	const struct ram_block *b;
+	struct ram_block *b;
 
 	channel_put_be64(c, memory_bytes(s->job->memory) | WIRE_RAM_MEM_SIZE);
 	list_for_each (b, &s->job->memory->blocks, link) {
@@ -137,6 +138,8 @@ void ram_put_blocks(struct ram_source *s)
 		channel_put_be64(c, b->size);
 		if (s->job->options.ignore_shared)
 			channel_put_be64(c, ram_block_gpa(s->job, b));
+		if (s->job->mapped)
+			mapped_put_block(s->job->mapped, c, b);
 	}
 	ram_put_eos(s);
 }
@@ -264,23 +267,75 @@ static int protect(struct ram_source *s, struct ram_source_block *sb, uint64_t p
 	return h->dirty_clear(h->opaque, sb->block, &sb->todo, first, n, e);
 }
 
+/* Has the pages from @page on that follow each other, at most @max, put to their fixed places. Sets
+ * how many these were. */
+static int put_mapped(struct ram_source *s, struct ram_source_block *sb, uint64_t page,
+		      uint64_t max, uint64_t *ret_pages, struct err *e)
+{
+	uint64_t n = MIN(bitmap_next_zero(&sb->todo, page) - page, max);
+
+	if (s->job->hooks.dirty_clear)
+		n = MIN(n, sb->protected_end - page);
+	*ret_pages = n;
+	if (!s->first_round || !in_hole(sb, page * WIRE_PAGE)) {
+		if (s->first_round)
+			n = *ret_pages = MIN(n, DIV_ROUND_UP(sb->data_end, WIRE_PAGE) - page);
+		bitmap_clear_range(&sb->todo, page, n);
+		return mapped_put_pages(s->job->mapped, sb->block, page, n, e);
+	}
+	n = *ret_pages = MIN(n, sb->data_at / WIRE_PAGE - page);
+	bitmap_clear_range(&sb->todo, page, n);
+	s->job->progress.zero_pages += n;
+	return 0;
+}
+
 static int put_block_pages(struct ram_source *s, struct ram_source_block *sb, uint64_t *pages,
 			   struct err *e)
 {
-	uint64_t page;
+	uint64_t page, n = 1;
 	int ret;
 
 	for (page = bitmap_next(&sb->todo, 0); *pages && page < sb->todo.bits;
-	     page = bitmap_next(&sb->todo, page + 1), (*pages)--) {
+	     page = bitmap_next(&sb->todo, page + n), *pages -= n) {
 		ret = protect(s, sb, page, e);
+		if (ret == 0 && s->job->mapped) {
+			ret = put_mapped(s, sb, page, *pages, &n, e);
+		} else if (ret == 0) {
+			bitmap_take(&sb->todo, page);
+			put_page(s, sb, page);
+		}
 		if (ret < 0)
 			return ret;
-		bitmap_take(&sb->todo, page);
-		put_page(s, sb, page);
 		if (channel_failed(s->job->channel))
 			return channel_check(s->job->channel, e);
 	}
 	return 0;
+}
+
+/* Waits for the threads that write pages to fixed places. */
+static int wait_mapped(struct ram_source *s, struct err *e)
+{
+	struct mapped *m = s->job->mapped;
+	int ret = m ? mapped_put_wait(m, e) : 0;
+
+	if (m)
+		s->job->progress.normal_pages = __atomic_load_n(&m->normal_pages, __ATOMIC_RELAXED);
+	return ret;
+}
+
+/**
+ * ram_sent_bytes() - What a job has written, pages at fixed places included
+ * @job:	Saving
+ *
+ * Return: bytes
+ */
+uint64_t ram_sent_bytes(const struct migrate_job *job)
+{
+	uint64_t pages = 0;
+
+	if (job->mapped)
+		pages = __atomic_load_n(&job->mapped->normal_pages, __ATOMIC_RELAXED);
+	return channel_written(job->channel) + pages * WIRE_PAGE;
 }
 
 /**
@@ -307,6 +362,9 @@ int ram_put_pages(struct ram_source *s, uint64_t pages, bool *ret_done, struct e
 			return ret;
 	}
 	*ret_done = left > 0;
+	ret = *ret_done ? wait_mapped(s, e) : 0;
+	if (ret < 0)
+		return ret;
 	s->job->progress.remaining_bytes -= MIN(s->job->progress.remaining_bytes,
 						(pages - left) * WIRE_PAGE);
 	channel_flush(s->job->channel);

@@ -170,7 +170,7 @@ int migrate_save(struct migrate_job *job, struct err *e)
 		ret = channel_finish(job->channel, e);
 	}
 	job->progress.phase = ret < 0 ? MIGRATE_FAILED : MIGRATE_DONE;
-	job->progress.sent_bytes = channel_written(job->channel);
+	job->progress.sent_bytes = ram_sent_bytes(job);
 	job->progress.total_us = (uint64_t)(time_ns() - begin) / 1000;
 	return ret;
 }

@@ -10,6 +10,7 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
+#include "migrate/mapped.h"
 #include "migrate/migrate.h"
 #include "migrate/trailer.h"
 
@@ -42,9 +43,10 @@ static int write_all(struct migrate_job *job, bool running, struct err *e)
 	ret = running ? migrate_precopy(job, e) : migrate_save(job, e);
 	if (ret < 0)
 		return ret;
+	if (job->mapped)
+		return mapped_put_end(job->mapped, c, e);
 	trailer_put(c, channel_written(c));
-	channel_flush(c);
-	return channel_check(c, e);
+	return channel_finish(c, e);
 }
 
 /* Writes the file that is open as @fd, which is consumed. */
@@ -52,15 +54,22 @@ static int write_file(struct migrate_job *job, int fd, bool running, struct err 
 {
 	OWNED_FD keep = dup(fd);
 	OWNED_FD own = fd;
+	struct mapped mapped;
 	int ret;
 
 	if (keep < 0)
 		return err_sys(e, "dup");
-	ret = channel_open_fd(&job->channel, own, e);
+	ret = job->options.compress ? channel_open_zstd(&job->channel, own, e)
+				    : channel_open_fd(&job->channel, own, e);
 	if (ret < 0)
 		return ret;
 	fd_take(&own);
+	mapped_begin(&mapped, keep);
+	mapped.stable = !running;
+	job->mapped = job->options.mapped ? &mapped : NULL;
 	ret = write_all(job, running, e);
+	mapped_end(&mapped);
+	job->mapped = NULL;
 	channel_destroy(job->channel);
 	job->channel = NULL;
 	if (ret == 0 && fsync(keep) < 0)
@@ -96,6 +105,18 @@ int migrate_snapshot_save(struct migrate_job *job, const char *path, bool runnin
 	return sync_folder(path, e);
 }
 
+static int read_all(struct migrate_job *job, struct mapped *mapped, struct err *e)
+{
+	int ret;
+
+	channel_hash_start(job->channel, true);
+	job->trailer = true;
+	job->mapped = mapped;
+	ret = migrate_load(job, e);
+	job->mapped = NULL;
+	return ret;
+}
+
 /**
  * migrate_snapshot_load() - Read a guest from a file
  * @job:	Without a channel
@@ -108,18 +129,25 @@ int migrate_snapshot_save(struct migrate_job *job, const char *path, bool runnin
 int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err *e)
 {
 	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	OWNED_FD keep = fd < 0 ? -1 : dup(fd);
+	struct mapped mapped;
+	bool packed;
 	int ret;
 
-	if (fd < 0)
+	if (keep < 0)
 		return err_sys(e, "open %s", path);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-	ret = channel_open_fd(&job->channel, fd, e);
+	packed = fd_is_zstd(fd);
+	ret = packed ? channel_open_zstd(&job->channel, fd, e)
+		     : channel_open_fd(&job->channel, fd, e);
 	if (ret < 0)
 		return ret;
 	fd_take(&fd);
-	channel_hash_start(job->channel, true);
-	job->trailer = true;
-	ret = migrate_load(job, e);
+	mapped_begin(&mapped, keep);
+	ret = packed ? 0 : mapped_open(&mapped, keep, e);
+	if (ret == 0)
+		ret = read_all(job, packed ? NULL : &mapped, e);
+	mapped_end(&mapped);
 	channel_destroy(job->channel);
 	job->channel = NULL;
 	return ret < 0 ? err_in(e, "%s", path) : 0;

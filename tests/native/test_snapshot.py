@@ -9,7 +9,7 @@ import pytest
 
 import pulse_report
 from frame.moving import awaiting, check, ended
-from frame.paths import BUILD, outlive as program, outlive_vmm
+from frame.paths import BUILD, ROOT, outlive as program, outlive_vmm
 from frame.qemu import HOST_CPU
 from frame.qmp import Qmp
 from frame.wait import until
@@ -108,16 +108,50 @@ def test_a_guest_saved_with_stop_is_gone_until_it_is_restored(cli, web):
     goes_on_well(cli, web)
 
 
-@pytest.mark.parametrize("where", [0.3, 0.98], ids=["ram", "end"])
-def test_a_damaged_snapshot_is_refused_with_what_and_where(cli, web, where):
-    path = json.loads(cli("snapshot", "save", web, "bad", "--stop", "--json"))["file"]
+FORMS = pytest.mark.parametrize("form", [(), ("--stream",), ("--compress", "zstd")],
+                                ids=["mapped", "stream", "zstd"])
+
+
+@FORMS
+def test_a_snapshot_of_any_form_is_read_by_both_readers_and_restored(cli, web, form, tmp_path):
+    path = json.loads(cli("snapshot", "save", web, "s", "--stop", "--json", *form))["file"]
+    if "zstd" in form:
+        subprocess.run(["zstd", "-dqo", tmp_path / "plain", path], check=True)
+        path = tmp_path / "plain"
+    ours = json.loads(cli("inspect", "--json", path))
+    second = subprocess.run([ROOT / "tools" / "stream-reader", "--json", path], check=True, capture_output=True)
+    assert json.loads(second.stdout) == ours
+    assert ours["ram"]["pc.ram"]["normal"] > 20
+    cli("snapshot", "restore", web, "s")
+    goes_on_well(cli, web)
+
+
+def a_byte_of_a_page(cli, path):
+    """Where in the file a page of guest RAM is that isn't zeros."""
+    ours = json.loads(cli("inspect", "--json", path))["ram"]["pc.ram"]
+    with open(path, "rb") as file:
+        file.seek(ours["bitmap_at"])
+        bitmap = int.from_bytes(file.read(ours["bytes"] // 4096 // 8), "little")
+    return ours["pages_at"] + 4096 * (bitmap.bit_length() - 1) + 77
+
+
+@pytest.mark.parametrize("where", ["ram", "end"])
+@FORMS
+def test_a_damaged_snapshot_is_refused_with_what_and_where(cli, web, form, where):
+    path = json.loads(cli("snapshot", "save", web, "bad", "--stop", "--json", *form))["file"]
+    at = int(os.path.getsize(path) * (0.98 if where == "end" else 0.3))
+    if not form:
+        at = a_byte_of_a_page(cli, path) if where == "ram" else json.loads(
+            cli("inspect", "--json", path))["sections"][-1]["offset"]
     with open(path, "r+b") as file:
-        file.seek(int(os.path.getsize(path) * where))
+        file.seek(at)
         byte = file.read(1)
         file.seek(-1, os.SEEK_CUR)
         file.write(bytes([byte[0] ^ 0xFF]))
     message = cli("snapshot", "restore", web, "bad", code=FAILED)
     assert path in message, message
+    if not form and where == "ram":
+        assert "ram/pc.ram: damaged: the page at" in message and f"(byte {at - 77})" in message, message
     assert json.loads(cli("ls", "--json"))[0]["state"] == "ended"
 
 

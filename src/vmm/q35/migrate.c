@@ -253,17 +253,36 @@ static int take_fd(struct migration *m, struct err *e)
 	return r < 0 ? r : migration_channel(m, c, e);
 }
 
-static int start(struct migration *m, const char *uri, bool stays, struct err *e)
+/* What only a file can have. */
+static int file_options(struct migration *m, const json_t *args, struct err *e)
+{
+	struct migrate_options *o = &m->job.options;
+
+	m->stays = option_bool(args, "outlive-continue", false);
+	o->mapped = option_bool(args, "outlive-mapped", m->capabilities & CAPABILITY_MAPPED);
+	o->compress = !strcmp(option_str(args, "outlive-compress", "none"), "zstd");
+	if (o->mapped && (o->compress || m->capabilities & CAPABILITY_IGNORE_SHARED))
+		return err_set(e, EINVAL,
+			       "pages at fixed places (mapped-ram) can be neither compressed nor "
+			       "left out (x-ignore-shared)");
+	if (m->uri.kind == URI_FILE)
+		return 0;
+	if (m->stays)
+		return err_set(e, EINVAL,
+			       "outlive-continue: only with file:, or the guest would run twice");
+	if (o->mapped || o->compress)
+		return err_set(e, EINVAL, "mapped-ram and outlive-compress: only with file:");
+	return 0;
+}
+
+static int start(struct migration *m, const json_t *args, struct err *e)
 {
 	int r = migration_prepare(m, e);
 
-	m->stays = stays;
-
 	if (r >= 0)
-		r = uri_parse(uri, &m->uri, e);
-	if (r >= 0 && stays && m->uri.kind != URI_FILE)
-		r = err_set(e, EINVAL,
-			    "outlive-continue: only with file:, or the guest would run twice");
+		r = uri_parse(option_str(args, "uri", ""), &m->uri, e);
+	if (r >= 0)
+		r = file_options(m, args, e);
 	if (r >= 0)
 		r = take_fd(m, e);
 	if (r < 0)
@@ -297,7 +316,7 @@ int guest_migrate(void *opaque, struct control_request *rq, const json_t *args, 
 		return r;
 	if (option_bool(args, "resume", false))
 		return err_set(e, EINVAL, "there is no paused post-copy to go on with");
-	r = start(m, option_str(args, "uri", ""), option_bool(args, "outlive-continue", false), e);
+	r = start(m, args, e);
 	if (r < 0) {
 		migration_release(m);
 		if (migration_status(m) == MIGRATION_SETUP)

@@ -43,6 +43,7 @@ enum migration_capability {
 	CAPABILITY_LATE_ACTIVATE = 1 << 3,
 	CAPABILITY_UUID = 1 << 4,
 	CAPABILITY_IGNORE_SHARED = 1 << 5,
+	CAPABILITY_MAPPED = 1 << 6,
 };
 
 /**

@@ -30,6 +30,7 @@ static const struct capability capabilities[] = {
 	{"validate-uuid", CAPABILITY_UUID},
 	{"x-ignore-shared", CAPABILITY_IGNORE_SHARED},
 	{"zero-copy-send", 0},
+	{"mapped-ram", CAPABILITY_MAPPED},
 };
 
 static unsigned int bit_of(const char *name)

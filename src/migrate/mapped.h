@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef MIGRATE_MAPPED_H
+#define MIGRATE_MAPPED_H
+
+#include "base/bitmap.h"
+#include "migrate/migrate.h"
+#include "migrate/workers.h"
+
+#include <xxhash.h>
+
+/*
+ * RAM at fixed places of a file: QEMU's capability mapped-ram, with a checksum for each page behind
+ * the stream. Inside this room only.
+ *
+ * Theory of operation: the list of blocks tells for each block where in the file its pages lie, one
+ * behind the other, and where a bitmap of those that aren't zeros is. So a page that the guest
+ * writes again is written again to the same place, several threads can write and read, and a file
+ * can be mapped instead of read. Zeros are holes. The stream goes on behind the last page.
+ *
+ * Sums: behind the stream, page aligned, each block in stream order has be64 XXH3 of its bitmap,
+ * then be64 XXH3 per page (of pages that are in the bitmap; else nothing is said). Then comes the
+ * trailer. A file of QEMU's has neither and ends behind the description.
+ */
+
+enum {
+	MAPPED_HEADER_BYTES = 28,
+	MAPPED_VERSION = 1,
+	MAPPED_ALIGN = 1024 * 1024, /* of a block's pages; a reader asks for a page only */
+	MAPPED_TRAILER_BYTES = 32,
+};
+
+/**
+ * struct mapped_block - A block in the file
+ * @block:	Its RAM
+ * @bitmap_at, @pages_at: Offsets in the file
+ * @present:	Pages that are in the file
+ * @sums:	Per page, big-endian; NULL: the file has none
+ * @sums_at:	Where they are, behind the bitmap's
+ * @touched:	Loading: pages of @block that may hold something already; borrowed
+ */
+struct mapped_block {
+	struct ram_block *block;
+	uint64_t bitmap_at, pages_at;
+	struct bitmap present;
+	uint64_t *sums;
+	uint64_t sums_at;
+	struct bitmap *touched;
+};
+
+/**
+ * struct mapped - A file being written or read
+ * @fd:		The file; borrowed
+ * @blocks:	In stream order
+ * @blocks_len, @blocks_room: How many there are and fit
+ * @stable:	Saving: the guest is stopped, pages needn't be copied before they are hashed
+ * @normal_pages, @zero_pages: Done so far; atomic
+ * @workers:	Started with the first page
+ * @file_bytes:	Loading: its size
+ * @trailer:	Loading: there are sums
+ * @stream_bytes, @stream_hash: Of the trailer
+ * @sums:	Loading: mapping of the file from @sums_from on, @sums_bytes of it; the next block's
+ *		begin at @sums_next
+ */
+struct mapped {
+	int fd;
+	struct mapped_block *blocks;
+	size_t blocks_len, blocks_room;
+	bool stable;
+	uint64_t normal_pages, zero_pages;
+	struct workers *workers;
+	uint64_t file_bytes;
+	bool trailer;
+	uint64_t stream_bytes, stream_hash;
+	void *sums;
+	uint64_t sums_from, sums_bytes, sums_next;
+};
+
+/* mapped.c */
+void mapped_begin(struct mapped *m, int fd);
+void mapped_end(struct mapped *m);
+struct mapped_block *mapped_block_add(struct mapped *m, struct ram_block *b);
+uint64_t mapped_bitmap_bytes(const struct ram_block *b);
+
+/* mapped_save.c */
+void mapped_put_block(struct mapped *m, struct channel *c, struct ram_block *b);
+MUST_CHECK int mapped_put_pages(struct mapped *m, struct ram_block *b, uint64_t first,
+				uint64_t pages, struct err *e);
+MUST_CHECK int mapped_put_wait(struct mapped *m, struct err *e);
+MUST_CHECK int mapped_put_end(struct mapped *m, struct channel *c, struct err *e);
+
+/* mapped_load.c */
+MUST_CHECK int mapped_open(struct mapped *m, int fd, struct err *e);
+MUST_CHECK int mapped_get_block(struct mapped *m, struct channel *c, struct ram_block *b,
+				struct mapped_block **ret, struct err *e);
+MUST_CHECK int mapped_get_pages(struct mapped *m, struct mapped_block *mb, struct err *e);
+MUST_CHECK int mapped_read(const struct mapped *m, const struct mapped_block *mb, uint64_t first,
+			   uint64_t pages, uint8_t *to, struct err *e);
+MUST_CHECK int mapped_check(const struct mapped *m, struct channel *c, struct err *e);
+
+#endif
