@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: a function's option ROM is a RAM block that its ROM BAR shows, named after
- * the function's path and class, as QEMU has it; it goes along when the guest moves. The size is
+ * the function's path and class, as QEMU has it; it goes along when the guest moves, and in an
+ * upgrade the new process takes the block over. The size is
  * that of the file, rounded up to a power of two. A default image that isn't installed here leaves
  * a ROM of the usual size with nothing in it, so that the guest finds the same function everywhere.
  */
@@ -61,27 +62,45 @@ static int rom_size(int fd, size_t *file_bytes, uint64_t *rom_bytes, struct err 
 	return 0;
 }
 
-static int rom_make(struct pci_device *d, int fd, struct err *e)
+static int rom_show(struct pci_device *d, struct err *e)
 {
-	const struct ram_options options = {.kind = RAM_MEMFD, .readonly = true};
-	struct memory *m = d->dev.env->memory;
-	struct memory_map map = {.readonly = true, .priority = 2}, *shown;
-	char name[256];
-	size_t bytes = 0;
-	int r = rom_size(fd, &bytes, &map.size, e);
+	struct memory_map map = {.readonly = true,
+				 .priority = 2,
+				 .block = d->rom,
+				 .size = d->rom->size},
+			  *shown;
+	int r = memory_map_add(d->dev.env->memory, &map, &shown, e);
 
-	snprintf(name, sizeof(name), "%s/%s.rom", d->dev.path, d->dev.class->name);
-	if (r >= 0)
-		r = ram_create(m, name, map.size, &options, &d->rom, e);
-	if (r < 0)
-		return r;
-	map.block = d->rom;
-	if (fd >= 0 && pread(fd, d->rom->hva, bytes, 0) != (ssize_t)bytes)
-		r = err_set(e, EIO, "romfile: can't be read");
-	if (r >= 0)
-		r = memory_map_add(m, &map, &shown, e);
 	if (r >= 0)
 		pci_bar_map(d, PCI_ROM_SLOT, shown, 0);
+	return r;
+}
+
+static int rom_load(struct pci_device *d, const char *name, const char *usual, struct err *e)
+{
+	const struct ram_options options = {.kind = RAM_MEMFD, .readonly = true};
+	OWNED_FD fd = -1;
+	uint64_t size = 0;
+	size_t bytes = 0;
+	int r = rom_open(d->romfile, usual, &fd, e);
+
+	if (r >= 0)
+		r = rom_size(fd, &bytes, &size, e);
+	if (r >= 0)
+		r = ram_create(d->dev.env->memory, name, size, &options, &d->rom, e);
+	if (r >= 0 && fd >= 0 && pread(fd, d->rom->hva, bytes, 0) != (ssize_t)bytes)
+		r = err_set(e, EIO, "romfile: can't be read");
+	return r;
+}
+
+/* What the guest has seen, whatever became of the image file since. */
+static int rom_adopt(struct pci_device *d, const char *name, int fd, uint64_t size, struct err *e)
+{
+	const struct ram_options options = {.kind = RAM_MEMFD, .readonly = true};
+	int r = ram_adopt(d->dev.env->memory, name, size, &options, fd, 0, &d->rom, e);
+
+	if (r < 0)
+		close(fd);
 	return r;
 }
 
@@ -91,19 +110,24 @@ static int rom_make(struct pci_device *d, int fd, struct err *e)
  * @usual:	Image without the property "romfile"; empty or rombar=0: there is no ROM
  * @e:		Set on failure only
  *
+ * A ROM that another process hands over is taken as it is.
+ *
  * Errors: EINVAL, EIO, ENOENT the file; else of memory
  * Source: PCI 3.0 6.2.5.2
  * Return: 0, or a negative errno; pci_rom_remove() in any case
  */
 int pci_rom_add(struct pci_device *d, const char *usual, struct err *e)
 {
-	OWNED_FD fd = -1;
-	int r;
+	char name[256];
+	uint64_t size;
+	int fd, r;
 
 	if (!d->rombar || (d->romfile && !*d->romfile))
 		return 0;
-	r = rom_open(d->romfile, usual, &fd, e);
-	return r < 0 ? r : rom_make(d, fd, e);
+	snprintf(name, sizeof(name), "%s/%s.rom", d->dev.path, d->dev.class->name);
+	fd = ram_offered(d->dev.env->memory, name, &size);
+	r = fd < 0 ? rom_load(d, name, usual, e) : rom_adopt(d, name, fd, size, e);
+	return r < 0 ? r : rom_show(d, e);
 }
 
 /**

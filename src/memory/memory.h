@@ -159,6 +159,7 @@ struct memory_listener {
  *		of its successor
  * @depth:	Of memory_begin()
  * @tracking:	Atomic: pointers for writing mark pages dirty
+ * @offer, @offer_opaque: See ram_offer_by()
  */
 struct memory {
 	pthread_mutex_t lock;
@@ -169,6 +170,8 @@ struct memory {
 	struct memory_view *retired;
 	unsigned int depth;
 	bool tracking;
+	int (*offer)(void *opaque, const char *name);
+	void *offer_opaque;
 };
 
 enum memory_access { MEMORY_READ, MEMORY_WRITE };
@@ -183,6 +186,12 @@ MUST_CHECK int ram_create(struct memory *m, const char *name, uint64_t size,
 MUST_CHECK int ram_adopt(struct memory *m, const char *name, uint64_t size,
 			 const struct ram_options *options, int fd, uint64_t fd_offset,
 			 struct ram_block **ret, struct err *e);
+/* While a machine is built for a guest of another process: @offer gives the file of a block (owned)
+ * or -1. */
+void ram_offer_by(struct memory *m, int (*offer)(void *opaque, const char *name), void *opaque);
+/* The file of the block of this name that another process hands over, and its size; -1: none. The
+ * caller owns it, for ram_adopt(). */
+int ram_offered(struct memory *m, const char *name, uint64_t *ret_size);
 struct ram_block *ram_find(struct memory *m, const char *name);
 /* Changes the used size of a resizable block (content kept up to the smaller size); maps of it
  * follow. */

@@ -13,6 +13,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define PAGE_4K 4096
 
@@ -141,6 +142,37 @@ int ram_adopt(struct memory *m, const char *name, uint64_t size, const struct ra
 		block_free(b);
 	}
 	return r;
+}
+
+/**
+ * ram_offer_by() - Another process' blocks are taken over
+ * @m:		Guest memory, empty
+ * @offer:	Gives the file of a block (owned by the caller), -1: there is none; NULL: no more
+ * @opaque:	Its argument
+ */
+void ram_offer_by(struct memory *m, int (*offer)(void *opaque, const char *name), void *opaque)
+{
+	m->offer = offer;
+	m->offer_opaque = opaque;
+}
+
+/**
+ * ram_offered() - The file of a block that another process hands over
+ * @m:		Guest memory
+ * @name:	The block's
+ * @ret_size:	Set on success: bytes of the file
+ *
+ * Return: owned by the caller, for ram_adopt(); -1: there is none, make one
+ */
+int ram_offered(struct memory *m, const char *name, uint64_t *ret_size)
+{
+	int fd = m->offer ? m->offer(m->offer_opaque, name) : -1;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -1;
+	*ret_size = (uint64_t)st.st_size;
+	return fd;
 }
 
 /**

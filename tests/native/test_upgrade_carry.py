@@ -2,6 +2,7 @@
 """What was given, set or plugged at run time is there after the VMM was replaced, twice."""
 import base64
 import fcntl
+import hashlib
 import os
 import re
 import socket
@@ -11,7 +12,7 @@ import termios
 import pytest
 
 from frame.echo import Echo
-from frame.live import live  # noqa: F401
+from frame.live import descriptors, live  # noqa: F401
 from frame.qmp import QmpError
 from frame.wait import until
 
@@ -176,6 +177,37 @@ def test_everything_set_at_once(live, tmp_path, run_dir):
     until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 10, "the action that was set")
     guest.qmp.command("quit")
     echo.close()
+
+
+def digest(data):
+    """Short, for messages."""
+    return hashlib.sha256(data).hexdigest()
+
+
+def contents(pid, part, length=None):
+    """Digests of the memory files of a process whose names have `part` in them."""
+    held = {}
+    for number, (link, _) in descriptors(pid).items():
+        if link.startswith("/memfd:") and part in link:
+            with open(f"/proc/{pid}/fd/{number}", "rb") as file:
+                held[link] = digest(file.read(length))
+    return held
+
+
+def test_files_that_are_gone_or_new_don_t_matter(live, tmp_path):
+    """Firmware, option ROMs and -fw_cfg files are what the guest has seen, not what the disk has now."""
+    rom, extra = tmp_path / "card.rom", tmp_path / "extra"
+    rom.write_bytes(os.urandom(5000))
+    extra.write_bytes(os.urandom(300000))
+    guest = live("-device", f"virtio-net-pci,romfile={rom}", "-fw_cfg", f"name=opt/extra,file={extra}", memory_mib=64)
+    assert list(contents(guest.pid, "-pci.rom", 5000).values()) == [digest(rom.read_bytes())]
+    assert list(contents(guest.pid, "fw_cfg").values()) == [digest(extra.read_bytes())]
+    before = {part: contents(guest.pid, part) for part in ("-pci.rom", "fw_cfg", "pc.bios")}
+    rom.write_bytes(os.urandom(100000))
+    extra.unlink()
+    twice(guest)
+    assert {part: contents(guest.pid, part) for part in before} == before
+    guest.verify()
 
 
 def test_a_ring_that_is_written_to_meanwhile_goes_along(live):

@@ -21,11 +21,11 @@
 #define PRIORITY_RAM      0
 #define PRIORITY_ROM      1
 
-static int block(struct memory *m, const struct q35_ram_config *c, const char *name, uint64_t size,
+static int block(struct memory *m, const char *name, uint64_t size,
 		 const struct ram_options *options, struct ram_block **ret, struct err *e)
 {
-	int fd = c->adopt ? c->adopt(c->opaque, name) : -1;
-	int r;
+	uint64_t ignored;
+	int fd = ram_offered(m, name, &ignored), r;
 
 	if (fd < 0)
 		return ram_create(m, name, size, options, ret, e);
@@ -54,7 +54,7 @@ static int main_memory(struct q35_ram *q, struct memory *m, const struct q35_ram
 		       struct err *e)
 {
 	uint64_t low = x86_layout_q35(c->bytes).below_4g;
-	int r = block(m, c, c->name, c->bytes, &c->options, &q->ram, e);
+	int r = block(m, c->name, c->bytes, &c->options, &q->ram, e);
 
 	if (r >= 0)
 		r = map(m, 0, low, q->ram, 0, false, e);
@@ -98,17 +98,31 @@ static int bios_read(const char *path, struct ram_block *b, struct err *e)
 	return 0;
 }
 
-static int flash(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c, struct err *e)
+/* A new guest's firmware; that of one that another process hands over is in the block it had. */
+static int flash_fill(struct memory *m, const struct q35_ram_config *c, struct ram_block **ret,
+		      struct err *e)
 {
 	const struct ram_options rom = {.kind = RAM_MEMFD, .readonly = true};
-	uint64_t size = BIOS_DEFAULT, shadow;
-	int r = c->bios ? bios_size(c->bios, &size, e) : 0;
+	uint64_t size = BIOS_DEFAULT;
+	OWNED_FD fd = ram_offered(m, "pc.bios", &size);
+	int r = c->bios && fd < 0 ? bios_size(c->bios, &size, e) : 0;
 
+	if (r >= 0 && fd >= 0)
+		r = ram_adopt(m, "pc.bios", size, &rom, fd, 0, ret, e);
+	else if (r >= 0)
+		r = ram_create(m, "pc.bios", size, &rom, ret, e);
+	if (r >= 0 && fd < 0 && c->bios)
+		r = bios_read(c->bios, *ret, e);
 	if (r >= 0)
-		r = block(m, c, "pc.bios", size, &rom, &q->bios, e);
-	if (r >= 0 && c->bios && !c->adopt)
-		r = bios_read(c->bios, q->bios, e);
-	shadow = MIN(size, BIOS_SHADOW_BYTES);
+		fd_take(&fd);
+	return r;
+}
+
+static int flash(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c, struct err *e)
+{
+	int r = flash_fill(m, c, &q->bios, e);
+	uint64_t size = r < 0 ? 0 : q->bios->size, shadow = MIN(size, BIOS_SHADOW_BYTES);
+
 	if (r >= 0)
 		r = map(m, Q35_BIOS_END - size, size, q->bios, 0, true, e);
 	return r < 0 ? r : map(m, 0x100000 - shadow, shadow, q->bios, size - shadow, true, e);
@@ -122,12 +136,11 @@ static int acpi_blobs(struct q35_ram *q, struct memory *m, const struct q35_ram_
 	const struct ram_options tables = {.kind = RAM_MEMFD, .max_bytes = 0x200000};
 	const struct ram_options loader = {.kind = RAM_MEMFD, .max_bytes = 0x10000};
 	const struct ram_options rsdp = {.kind = RAM_MEMFD, .max_bytes = 0x1000};
-	int r = block(m, c, "/rom@" ACPI_TABLES_FILE, ACPI_TABLES_BYTES, &tables, &q->tables, e);
+	int r = block(m, "/rom@" ACPI_TABLES_FILE, ACPI_TABLES_BYTES, &tables, &q->tables, e);
 
 	if (r >= 0)
-		r = block(m, c, "/rom@" ACPI_LOADER_FILE, ACPI_LOADER_BYTES, &loader, &q->loader,
-			  e);
-	return r < 0 ? r : block(m, c, "/rom@" ACPI_RSDP_FILE, page_size(), &rsdp, &q->rsdp, e);
+		r = block(m, "/rom@" ACPI_LOADER_FILE, ACPI_LOADER_BYTES, &loader, &q->loader, e);
+	return r < 0 ? r : block(m, "/rom@" ACPI_RSDP_FILE, page_size(), &rsdp, &q->rsdp, e);
 }
 
 /**
@@ -144,12 +157,15 @@ int q35_ram_create(struct q35_ram *ret, struct memory *m, const struct q35_ram_c
 		   struct err *e)
 {
 	const struct ram_options rom = {.kind = RAM_MEMFD, .readonly = false};
-	int r = main_memory(ret, m, c, e);
+	int r;
+
+	ram_offer_by(m, c->adopt, c->opaque);
+	r = main_memory(ret, m, c, e);
 
 	if (r >= 0)
 		r = flash(ret, m, c, e);
 	if (r >= 0)
-		r = block(m, c, "pc.rom", 0x20000, &rom, &ret->rom, e);
+		r = block(m, "pc.rom", 0x20000, &rom, &ret->rom, e);
 	if (r >= 0)
 		r = map(m, 0xc0000, 0x20000, ret->rom, 0, true, e);
 	return r < 0 ? r : acpi_blobs(ret, m, c, e);

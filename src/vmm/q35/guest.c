@@ -162,37 +162,6 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 	return ram_fill(v, &c->ram, e);
 }
 
-static int fw_cfg_load(struct fw_cfg *f, const char *name, const char *path, struct err *e)
-{
-	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
-	OWNED(char) *data = NULL;
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, "-fw_cfg %s: file %s", name, path);
-	data = mem_zalloc((size_t)st.st_size + 1);
-	if (read(fd, data, (size_t)st.st_size) != st.st_size)
-		return err_set(e, EIO, "-fw_cfg %s: file %s can't be read", name, path);
-	return fw_cfg_add_file(f, name, data, (size_t)st.st_size, e);
-}
-
-/* The items of -fw_cfg; a string comes without its end, as QEMU has it. */
-static int fw_cfg_items(struct guest *g, struct err *e)
-{
-	const struct vmm_items *all = &g->v->options->groups[VMM_FW_CFG];
-	int r = 0;
-
-	for (size_t i = 0; i < all->len && r >= 0; i++) {
-		const char *name = option_str(all->items[i].values, "name", "");
-		const char *file = option_str(all->items[i].values, "file", NULL);
-		const char *text = option_str(all->items[i].values, "string", "");
-
-		r = file ? fw_cfg_load(g->q->fw_cfg, name, file, e)
-			 : fw_cfg_add_file(g->q->fw_cfg, name, text, strlen(text), e);
-	}
-	return r;
-}
-
 static int make(struct guest *g, const struct q35_config *c, const struct guest_parts *parts,
 		struct err *e)
 {
@@ -203,7 +172,7 @@ static int make(struct guest *g, const struct q35_config *c, const struct guest_
 	if (r >= 0)
 		r = q35_create(&g->q, c, g->v->loop, e);
 	if (r >= 0)
-		r = fw_cfg_items(g, e);
+		r = guest_files_make(g, parts, e);
 	if (r < 0)
 		return r;
 	guest_eject_init(g);
@@ -231,6 +200,7 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 	g->migration = migration_create(g);
 	g->devices = json_array();
 	g->objects = json_array();
+	list_init(&g->files);
 	if (c.incoming && !parts)
 		block_begin_inactive();
 	g->stopped = vmm_given(v->options, VMM_STOPPED);
@@ -264,6 +234,7 @@ void guest_destroy(struct guest *g)
 		q35_destroy(g->q);
 		guest_eject_release(g);
 	}
+	guest_files_end(g);
 	json_decref(g->devices);
 	guest_objects_release(g);
 	free(g);

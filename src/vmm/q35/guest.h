@@ -21,6 +21,7 @@ struct migration;
  * @migration:	Its coming and going
  * @devices:	The user's devices as they were asked for, with the addresses they got; owned
  * @objects:	-object and object-add as they were asked for; owned
+ * @files:	Content of -fw_cfg files
  * @balloon_moved: Atomic: the event is on its way
  * @eject_lock:	A leaf lock: protects @ejected
  * @ejected, @ejected_len: Devices that the guest let go and the main thread hasn't destroyed yet
@@ -35,6 +36,7 @@ struct guest {
 	bool incoming, adopted, stopped, quiet;
 	struct migration *migration;
 	json_t *devices, *objects;
+	struct list files;
 	bool balloon_moved;
 	pthread_mutex_t eject_lock;
 	struct device **ejected;
@@ -42,10 +44,22 @@ struct guest {
 };
 
 /**
+ * struct guest_file - Content of a -fw_cfg file, in memory that is a file of its own
+ * @data:	Mapping; NULL: it is empty
+ */
+struct guest_file {
+	struct list link;
+	char *name;
+	int fd;
+	void *data;
+	size_t len;
+};
+
+/**
  * struct guest_parts - What another process hands over instead of the command line
  * @devices:	Array of the user's devices, serial ports included
  * @objects:	Array of objects; NULL: those of the command line
- * @adopt_ram:	File of a RAM block, -1 for none
+ * @adopt_ram:	File of a RAM block or, as "fw_cfg/NAME", of a -fw_cfg file; -1 for none
  * @opaque:	For @adopt_ram
  */
 struct guest_parts {
@@ -58,6 +72,10 @@ struct guest_parts {
 MUST_CHECK int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *parts,
 			    struct err *e);
 void guest_destroy(struct guest *g);
+
+/* guest_files.c: -fw_cfg. */
+MUST_CHECK int guest_files_make(struct guest *g, const struct guest_parts *parts, struct err *e);
+void guest_files_end(struct guest *g);
 /* Reset to power-on state and run unless -S or -incoming were given; with -incoming, wait for
  * the guest or begin to read it. */
 MUST_CHECK int guest_begin(struct guest *g, struct err *e);

@@ -229,6 +229,8 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 	json_object_set(b->body, "objects", d->g->objects);
 	json_object_set_new(b->body, "policy", policy_describe(&d->g->q->vm.c.policy));
 	if (r >= 0)
+		r = guest_files_describe(d->g, b, e);
+	if (r >= 0)
 		r = carryover_describe(d->g, b, e);
 	if (r >= 0)
 		r = describe_list(b, "chardevs", walk_chars, e);

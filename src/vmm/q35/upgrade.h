@@ -12,6 +12,7 @@ control_op guest_upgrade, guest_query_blockers;
 /* carryover.c: what was set at run time and isn't in devices or back ends. Main thread. */
 MUST_CHECK int carryover_describe(struct guest *g, struct bundle *b, struct err *e);
 MUST_CHECK int carryover_adopt(struct guest *g, struct bundle *b, struct err *e);
+MUST_CHECK int guest_files_describe(struct guest *g, struct bundle *b, struct err *e);
 void carryover_resume(struct guest *g, const struct bundle *b);
 
 /* {section: schema} of the sections of one machine. New reference. */
