@@ -37,7 +37,7 @@ MOMENT = re.compile(r"clock|tsc|BogoMIPS|Calibrat|RAMDISK|initrd memory|Memory: 
                     r"usecs|hpet\d|input: |rtc_cmos|hpet: Lost|XSAVE|Trace|xstate|WARNING|cut here|end trace|"
                     r"\+0x[0-9a-f]+/0x|R[A-Z0-9]{2}:|Modules linked|Hardware name|Code: |[A-Z]S: |CR\d|PKRU|TASK|"
                     r"start_kernel|fpu_|static_key|arch_cpu|secondary_startup|Comm: |Tainted|Linux version|workqueue|"
-                    r"Freeing|virtio_blk|x86/fpu")
+                    r"Freeing|virtio_blk|x86/fpu|interrupt took|rcu|watchdog|lockup|perf:")
 
 
 @pytest.fixture(scope="module")
