@@ -44,11 +44,11 @@ class Result:
 
 LEVELS = {level.name: level for level in (
     Level("checks", minutes=12),
-    Level("unit", build="build-asan", minutes=5, threads=True),
+    Level("unit", build="build-asan", minutes=8, threads=True),
     Level("wire", build="build-asan", minutes=4),
-    Level("native", minutes=8, prepare=("tools/newest-qemu",)),
-    Level("interop", minutes=10, prepare=("tools/newest-qemu",)),
-    Level("lab", minutes=20, prepare=("lab/lab", "kernels", "--fetch")),
+    Level("native", minutes=15, prepare=("tools/newest-qemu",)),
+    Level("interop", minutes=15, prepare=("tools/newest-qemu",)),
+    Level("lab", minutes=25, prepare=("lab/lab", "kernels", "--fetch")),
     Level("fault", minutes=15),
 )}
 
