@@ -109,6 +109,8 @@ FIELDS(migration_info) = {{"status", OPTION_STRING, "phase"},
 			  {"outlive-phase", OPTION_STRING, "phase of the engine"},
 			  {"outlive-downtime-us", OPTION_INT, "pause, us"},
 			  {"outlive-expected-downtime-us", OPTION_INT, "pause if it were now, us"},
+			  {"outlive-pause-us", OPTION_ANY, "when each step of the pause was done"},
+			  {"outlive-rounds", OPTION_ANY, "the newest rounds that are over"},
 			  {"blocked-reasons", OPTION_STRING, "why it can't", .list = true},
 			  OPTIONS_END};
 FIELDS(upgrade_report) = {STR("from", "version it was"),

@@ -91,6 +91,30 @@ enum migrate_phase {
 	MIGRATE_CANCELLED, /* as failed, on request */
 };
 
+#define MIGRATE_ROUNDS_KEPT 32
+
+/**
+ * struct migrate_round - A round that is over, for the operator's time line
+ * @from_us, @to_us: Since the job's begin
+ * @sent_bytes:	Of the stream
+ * @dirty_bytes: Found dirty at its end
+ * @predicted_us: Pause if it had been then
+ */
+struct migrate_round {
+	uint64_t from_us, to_us, sent_bytes, dirty_bytes, predicted_us;
+};
+
+/**
+ * struct migrate_pause - When each step of the pause was done, us after the guest was asked to stop
+ * @stopped_us:	vCPUs and devices are at rest
+ * @ram_us:	The rest of RAM is written to the channel
+ * @devices_us:	The devices as well
+ * @confirmed_us: The target has it all, and with a return path says so
+ */
+struct migrate_pause {
+	uint64_t stopped_us, ram_us, devices_us, confirmed_us;
+};
+
 /**
  * struct migrate_progress - What the operator sees
  * @phase:	See the enum
@@ -105,6 +129,8 @@ enum migrate_phase {
  * @setup_us, @total_us: Durations so far
  * @predicted_us: Pause if it were now
  * @pause_us:	Pause of this side: guest stopped until the last byte was sent; 0 before the end
+ * @pause:	Its steps; 0 what isn't done yet
+ * @rounds:	The newest rounds that are over: number n at (n - 1) % MIGRATE_ROUNDS_KEPT
  */
 struct migrate_progress {
 	enum migrate_phase phase;
@@ -113,6 +139,8 @@ struct migrate_progress {
 	uint64_t normal_pages, zero_pages;
 	uint64_t rate, dirty_rate;
 	uint64_t setup_us, total_us, predicted_us, pause_us;
+	struct migrate_pause pause;
+	struct migrate_round rounds[MIGRATE_ROUNDS_KEPT];
 };
 
 /**

@@ -157,6 +157,28 @@ bool precopy_again(const struct migrate_progress *p, uint64_t limit_us, unsigned
 	return p->dirty_rate < p->rate / 4 * 3; /* a round takes at least a quarter off the pause */
 }
 
+static uint64_t since_us(int64_t begin_ns)
+{
+	return (uint64_t)(time_ns() - begin_ns) / 1000;
+}
+
+static struct migrate_round *round_slot(struct migrate_progress *g)
+{
+	return &g->rounds[(g->round - 1) % MIGRATE_ROUNDS_KEPT];
+}
+
+static void round_note(struct precopy *p, int64_t begin_ns, uint64_t sent)
+{
+	struct migrate_progress *g = &p->job->progress;
+
+	*round_slot(g) =
+		(struct migrate_round){.from_us = (uint64_t)(begin_ns - p->begin_ns) / 1000,
+				       .to_us = since_us(p->begin_ns),
+				       .sent_bytes = sent,
+				       .dirty_bytes = g->dirty_bytes,
+				       .predicted_us = g->predicted_us};
+}
+
 static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 {
 	struct migrate_progress *g = &p->job->progress;
@@ -166,6 +188,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	int ret;
 
 	g->round++;
+	*round_slot(g) = (struct migrate_round){0};
 	ret = send_round(p, e);
 	if (ret == 0)
 		ret = ram_sync(&p->ram, e);
@@ -175,6 +198,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
 	g->predicted_us = precopy_predict(g);
+	round_note(p, begin, channel_written(p->job->channel) - before);
 	*ret_again = precopy_again(g, limit, p->fair_rounds);
 	p->fair_rounds += g->predicted_us <= limit;
 	return 0;
@@ -195,8 +219,9 @@ static int hand_over(struct precopy *p, struct err *e)
 	return ret;
 }
 
-static int send_rest(struct precopy *p, struct err *e)
+static int send_rest(struct precopy *p, int64_t begin_ns, struct err *e)
 {
+	struct migrate_pause *pause = &p->job->progress.pause;
 	struct channel *c = p->job->channel;
 	bool done;
 	int ret = ram_sync(&p->ram, e);
@@ -214,22 +239,26 @@ static int send_rest(struct precopy *p, struct err *e)
 	section_end(c, WIRE_RAM_NUMBER);
 	if (ret < 0)
 		return ret;
+	pause->ram_us = since_us(begin_ns);
 	devices_save(p->job);
+	pause->devices_us = since_us(begin_ns);
 	return hand_over(p, e);
 }
 
 static int switchover(struct precopy *p, struct err *e)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
+	struct migrate_progress *g = &p->job->progress;
 	int64_t begin = time_ns();
 	int ret = h->stop(h->opaque, e);
 
 	if (ret < 0)
 		return ret;
 	p->stopped = true;
+	g->pause.stopped_us = since_us(begin);
 	enter(p, MIGRATE_SWITCHOVER);
-	ret = send_rest(p, e);
-	p->job->progress.pause_us = (uint64_t)(time_ns() - begin) / 1000;
+	ret = send_rest(p, begin, e);
+	g->pause_us = g->pause.confirmed_us = since_us(begin);
 	return ret;
 }
 

@@ -212,16 +212,48 @@ static const char *phase_name(enum migrate_phase phase)
 	return phase < ARRAY_SIZE(names) && names[phase] ? names[phase] : "none";
 }
 
+/* The rounds that are over and still known, the oldest first. */
+static json_t *rounds_info(const struct migrate_progress *p)
+{
+	unsigned int first = p->round > MIGRATE_ROUNDS_KEPT ? p->round - MIGRATE_ROUNDS_KEPT + 1
+							    : 1;
+	json_t *all = json_array();
+
+	for (unsigned int n = first; n <= p->round; n++) {
+		const struct migrate_round *r = &p->rounds[(n - 1) % MIGRATE_ROUNDS_KEPT];
+
+		if (r->to_us) /* else it is the one under way */
+			json_array_append_new(
+				all,
+				json_pack("{s:i, s:I, s:I, s:I, s:I, s:I}", "round", (int)n,
+					  "from-us", (json_int_t)r->from_us, "to-us",
+					  (json_int_t)r->to_us, "sent", (json_int_t)r->sent_bytes,
+					  "dirty", (json_int_t)r->dirty_bytes,
+					  "expected-downtime-us",
+					  (json_int_t)MIN(r->predicted_us, (uint64_t)INT64_MAX)));
+	}
+	return all;
+}
+
+static json_t *pause_info(const struct migrate_pause *p)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "stopped", (json_int_t)p->stopped_us, "ram",
+			 (json_int_t)p->ram_us, "devices", (json_int_t)p->devices_us, "confirmed",
+			 (json_int_t)p->confirmed_us);
+}
+
 static void add_progress(json_t *info, const struct migrate_progress *p,
 			 enum migration_status status)
 {
 	json_object_set_new(info, "ram", ram_info(p));
 	json_object_set_new(info, "outlive-phase", json_string(phase_name(p->phase)));
+	json_object_set_new(info, "outlive-rounds", rounds_info(p));
 	add_ms(info, "setup-time", p->setup_us);
 	if (status == MIGRATION_COMPLETED) {
 		add_ms(info, "downtime", p->pause_us);
 		json_object_set_new(info, "outlive-downtime-us",
 				    json_integer((json_int_t)p->pause_us));
+		json_object_set_new(info, "outlive-pause-us", pause_info(&p->pause));
 	}
 	if (p->predicted_us != UINT64_MAX && p->round) {
 		add_ms(info, "expected-downtime", p->predicted_us);
