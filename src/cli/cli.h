@@ -169,6 +169,7 @@ int cmd_device_ls(const struct cli_args *args);
 int cmd_device_add(const struct cli_args *args);
 int cmd_device_rm(const struct cli_args *args);
 int cmd_doctor(const struct cli_args *args);
+int cmd_report(const struct cli_args *args);
 int cmd_inspect(const struct cli_args *args);
 
 /* Where outlive-vmm is: $OUTLIVE_VMM, beside this program, in the build tree, in PATH. The caller

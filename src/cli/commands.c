@@ -57,6 +57,7 @@ static const struct cli_option upgrade_options[] = {
 	{"all", 'a', NULL, "every running guest, one after the other"},
 	{"timeout", 't', "SECONDS", "how long the new process may take to get ready (default 60)"},
 	{"dry-run", 0, NULL, "try everything but the pause; list what stands in the way"},
+	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
 	{0},
 };
 
@@ -64,6 +65,7 @@ static const struct cli_option migrate_options[] = {
 	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
 	{"bandwidth", 'b', "MIB", "MiB a second at most (default: no limit)"},
 	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
+	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
 	{0},
 };
 
@@ -85,6 +87,12 @@ static const struct cli_option save_options[] = {
 static const struct cli_option restore_options[] = {
 	SNAPSHOT_DIR,
 	{"force", 'f', NULL, "if the guest runs, end it first"},
+	{0},
+};
+
+static const struct cli_option report_options[] = {
+	{"output", 'o', "FILE", "page to write (default: FILE with .html; - standard output)"},
+	{"text", 't', NULL, "only print, write no page"},
 	{0},
 };
 
@@ -121,7 +129,8 @@ const struct cli_command cli_commands[] = {
 	{"migrate", "NAME URI", 2, 2, false,
 	 "Move a running guest to a VMM that waits for it; Ctrl-C cancels", migrate_options,
 	 "  outlive migrate web tcp:host2:4444\n"
-	 "  outlive migrate web unix:/run/b.sock -d 20 --json\n",
+	 "  outlive migrate web unix:/run/b.sock -d 20 --json\n"
+	 "  outlive migrate web tcp:host2:4444 --record move.jsonl\n",
 	 cmd_migrate},
 	{"snapshot save", "NAME SNAPSHOT", 2, 2, false, "Write a guest's state to a file",
 	 save_options,
@@ -158,6 +167,12 @@ const struct cli_command cli_commands[] = {
 	 "Look at this host as one should before trusting it with guests", NULL,
 	 "  outlive doctor\n  outlive doctor --json | jq '.[] | select(.level != \"good\")'\n",
 	 cmd_doctor},
+	{"report", "FILE", 1, 1, false,
+	 "Draw the time line of upgrades and migrations that --record wrote down", report_options,
+	 "  outlive migrate web tcp:host2:4444 --record move.jsonl; outlive report move.jsonl\n"
+	 "  outlive report move.jsonl --output - > move.html\n"
+	 "  outlive report move.jsonl --json | jq '.[].pause'\n",
+	 cmd_report},
 	{"inspect", "FILE", 1, 1, false, "Explain a migration stream or snapshot, ours or QEMU's",
 	 inspect_options,
 	 "  outlive inspect guest.snapshot\n  outlive inspect --sections stream.bin\n",

@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #define LOOK_MS      200
+#define RECORD_MS    20 /* a fast migration takes less than a second */
 #define OPEN_SECONDS 10
 
 static volatile sig_atomic_t interrupted;
@@ -98,6 +99,21 @@ static void cancel(struct qmp *q, const struct migration_watch *w)
 		fprintf(stderr, "\noutlive: %s: %s\n", w->name, e.msg);
 }
 
+/* One look: written down if there is a record, shown unless only the record wants it. */
+static int look(struct qmp *q, const struct migration_watch *w, bool shown, json_t **info,
+		struct err *e)
+{
+	int r = qmp_command(q, "query-migrate", NULL, info, e);
+
+	if (r < 0)
+		return r;
+	if (w->record)
+		record_line(w->record, json_pack("{s:O}", "query-migrate", *info));
+	if (shown || has_ended(*info))
+		show(w, *info);
+	return 0;
+}
+
 /**
  * migration_follow() - Watch a migration until it ends
  * @q:		Connected
@@ -111,22 +127,19 @@ static void cancel(struct qmp *q, const struct migration_watch *w)
 int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret, struct err *e)
 {
 	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+	int pause_ms = w->record && w->record->file ? RECORD_MS : LOOK_MS, r = 0;
 	json_t *info = NULL;
-	int r = 0;
 
 	sigaction(SIGINT, &action, NULL);
-	while (r >= 0) {
+	for (int at_ms = 0; r >= 0; at_ms += pause_ms) {
 		json_decref(info);
 		info = NULL;
-		r = qmp_command(q, "query-migrate", NULL, &info, e);
-		if (r < 0)
-			break;
-		show(w, info);
-		if (has_ended(info))
+		r = look(q, w, at_ms % LOOK_MS == 0, &info, e);
+		if (r < 0 || has_ended(info))
 			break;
 		if (interrupted)
 			cancel(q, w);
-		poll(NULL, 0, LOOK_MS);
+		poll(NULL, 0, pause_ms);
 	}
 	if (!w->json && !w->quiet && isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
@@ -134,9 +147,14 @@ int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **re
 	return r;
 }
 
-static json_t *capability(const char *name)
+static json_t *capabilities(bool recorded)
 {
-	return json_pack("{s:[{s:s, s:b}]}", "capabilities", "capability", name, "state", 1);
+	json_t *list = json_pack("[{s:s, s:b}]", "capability", "return-path", "state", 1);
+
+	if (recorded)
+		json_array_append_new(list,
+				      json_pack("{s:s, s:b}", "capability", "events", "state", 1));
+	return json_pack("{s:o}", "capabilities", list);
 }
 
 static int limits_set(struct qmp *q, const struct cli_args *args, struct err *e)
@@ -157,12 +175,37 @@ static int limits_set(struct qmp *q, const struct cli_args *args, struct err *e)
 	return qmp_command(q, "migrate-set-parameters", p, NULL, e);
 }
 
-static int begin(struct qmp *q, const struct cli_args *args, struct err *e)
+/* What the record begins with: who goes where, and how it was asked for. */
+static int record_start(struct qmp *q, const struct cli_args *args, struct record *record,
+			struct err *e)
+{
+	OWNED_JSON *asked = NULL, *cpus = NULL, *memory = NULL;
+	int r = qmp_command(q, "query-migrate-parameters", NULL, &asked, e);
+
+	if (r >= 0)
+		r = qmp_command(q, "query-cpus-fast", NULL, &cpus, e);
+	if (r >= 0)
+		r = qmp_command(q, "query-memory-size-summary", NULL, &memory, e);
+	if (r < 0)
+		return r;
+	record_begin(record, "migration", args->words[0],
+		     json_pack("{s:s, s:O, s:i, s:I}", "to", args->words[1], "parameters", asked,
+			       "cpus", (int)json_array_size(cpus), "memory",
+			       (json_int_t)(option_int(memory, "base-memory", 0) +
+					    option_int(memory, "plugged-memory", 0))));
+	q->on_event = record_event;
+	q->opaque = record;
+	return 0;
+}
+
+static int begin(struct qmp *q, const struct cli_args *args, struct record *record, struct err *e)
 {
 	int r = limits_set(q, args, e);
 
 	if (r >= 0)
-		r = qmp_command(q, "migrate-set-capabilities", capability("return-path"), NULL, e);
+		r = qmp_command(q, "migrate-set-capabilities", capabilities(record->file), NULL, e);
+	if (r >= 0 && record->file)
+		r = record_start(q, args, record, e);
 	if (r >= 0)
 		r = qmp_command(q, "migrate", json_pack("{s:s}", "uri", args->words[1]), NULL, e);
 	return r;
@@ -189,16 +232,17 @@ static int conclude(struct qmp *q, const struct cli_args *args, const json_t *in
 	return leaves(args) ? qmp_command(q, "quit", NULL, NULL, e) : 0;
 }
 
-static int migrate(const struct cli_args *args, const struct guest *g, struct err *e)
+static int migrate(const struct cli_args *args, const struct guest *g, struct record *record,
+		   struct err *e)
 {
-	const struct migration_watch w = {.name = g->name, .json = args->json};
+	const struct migration_watch w = {.name = g->name, .json = args->json, .record = record};
 	OWNED_JSON *info = NULL;
 	struct qmp q;
 	int r = qmp_open(g, OPEN_SECONDS, &q, e);
 
 	if (r < 0)
 		return r;
-	r = begin(&q, args, e);
+	r = begin(&q, args, record, e);
 	if (r >= 0)
 		r = migration_follow(&q, &w, &info, e);
 	if (r >= 0)
@@ -215,13 +259,19 @@ static int migrate(const struct cli_args *args, const struct guest *g, struct er
  */
 int cmd_migrate(const struct cli_args *args)
 {
+	struct err e = {0}, unwritten;
+	struct record record;
 	struct guest g;
-	struct err e = {0};
 	int r = guest_open_running(args->words[0], &g, &e);
 
 	if (r < 0)
 		return cli_fail(guest_exit_code(r), &e);
-	r = migrate(args, &g, &e);
+	r = record_open(&record, cli_value(args, "record", NULL), &e);
+	if (r >= 0)
+		r = migrate(args, &g, &record, &e);
+	if (record_close(&record, &unwritten) < 0)
+		fprintf(stderr, "outlive: %s\n",
+			unwritten.msg); /* the guest has moved all the same */
 	if (r < 0)
 		err_in(&e, "%s", g.name);
 	guest_release(&g);

@@ -3,16 +3,19 @@
 #define CLI_MIGRATION_H
 
 #include "cli/cli.h"
+#include "cli/record.h"
 
 /**
  * struct migration_watch - A migration that is watched
  * @name:	Of the guest, for what is shown
  * @json:	Each look as a line of JSON instead of a progress line
  * @quiet:	Neither
+ * @record:	Where each look is written down, more often than it is shown; NULL: nowhere
  */
 struct migration_watch {
 	const char *name;
 	bool json, quiet;
+	struct record *record;
 };
 
 /* Waits for its end, showing how far it is; an interrupt (Ctrl-C) cancels. Set @ret to the last

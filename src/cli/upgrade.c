@@ -8,6 +8,7 @@
 #include "base/option.h"
 #include "base/owned.h"
 #include "cli/cli.h"
+#include "cli/record.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -73,6 +74,15 @@ static void show(const struct cli_args *args, const char *name, json_t *report, 
 	}
 }
 
+/* The report has the times of everything: one line. */
+static void write_down(struct record *record, const json_t *report, int64_t total_ns,
+		       const struct err *e)
+{
+	record_line(record, report ? json_pack("{s:O, s:f}", "upgrade", report, "total-ms",
+					       (double)total_ns / NS_PER_MS)
+				   : json_pack("{s:s}", "error", e->msg));
+}
+
 static void show_blockers(const struct cli_args *args, const char *name, const json_t *blockers)
 {
 	OWNED_JSON *result = json_pack("{s:s, s:O}", "name", name, "blockers", blockers);
@@ -87,20 +97,23 @@ static void show_blockers(const struct cli_args *args, const char *name, const j
 		fprintf(stderr, "outlive: %s: blocked: %s\n", name, json_string_value(one));
 }
 
-static int upgrade_one(const struct cli_args *args, const char *name)
+static int upgrade_guest(const struct cli_args *args, const char *name, struct record *record)
 {
 	OWNED_JSON *report = NULL, *blockers = NULL;
-	int64_t begin_ns = time_ns();
+	int64_t begin_ns = time_ns(), total_ns;
 	struct guest g;
 	struct err e = {0};
 	int r = guest_open_running(name, &g, &e);
 
 	if (r < 0)
 		return cli_fail(guest_exit_code(r), &e);
+	record_begin(record, "upgrade", name, NULL);
 	r = ask(args, &g, &report, &blockers, &e);
+	total_ns = time_ns() - begin_ns;
 	guest_release(&g);
+	write_down(record, r >= 0 ? report : NULL, total_ns, &e);
 	if (r >= 0) {
-		show(args, name, report, time_ns() - begin_ns);
+		show(args, name, report, total_ns);
 		return CLI_OK;
 	}
 	if (r == -EPERM && json_array_size(blockers)) {
@@ -109,6 +122,20 @@ static int upgrade_one(const struct cli_args *args, const char *name)
 	}
 	err_in(&e, "%s", name);
 	return cli_fail(r == -ETIMEDOUT ? CLI_TIMEOUT : CLI_FAILED, &e);
+}
+
+static int upgrade_one(const struct cli_args *args, const char *name)
+{
+	struct record record;
+	struct err e, unwritten;
+	int code;
+
+	if (record_open(&record, cli_value(args, "record", NULL), &e) < 0)
+		return cli_fail(CLI_FAILED, &e);
+	code = upgrade_guest(args, name, &record);
+	if (record_close(&record, &unwritten) < 0) /* the guest is upgraded all the same */
+		fprintf(stderr, "outlive: %s\n", unwritten.msg);
+	return code;
 }
 
 /**
