@@ -12,7 +12,7 @@
 #include "base/owned.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
-#include "migrate/mapped.h"
+#include "migrate/lazy_room.h"
 #include "migrate/ram.h"
 #include "migrate/trailer.h"
 #include "migrate/wire.h"
@@ -253,6 +253,8 @@ int migrate_load(struct migrate_job *job, struct err *e)
 	ret = ram_sink_begin(&l.ram, job, e);
 	if (ret == 0)
 		ret = load_stream(&l, e);
+	if (ret == 0 && job->lazy)
+		ret = lazy_start(job->lazy, e);
 	if (ret == 0)
 		ret = adopt(&l, e);
 	if (l.return_path && !channel_failed(job->channel))
