@@ -64,6 +64,8 @@ static const struct cli_option upgrade_options[] = {
 static const struct cli_option migrate_options[] = {
 	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
 	{"bandwidth", 'b', "MIB", "MiB a second at most (default: no limit)"},
+	{"channels", 'c', "N", "send pages over N connections more (multifd)"},
+	{"compression", 'z', "METHOD", "of these: none, zlib or zstd (default none)"},
 	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
 	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
 	{0},
@@ -87,8 +89,6 @@ static const struct cli_option save_options[] = {
 static const struct cli_option restore_options[] = {
 	SNAPSHOT_DIR,
 	{"force", 'f', NULL, "if the guest runs, end it first"},
-	{"lazy", 'l', NULL,
-	 "let the guest run at once; its memory is read on demand and beside it"},
 	{0},
 };
 

@@ -127,11 +127,9 @@ static int look(struct qmp *q, const struct migration_watch *w, bool shown, json
 int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret, struct err *e)
 {
 	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
-	int pause_ms = w->look_ms ? w->look_ms : LOOK_MS, r = 0;
+	int pause_ms = w->record && w->record->file ? RECORD_MS : LOOK_MS, r = 0;
 	json_t *info = NULL;
 
-	if (w->record && w->record->file)
-		pause_ms = RECORD_MS;
 	sigaction(SIGINT, &action, NULL);
 	for (int at_ms = 0; r >= 0; at_ms += pause_ms) {
 		json_decref(info);
@@ -149,14 +147,26 @@ int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **re
 	return r;
 }
 
-static json_t *capabilities(bool recorded)
+static json_t *capabilities(bool recorded, bool channels)
 {
-	json_t *list = json_pack("[{s:s, s:b}]", "capability", "return-path", "state", 1);
+	json_t *list = json_pack("[{s:s, s:b}, {s:s, s:b}]", "capability", "return-path", "state",
+				 1, "capability", "multifd", "state", channels);
 
 	if (recorded)
 		json_array_append_new(list,
 				      json_pack("{s:s, s:b}", "capability", "events", "state", 1));
 	return json_pack("{s:o}", "capabilities", list);
+}
+
+static void channels_set(const struct cli_args *args, json_t *p)
+{
+	const char *channels = cli_value(args, "channels", NULL);
+	const char *method = cli_value(args, "compression", "none");
+
+	if (!channels)
+		return;
+	json_object_set_new(p, "multifd-channels", json_integer(atoi(channels)));
+	json_object_set_new(p, "multifd-compression", json_string(method));
 }
 
 static int limits_set(struct qmp *q, const struct cli_args *args, struct err *e)
@@ -174,6 +184,7 @@ static int limits_set(struct qmp *q, const struct cli_args *args, struct err *e)
 	json_object_set_new(p, "max-bandwidth", json_integer((json_int_t)(mib * (1 << 20))));
 	if (downtime)
 		json_object_set_new(p, "downtime-limit", json_integer(atoi(downtime)));
+	channels_set(args, p);
 	return qmp_command(q, "migrate-set-parameters", p, NULL, e);
 }
 
@@ -205,7 +216,9 @@ static int begin(struct qmp *q, const struct cli_args *args, struct record *reco
 	int r = limits_set(q, args, e);
 
 	if (r >= 0)
-		r = qmp_command(q, "migrate-set-capabilities", capabilities(record->file), NULL, e);
+		r = qmp_command(q, "migrate-set-capabilities",
+				capabilities(record->file, cli_value(args, "channels", NULL)), NULL,
+				e);
 	if (r >= 0 && record->file)
 		r = record_start(q, args, record, e);
 	if (r >= 0)

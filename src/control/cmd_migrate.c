@@ -41,6 +41,7 @@ static const struct option capabilities_args[] = {
 	OPTIONS_END,
 };
 
+static const char *const zero_pages[] = {"legacy", "multifd", NULL};
 static const char *const compressions[] = {"none", "zlib", "zstd", NULL};
 static const struct option parameters[] = {
 	{"announce-initial", OPTION_INT, "ms before the first announcement after arrival",
@@ -64,6 +65,10 @@ static const struct option parameters[] = {
 	 .type = "MultiFDCompression"},
 	{"multifd-zlib-level", OPTION_INT, "how hard", .max = 9},
 	{"multifd-zstd-level", OPTION_INT, "how hard", .max = 20},
+	{"zero-page-detection", OPTION_ENUM,
+	 "who looks for pages of zeros: the stream (legacy), or each channel (multifd; not to a "
+	 "QEMU before 9.0)",
+	 .names = zero_pages, .type = "ZeroPageDetection"},
 	{"xbzrle-cache-size", OPTION_SIZE, "bytes of the cache of sent pages"},
 	{"max-postcopy-bandwidth", OPTION_SIZE, "bytes a second in the background; 0: no limit"},
 	OPTIONS_END,

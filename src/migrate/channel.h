@@ -50,6 +50,8 @@ void channel_shutdown(struct channel *c);
 /* channel_fd.c: pipe, socket, character device or file; the channel owns the fd, which becomes
  * non-blocking. */
 MUST_CHECK int channel_open_fd(struct channel **ret, int fd, struct err *e);
+/* A socket: everything is flushed, and the other side's kernel has it. Others: nothing to do. */
+MUST_CHECK int channel_settle(struct channel *c, struct err *e);
 /* channel_command.c: standard input (writing) or output of a shell command. */
 MUST_CHECK int channel_open_command(struct channel **ret, const char *command, bool writing,
 				    struct err *e);

@@ -10,11 +10,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+enum { SETTLE_MS = 10000 };
 
 /* Waits until the descriptor is ready. -ECANCELED after a shutdown. */
 static int wait_ready(struct fd_carrier *f, short events)
@@ -151,4 +155,38 @@ int channel_open_fd(struct channel **ret, int fd, struct err *e)
 	}
 	*ret = channel_create(&fd_ops, f);
 	return 0;
+}
+
+/* Bytes that the other side's kernel hasn't taken; 0 for what isn't a socket. */
+static int unsent(const struct fd_carrier *f)
+{
+	int n = 0;
+
+	return ioctl(f->fd, SIOCOUTQ, &n) < 0 ? 0 : n;
+}
+
+/**
+ * channel_settle() - Wait until the other side's kernel has all that was written
+ * @c:	Channel on a descriptor, flushed; with another there is nothing to wait for
+ * @e:	Set on failure only
+ *
+ * A unix socket's bytes are at the other side at once, but count until they are read.
+ *
+ * Errors: ETIMEDOUT; as the channel
+ * Return: 0, or a negative errno
+ */
+int channel_settle(struct channel *c, struct err *e)
+{
+	const struct fd_carrier *f = channel_carrier(c, &fd_ops);
+	int i, domain = AF_UNIX;
+	socklen_t len = sizeof(domain);
+
+	if (!f || getsockopt(f->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
+		return channel_check(c, e);
+	for (i = 0; unsent(f) > 0; i++) {
+		if (i == SETTLE_MS)
+			return err_set(e, ETIMEDOUT, "the other side doesn't answer");
+		poll(&(struct pollfd){.fd = f->wake, .events = POLLIN}, 1, 1);
+	}
+	return channel_check(c, e);
 }

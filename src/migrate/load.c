@@ -12,7 +12,8 @@
 #include "base/owned.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
-#include "migrate/lazy_room.h"
+#include "migrate/mapped.h"
+#include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/trailer.h"
 #include "migrate/wire.h"
@@ -252,9 +253,10 @@ int migrate_load(struct migrate_job *job, struct err *e)
 	devices_scratch_begin(&l.devices, job->sections);
 	ret = ram_sink_begin(&l.ram, job, e);
 	if (ret == 0)
+		ret = multifd_sink_begin(&l.ram.multifd, &l.ram, e);
+	if (ret == 0)
 		ret = load_stream(&l, e);
-	if (ret == 0 && job->lazy)
-		ret = lazy_start(job->lazy, e);
+	ret = multifd_sink_end(l.ram.multifd, ret, e);
 	if (ret == 0)
 		ret = adopt(&l, e);
 	if (l.return_path && !channel_failed(job->channel))

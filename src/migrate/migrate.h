@@ -6,7 +6,6 @@
 #include "device/device.h"
 #include "memory/memory.h"
 #include "migrate/channel.h"
-#include "migrate/lazy.h"
 #include "state/state.h"
 
 #include <stdbool.h>
@@ -121,7 +120,8 @@ struct migrate_pause {
  * @phase:	See the enum
  * @round:	Of pre-copy, from 1; 0 before
  * @ram_bytes:	Guest RAM in all
- * @sent_bytes: Bytes of the stream so far
+ * @sent_bytes: Bytes so far, on all channels
+ * @multifd_bytes: Those of them on channels beside the stream
  * @remaining_bytes: RAM known to be unsent
  * @dirty_bytes: Found dirty at the end of the last round
  * @normal_pages, @zero_pages: Sent so far
@@ -136,7 +136,7 @@ struct migrate_pause {
 struct migrate_progress {
 	enum migrate_phase phase;
 	unsigned int round;
-	uint64_t ram_bytes, sent_bytes, remaining_bytes, dirty_bytes;
+	uint64_t ram_bytes, sent_bytes, multifd_bytes, remaining_bytes, dirty_bytes;
 	uint64_t normal_pages, zero_pages;
 	uint64_t rate, dirty_rate;
 	uint64_t setup_us, total_us, predicted_us, pause_us;
@@ -176,6 +176,25 @@ struct migrate_hooks {
 	void *opaque;
 };
 
+enum multifd_compression { MULTIFD_NONE = 1, MULTIFD_ZLIB, MULTIFD_ZSTD };
+
+/**
+ * struct multifd_options - Channels beside the stream (capability multifd)
+ * @channels:	How many the operator has set; 0: the capability is off
+ * @compression: How a source compresses pages; a target takes what comes
+ * @level:	How hard
+ * @find_zeros: The channels look for pages of zeros, not the stream (zero-page-detection multifd,
+ *		QEMU from 9.0 on)
+ * @uuid:	Of the guest; zeros: none. The two sides must have the same
+ */
+struct multifd_options {
+	unsigned int channels;
+	enum multifd_compression compression;
+	int level;
+	bool find_zeros;
+	uint8_t uuid[16];
+};
+
 /**
  * struct migrate_options - How a guest is written or read
  * @machine:	Resolved machine type ("pc-q35-7.2")
@@ -193,7 +212,7 @@ struct migrate_hooks {
  * @mapped:	Capability mapped-ram: pages have fixed places in the file. Loading: set by what the
  *		stream says
  * @compress:	Snapshot files only: compress all of it by zstd; not with @mapped
- * @lazy:	Loading a snapshot file: the guest runs at once, pages come on demand; see lazy.h
+ * @multifd:	For a job that has channels beside the stream
  */
 struct migrate_options {
 	const char *machine;
@@ -204,33 +223,34 @@ struct migrate_options {
 	uint64_t limit_us, max_bandwidth;
 	const char *runstate;
 	bool mapped, compress;
-	const struct lazy_hooks *lazy;
+	struct multifd_options multifd;
 };
 
 /**
  * struct migrate_job - A guest on its way
  * @channel:	Where to; borrowed
+ * @multifd:	Channels beside it, for pages; borrowed
+ * @multifd_len: How many; 0: everything goes through @channel
  * @memory:	The guest's RAM
  * @sections:	Its devices, in order
  * @options:	See there
  * @hooks:	See there; for a stopped guest and for loading only @cancelled and @progress matter
  * @progress:	Kept up to date by the job
  * @mapped:	The channel's file, if its pages may have fixed places; see mapped.h; borrowed
- * @lazy:	After a load: brings what is missing; the caller's, NULL: nothing is
  * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
  * migrate_snapshot_load()
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
  */
 struct migrate_job {
-	struct channel *channel;
+	struct channel *channel, **multifd;
+	unsigned int multifd_len;
 	struct memory *memory;
 	const struct migrate_sections *sections;
 	struct migrate_options options;
 	struct migrate_hooks hooks;
 	struct migrate_progress progress;
 	struct mapped *mapped;
-	struct lazy *lazy;
 	bool trailer, unsure;
 	char runstate[100];
 };

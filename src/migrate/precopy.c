@@ -16,6 +16,7 @@
 #include "base/clock.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
+#include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/return_path.h"
 #include "migrate/wire.h"
@@ -50,12 +51,18 @@ struct precopy {
 	bool logging, stopped;
 };
 
+static uint64_t sent_bytes(const struct precopy *p)
+{
+	return ram_sent_bytes(p->job) + multifd_source_written(p->ram.multifd);
+}
+
 static void report(struct precopy *p, bool now)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
 	int64_t ns = time_ns();
 
-	p->job->progress.sent_bytes = ram_sent_bytes(p->job);
+	p->job->progress.multifd_bytes = multifd_source_written(p->ram.multifd);
+	p->job->progress.sent_bytes = sent_bytes(p);
 	p->job->progress.total_us = (uint64_t)(ns - p->begin_ns) / 1000;
 	if (!h->progress || (!now && ns - p->reported_ns < PROGRESS_NS))
 		return;
@@ -101,22 +108,23 @@ static int throttle(struct precopy *p, uint64_t sent, int64_t begin_ns, struct e
 static int send_round(struct precopy *p, struct err *e)
 {
 	struct channel *c = p->job->channel;
-	uint64_t before = ram_sent_bytes(p->job);
+	uint64_t before = sent_bytes(p);
 	int64_t begin = time_ns();
 	bool done = false;
 	int ret = 0;
 
+	section_begin(c, WIRE_PART, WIRE_RAM_NUMBER);
 	while (!done && ret == 0) {
-		section_begin(c, WIRE_PART, WIRE_RAM_NUMBER);
 		ret = ram_put_pages(&p->ram, PART_PAGES, &done, e);
-		ram_put_eos(&p->ram);
-		section_end(c, WIRE_RAM_NUMBER);
 		if (ret == 0)
 			ret = look_up(p, e);
 		if (ret == 0)
-			ret = throttle(p, ram_sent_bytes(p->job) - before, begin, e);
+			ret = throttle(p, sent_bytes(p) - before, begin, e);
 	}
-	return ret;
+	ram_put_eos(&p->ram);
+	section_end(c, WIRE_RAM_NUMBER);
+	channel_flush(c);
+	return ret < 0 ? ret : multifd_source_check(p->ram.multifd, e);
 }
 
 /* Bytes a second; a round too short to measure says nothing. */
@@ -183,7 +191,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 {
 	struct migrate_progress *g = &p->job->progress;
 	uint64_t limit = p->job->options.limit_us ? p->job->options.limit_us : LIMIT_US;
-	uint64_t before = ram_sent_bytes(p->job);
+	uint64_t before = sent_bytes(p);
 	int64_t begin = time_ns();
 	int ret;
 
@@ -194,11 +202,11 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 		ret = ram_sync(&p->ram, e);
 	if (ret < 0)
 		return ret;
-	g->rate = rate_of(ram_sent_bytes(p->job) - before, time_ns() - begin);
+	g->rate = rate_of(sent_bytes(p) - before, time_ns() - begin);
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
 	g->predicted_us = precopy_predict(g);
-	round_note(p, begin, channel_written(p->job->channel) - before);
+	round_note(p, begin, sent_bytes(p) - before);
 	*ret_again = precopy_again(g, limit, p->fair_rounds);
 	p->fair_rounds += g->predicted_us <= limit;
 	return 0;
@@ -237,6 +245,8 @@ static int send_rest(struct precopy *p, int64_t begin_ns, struct err *e)
 	ret = ram_put_pages(&p->ram, UINT64_MAX, &done, e);
 	ram_put_eos(&p->ram);
 	section_end(c, WIRE_RAM_NUMBER);
+	if (ret == 0)
+		ret = multifd_source_check(p->ram.multifd, e);
 	if (ret < 0)
 		return ret;
 	pause->ram_us = since_us(begin_ns);
@@ -269,6 +279,8 @@ static int begin(struct precopy *p, struct err *e)
 	int ret = ram_source_begin(&p->ram, p->job, e);
 
 	if (ret == 0)
+		ret = multifd_source_begin(&p->ram.multifd, p->job, e);
+	if (ret == 0)
 		ret = h->dirty_start(h->opaque, e);
 	if (ret < 0)
 		return ret;
@@ -293,8 +305,9 @@ static void end(struct precopy *p, int ret)
 		h->dirty_stop(h->opaque);
 	if (ret < 0 && p->stopped && !p->job->unsure)
 		h->resume(h->opaque);
-	ram_source_end(&p->ram);
 	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);
+	multifd_source_end(p->ram.multifd);
+	ram_source_end(&p->ram);
 }
 
 /**

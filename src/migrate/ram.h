@@ -17,6 +17,9 @@
  * being touched.
  */
 
+struct multifd_source;
+struct multifd_sink;
+
 /**
  * struct ram_source - Sending the RAM of a guest
  * @job:	Whose
@@ -24,6 +27,7 @@
  * @blocks_len:	How many
  * @last:	Block of the last record in this section part (CONTINUE)
  * @first_round: Holes of the files are trusted: they are zero pages, unsent
+ * @multifd:	Channels for the pages that aren't zero; NULL: they go into the stream
  */
 struct ram_source {
 	struct migrate_job *job;
@@ -31,6 +35,7 @@ struct ram_source {
 	size_t blocks_len;
 	const struct ram_source_block *last;
 	bool first_round;
+	struct multifd_source *multifd;
 };
 
 /**
@@ -65,12 +70,16 @@ void ram_put_eos(struct ram_source *s);
  * @last:	Block of the last record (CONTINUE)
  * @blocks:	What is known of each block's content
  * @blocks_len:	How many
+ * @multifd:	Channels beside the stream, or NULL
+ * @per_round:	Their sync points are records of their own, not each end of a part
  */
 struct ram_sink {
 	struct migrate_job *job;
 	struct ram_sink_block *last;
 	struct ram_sink_block *blocks;
 	size_t blocks_len;
+	struct multifd_sink *multifd;
+	bool per_round;
 };
 
 /**
@@ -86,6 +95,10 @@ struct ram_sink_block {
 MUST_CHECK int ram_sink_begin(struct ram_sink *s, struct migrate_job *job, struct err *e);
 void ram_sink_end(struct ram_sink *s);
 MUST_CHECK int ram_get(struct ram_sink *s, struct err *e); /* one section part, up to its EOS */
+/* What a channel beside the stream needs; from its thread. */
+struct ram_sink_block *ram_sink_find(const struct ram_sink *s, const char *name);
+void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset, uint32_t n);
+void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill);
 
 bool ram_block_skipped(const struct migrate_job *job, const struct ram_block *b);
 uint64_t ram_block_gpa(const struct migrate_job *job, const struct ram_block *b);

@@ -9,7 +9,8 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
-#include "migrate/lazy_room.h"
+#include "migrate/mapped.h"
+#include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
 #include "migrate/zero.h"
@@ -100,7 +101,14 @@ void ram_sink_end(struct ram_sink *s)
 	*s = (struct ram_sink){0};
 }
 
-static struct ram_sink_block *find_block(struct ram_sink *s, const char *name)
+/**
+ * ram_sink_find() - A block by its name
+ * @s:		Begun
+ * @name:	Of the block
+ *
+ * Return: NULL if there is none
+ */
+struct ram_sink_block *ram_sink_find(const struct ram_sink *s, const char *name)
 {
 	size_t i;
 
@@ -122,7 +130,7 @@ static struct ram_sink_block *get_block(struct ram_sink *s, struct err *e)
 	name[len] = '\0';
 	if (channel_check(c, e) < 0)
 		return NULL;
-	sb = find_block(s, name);
+	sb = ram_sink_find(s, name);
 	if (!sb)
 		err_set(e, ENOENT, "ram/%s: there is no such block here", name);
 	return sb;
@@ -138,8 +146,6 @@ static int get_mapped(struct ram_sink *s, struct ram_sink_block *sb, struct err 
 	if (ret < 0)
 		return ret;
 	mb->touched = &sb->touched;
-	if (job->lazy && lazy_takes(sb->block))
-		return lazy_add(job->lazy, e);
 	ret = mapped_get_pages(job->mapped, mb, e);
 	bitmap_or(&sb->touched, 0, mb->present.words, mb->present.bits);
 	job->progress.normal_pages = job->mapped->normal_pages;
@@ -207,15 +213,20 @@ static int get_xbzrle(struct ram_sink *s, uint8_t *page, struct err *e)
 	return 0;
 }
 
-static void get_zero(struct ram_sink *s, struct ram_sink_block *sb, uint64_t n, uint8_t *page)
+/**
+ * ram_sink_fill() - A page of one value has come
+ * @sb:		Its block
+ * @offset:	Where in it
+ * @fill:	The value of its bytes
+ */
+void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill)
 {
-	uint8_t fill = channel_get_u8(s->job->channel);
+	uint8_t *page = sb->block->hva + offset;
 
-	s->job->progress.zero_pages++;
-	if (!fill && (!bitmap_test(&sb->touched, n) || page_is_zero(page)))
+	if (!fill && (!bitmap_test(&sb->touched, offset / WIRE_PAGE) || page_is_zero(page)))
 		return;
 	memset(page, fill, WIRE_PAGE);
-	bitmap_set(&sb->touched, n);
+	bitmap_set(&sb->touched, offset / WIRE_PAGE);
 }
 
 /* Writes pages to their place in the block's file; false if it can't take them (hugetlb).
@@ -223,6 +234,31 @@ static void get_zero(struct ram_sink *s, struct ram_sink_block *sb, uint64_t n, 
 static bool write_run(const struct ram_block *b, uint64_t offset, const struct iovec *pages, int n)
 {
 	return pwritev(b->fd, pages, n, (off_t)(b->fd_offset + offset)) == (ssize_t)n * WIRE_PAGE;
+}
+
+/**
+ * ram_sink_take() - Read pages that follow each other, on the wire and in the block
+ * @c:		Channel; the stream's or another. Failures are latched there
+ * @sb:		Their block
+ * @offset:	Of the first
+ * @n:		How many
+ */
+void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset, uint32_t n)
+{
+	const struct ram_block *b = sb->block;
+	uint64_t end = offset + (uint64_t)n * WIRE_PAGE;
+
+	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, n);
+	while (offset < end && !channel_failed(c)) {
+		uint64_t part = MIN(end - offset, (uint64_t)RUN_PAGES * WIRE_PAGE);
+		const uint8_t *bytes = channel_peek(c, part);
+
+		if (bytes &&
+		    pwrite(b->fd, bytes, part, (off_t)(b->fd_offset + offset)) != (ssize_t)part)
+			memcpy(b->hva + offset, bytes, part);
+		channel_skip(c, part); /* latches that the stream ends */
+		offset += part;
+	}
 }
 
 /* Reads a page's content, and the pages behind it that are in the buffer and continue it. */
@@ -253,15 +289,13 @@ static void get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offs
 			memcpy(sb->block->hva + offset + (uint64_t)i * WIRE_PAGE, pages[i].iov_base,
 			       WIRE_PAGE);
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, (uint64_t)n);
-	s->job->progress.normal_pages += (uint64_t)n;
+	__atomic_fetch_add(&s->job->progress.normal_pages, (uint64_t)n, __ATOMIC_RELAXED);
 	channel_skip(c, at);
 }
 
 static int get_page(struct ram_sink *s, uint64_t offset, uint64_t flags, struct err *e)
 {
 	struct ram_sink_block *sb = flags & WIRE_RAM_CONTINUE ? s->last : get_block(s, e);
-	uint64_t n = offset / WIRE_PAGE;
-	uint8_t *page;
 
 	if (!sb)
 		return flags & WIRE_RAM_CONTINUE
@@ -273,18 +307,29 @@ static int get_page(struct ram_sink *s, uint64_t offset, uint64_t flags, struct 
 			       "ram/%s: a page at %#" PRIx64 ", the block ends at %#" PRIx64,
 			       sb->block->name, offset, sb->block->size);
 	s->last = sb;
-	page = sb->block->hva + offset;
 	if (flags & WIRE_RAM_ZERO) {
-		get_zero(s, sb, n, page);
+		ram_sink_fill(sb, offset, channel_get_u8(s->job->channel));
+		__atomic_fetch_add(&s->job->progress.zero_pages, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
 	if (!(flags & WIRE_RAM_XBZRLE)) {
 		get_run(s, sb, offset);
 		return 0;
 	}
-	bitmap_set(&sb->touched, n);
+	bitmap_set(&sb->touched, offset / WIRE_PAGE);
 	s->job->progress.normal_pages++;
-	return get_xbzrle(s, page, e);
+	return get_xbzrle(s, sb->block->hva + offset, e);
+}
+
+/* A source that writes these has no other sync points. Its first is in front of the first EOS. */
+static int get_flush(struct ram_sink *s, struct err *e)
+{
+	if (!s->multifd)
+		return err_set(e, ENOTSUP,
+			       "ram: the source has several channels; set the capability multifd "
+			       "here, too");
+	s->per_round = true;
+	return multifd_sink_sync(s->multifd, e);
 }
 
 static int get_record(struct ram_sink *s, uint64_t offset, uint64_t flags, struct err *e)
@@ -294,13 +339,12 @@ static int get_record(struct ram_sink *s, uint64_t offset, uint64_t flags, struc
 	case WIRE_RAM_ZERO:
 	case WIRE_RAM_PAGE:
 	case WIRE_RAM_XBZRLE: return get_page(s, offset, flags, e);
-	case WIRE_RAM_EOS: return 0;
+	case WIRE_RAM_EOS: return s->per_round ? 0 : multifd_sink_sync(s->multifd, e);
 	case WIRE_RAM_COMPRESS:
 		return err_set(e, ENOTSUP,
 			       "ram: compressed pages (capability compress) aren't "
 			       "supported, use zstd of multifd");
-	case WIRE_RAM_MULTIFD_FLUSH:
-		return err_set(e, ENOTSUP, "ram: this stream needs the capability multifd");
+	case WIRE_RAM_MULTIFD_FLUSH: return get_flush(s, e);
 	default: return err_set(e, EINVAL, "ram: record with unknown flags %#" PRIx64, flags);
 	}
 }

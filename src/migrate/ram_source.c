@@ -5,6 +5,7 @@
  */
 #include "base/owned.h"
 #include "migrate/mapped.h"
+#include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
 #include "migrate/zero.h"
@@ -147,9 +148,13 @@ void ram_put_blocks(struct ram_source *s)
 /**
  * ram_put_eos() - Write the end of a section part
  * @s:	Source
+ *
+ * It is a sync point of the channels beside the stream.
  */
 void ram_put_eos(struct ram_source *s)
 {
+	if (s->multifd)
+		multifd_source_sync(s->multifd);
 	channel_put_be64(s->job->channel, WIRE_RAM_EOS);
 	s->last = NULL;
 }
@@ -243,14 +248,19 @@ static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t
 	uint64_t offset = page * WIRE_PAGE;
 	const uint8_t *bytes = sb->block->hva + offset;
 
-	if ((s->first_round && in_hole(sb, offset)) || page_is_zero(bytes)) {
+	if ((s->first_round && in_hole(sb, offset)) ||
+	    (!s->job->options.multifd.find_zeros && page_is_zero(bytes))) {
 		put_record(s, sb, offset, WIRE_RAM_ZERO);
 		channel_put_u8(s->job->channel, 0);
 		s->job->progress.zero_pages++;
 		return;
 	}
-	put_record(s, sb, offset, WIRE_RAM_PAGE);
-	channel_put_ref(s->job->channel, bytes, WIRE_PAGE);
+	if (s->multifd) {
+		multifd_source_put(s->multifd, sb->block, offset);
+	} else {
+		put_record(s, sb, offset, WIRE_RAM_PAGE);
+		channel_put_ref(s->job->channel, bytes, WIRE_PAGE);
+	}
 	s->job->progress.normal_pages++;
 }
 
@@ -368,5 +378,6 @@ int ram_put_pages(struct ram_source *s, uint64_t pages, bool *ret_done, struct e
 	s->job->progress.remaining_bytes -= MIN(s->job->progress.remaining_bytes,
 						(pages - left) * WIRE_PAGE);
 	channel_flush(s->job->channel);
-	return channel_check(s->job->channel, e);
+	ret = multifd_source_check(s->multifd, e);
+	return ret < 0 ? ret : channel_check(s->job->channel, e);
 }

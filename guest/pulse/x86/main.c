@@ -31,7 +31,6 @@ static struct witness_hooks hooks = {
 	.print = serial_send,
 	.console = serial_step,
 	.letter = serial_poll,
-	.exits = exits_measure,
 	.sleep = cpu_sleep,
 	.end = machine_exit,
 };

@@ -20,10 +20,6 @@
 #define USED_ALIGN        4096
 #define RESET_TRIES       1000
 
-static struct vdev first_device;
-const struct vdev *io_device;
-const struct virtq *io_queue;
-
 bool virtio_next(unsigned int *position, struct vdev *d)
 {
 	uint32_t id;
@@ -76,11 +72,7 @@ void virtio_ready(const struct vdev *d)
 
 bool virtq_open(const struct vdev *d, unsigned int n, struct virtq *q)
 {
-	bool there = d->transport->queue(d, n, q);
-
-	if (there && !io_queue)
-		io_queue = q;
-	return there;
+	return d->transport->queue(d, n, q);
 }
 
 void virtq_layout(struct virtq *q, uint16_t size)
@@ -99,14 +91,6 @@ void virtq_layout(struct virtq *q, uint16_t size)
 	q->avail->flags = 1; /* no interrupts */
 }
 
-void virtio_doorbell(const struct virtq *q)
-{
-	if (q->wide)
-		*(volatile uint32_t *)q->notify = q->notify_value;
-	else
-		*(volatile uint16_t *)q->notify = q->notify_value;
-}
-
 void virtq_offer(struct virtq *q, uint16_t head)
 {
 	uint16_t index = q->avail->index;
@@ -117,7 +101,10 @@ void virtq_offer(struct virtq *q, uint16_t head)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (q->used->flags & 1) /* the device polls */
 		return;
-	virtio_doorbell(q);
+	if (q->wide)
+		*(volatile uint32_t *)q->notify = q->notify_value;
+	else
+		*(volatile uint16_t *)q->notify = q->notify_value;
 }
 
 bool virtq_take(struct virtq *q, uint16_t *head, uint32_t *length)
@@ -144,10 +131,6 @@ bool io_start(struct witness *w)
 		if (!*wanted)
 			continue;
 		*wanted = false;
-		if (!io_device) {
-			first_device = d;
-			io_device = &first_device;
-		}
 		out->where = d.where;
 		if (d.kind == VIRTIO_BLK)
 			blk_start(w, &d, out++);

@@ -17,8 +17,7 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/socket.h>
+#include <unistd.h>
 
 static int adopt_here(struct migration *m, struct err *e)
 {
@@ -42,11 +41,8 @@ static int adopt(void *opaque, void (*apply)(void *arg), void *arg, struct err *
 
 static void run(struct migration *m)
 {
-	const struct lazy_hooks lazy = migration_lazy(m);
-
 	migration_status_set(m, MIGRATION_ACTIVE);
-	m->job.options.lazy = m->uri.kind == URI_LAZY ? &lazy : NULL;
-	if (m->uri.kind == URI_FILE || m->uri.kind == URI_LAZY)
+	if (m->uri.kind == URI_FILE)
 		m->ret = migrate_snapshot_load(&m->job, m->uri.rest, &m->e);
 	else
 		m->ret = migrate_load(&m->job, &m->e);
@@ -83,9 +79,7 @@ static void finished(void *opaque)
 	struct migration *m = opaque;
 
 	m->progress = m->job.progress;
-	m->lazy = m->job.lazy;
 	migration_join(m);
-	migration_lazy_release(m);
 	migration_status_set(m, m->ret < 0 ? MIGRATION_FAILED : MIGRATION_COMPLETED);
 	if (m->ret < 0)
 		refused(m);
@@ -104,6 +98,9 @@ static int job_start(struct migration *m, struct channel *taken, struct err *e)
 		return r;
 	image_capture(&m->image); /* what the stream doesn't say stays as it is */
 	m->job.channel = taken;
+	m->job.multifd = m->multifd;
+	m->job.multifd_len = m->multifd_len;
+	migration_multifd(m);
 	if (m->capabilities & CAPABILITY_UUID)
 		o->uuid = m->guest->v->options->uuid;
 	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
@@ -120,37 +117,46 @@ static void start_failed(struct migration *m, const struct err *e)
 	refused(m);
 }
 
-static int on_source(sd_event_source *source, int fd, uint32_t events, void *opaque)
+/* The stream first, then the channels beside it, in any order. */
+static int take_channel(struct migration *m, int fd, struct err *e)
+{
+	OWNED_FD conn = fd;
+	struct channel *c = NULL;
+	int r = channel_open_fd(&c, conn, e);
+
+	if (r < 0)
+		return r;
+	fd_take(&conn);
+	return m->channel ? migration_add_channel(m, c, e) : migration_channel(m, c, e);
+}
+
+static void on_source(void *opaque, int stream, const int *channels, unsigned int n)
 {
 	struct migration *m = opaque;
-	OWNED_FD conn = accept4(fd, NULL, NULL, SOCK_CLOEXEC);
-	struct channel *c = NULL;
 	struct err e;
-	int r;
+	int r = take_channel(m, stream, &e);
+	unsigned int i;
 
-	if (conn < 0)
-		return 0; /* it has gone already */
-	m->listen_source = sd_event_source_disable_unref(m->listen_source);
-	fd_close(&m->listen_fd);
-	r = channel_open_fd(&c, conn, &e);
-	if (r >= 0) {
-		fd_take(&conn);
-		r = job_start(m, c, &e);
-	}
+	for (i = 0; i < n; i++)
+		if (r < 0)
+			close(channels[i]);
+		else
+			r = take_channel(m, channels[i], &e);
+	if (r >= 0)
+		r = job_start(m, m->channel, &e);
 	if (r < 0)
 		start_failed(m, &e);
-	return 0;
 }
 
 static int listen_for_source(struct migration *m, struct err *e)
 {
-	int r = uri_listen(&m->uri, &m->listen_fd, e);
+	int fd, r = uri_listen(&m->uri, &fd, e);
 
 	if (r < 0)
 		return r;
-	r = sd_event_add_io(loop_event(m->guest->v->loop), &m->listen_source, m->listen_fd, EPOLLIN,
-			    on_source, m);
-	return r < 0 ? err_ret(e, r, "wait for a source") : 0;
+	migration_multifd(m);
+	return arrivals_create(&m->arrivals, m->guest->v->loop, fd, m->job.options.multifd.channels,
+			       on_source, m, e);
 }
 
 static int begin(struct migration *m, struct err *e)
@@ -160,7 +166,7 @@ static int begin(struct migration *m, struct err *e)
 
 	if (uri_waits(&m->uri))
 		return listen_for_source(m, e);
-	if (m->uri.kind != URI_FILE && m->uri.kind != URI_LAZY)
+	if (m->uri.kind != URI_FILE)
 		r = uri_open(&m->uri, &c, e);
 	return r < 0 ? r : job_start(m, c, e);
 }
@@ -185,7 +191,6 @@ int incoming_begin(struct migration *m, const char *uri, bool exit_on_error, str
 	if (r >= 0)
 		r = begin(m, e);
 	if (r < 0) {
-		fd_close(&m->listen_fd);
 		migration_release(m);
 		migration_status_set(m, MIGRATION_FAILED);
 	}
@@ -211,7 +216,7 @@ int guest_migrate_incoming(void *opaque, struct control_request *rq, const json_
 
 	if (g->q->vm.state != RUN_INMIGRATE)
 		return err_set(e, EPERM, "'-incoming' was not specified on the command line");
-	if (migration_busy(m) || m->listen_fd >= 0)
+	if (migration_busy(m) || m->arrivals)
 		return err_set(e, EBUSY, "The incoming migration has already been started");
 	return incoming_begin(m, option_str(args, "uri", ""),
 			      option_bool(args, "exit-on-error", false), e);

@@ -166,6 +166,7 @@ static void options_fill(struct migration *m)
 	struct migrate_options *o = &m->job.options;
 
 	migration_limits(m);
+	migration_multifd(m);
 	o->return_path = m->capabilities & CAPABILITY_RETURN_PATH && both_ways(m);
 	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
 	o->shared = shared;
@@ -182,6 +183,24 @@ static void options_fill(struct migration *m)
 					      .opaque = m};
 }
 
+/* The channels beside the stream: as many connections more to the same place. */
+static int connect_more(struct migration *m, struct err *e)
+{
+	unsigned int n = m->job.options.multifd.channels;
+	struct channel *c;
+	int r = 0;
+
+	if (n && m->uri.kind != URI_TCP && m->uri.kind != URI_UNIX)
+		return err_set(e, EINVAL,
+			       "multifd needs tcp: or unix:, since it connects several times");
+	while (r >= 0 && m->multifd_len < n) {
+		r = uri_connect(&m->uri, cancelled, m, &c, e);
+		if (r >= 0)
+			r = migration_add_channel(m, c, e);
+	}
+	return r;
+}
+
 static int connect_and_send(struct migration *m, struct err *e)
 {
 	struct channel *c;
@@ -192,14 +211,13 @@ static int connect_and_send(struct migration *m, struct err *e)
 		if (r >= 0)
 			r = migration_channel(m, c, e);
 	}
+	if (r >= 0)
+		r = connect_more(m, e);
 	return r < 0 ? r : migrate_precopy(&m->job, e);
 }
 
 static void run(struct migration *m)
 {
-	m->ret = migration_lazy_wait(m, &m->e);
-	if (m->ret < 0)
-		return;
 	if (m->uri.kind == URI_FILE)
 		m->ret = migrate_snapshot_save(&m->job, m->uri.rest, true, &m->e);
 	else
@@ -227,7 +245,6 @@ static void finished(void *opaque)
 		log_warn("migrate: %s", m->e.msg);
 	m->progress = m->job.progress;
 	migration_join(m);
-	migration_lazy_release(m);
 	migration_status_set(m, m->ret >= 0            ? MIGRATION_COMPLETED
 				: m->ret == -ECANCELED ? MIGRATION_CANCELLED
 						       : MIGRATION_FAILED);
@@ -358,8 +375,7 @@ int guest_migrate_cancel(void *opaque, struct control_request *rq, const json_t 
 	late = too_late(m);
 	if (!late) {
 		m->cancel = true;
-		if (m->channel)
-			channel_shutdown(m->channel);
+		migration_cut(m);
 		pthread_cond_broadcast(&m->changed);
 	}
 	pthread_mutex_unlock(&m->lock);

@@ -5,9 +5,12 @@
 #include "migrate/migrate.h"
 #include "migrate/uri.h"
 #include "vmm/image.h"
+#include "vmm/q35/arrivals.h"
 #include "vmm/q35/guest.h"
 
 #include <pthread.h>
+
+enum { MULTIFD_CHANNELS_MAX = 255 };
 
 /*
  * Theory of operation: the guest's part of a migration; migrate.c sends it, incoming.c takes it in.
@@ -44,6 +47,7 @@ enum migration_capability {
 	CAPABILITY_UUID = 1 << 4,
 	CAPABILITY_IGNORE_SHARED = 1 << 5,
 	CAPABILITY_MAPPED = 1 << 6,
+	CAPABILITY_MULTIFD = 1 << 7,
 };
 
 /**
@@ -64,8 +68,8 @@ enum migration_capability {
  * @thread:	Owns @job
  * @uri:	Where to or from
  * @channel:	The job's, for cutting it. Under @lock
+ * @multifd, @multifd_len: Those beside it. Under @lock
  * @job:	The engine's
- * @lazy:	Brings memory that is still in a snapshot; NULL: all is there
  * @image:	The guest's own sections, with room for their states
  * @copies:	The same sections as @job has them: they read and fill that room
  * @ret, @e:	How the job ended
@@ -73,7 +77,7 @@ enum migration_capability {
  * @resumed:	And it does. Job's thread
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
- * @listen_fd, @listen_source: Waits for a source
+ * @arrivals:	Waits for a source, or NULL
  */
 struct migration {
 	struct guest *guest;
@@ -90,9 +94,9 @@ struct migration {
 	bool incoming, exit_on_error, busy;
 	pthread_t thread;
 	struct uri uri;
-	struct channel *channel;
+	struct channel *channel, *multifd[MULTIFD_CHANNELS_MAX];
+	unsigned int multifd_len;
 	struct migrate_job job;
-	struct lazy *lazy;
 	struct image image;
 	struct migrate_sections copies;
 	int ret;
@@ -101,8 +105,7 @@ struct migration {
 	enum run_state was;
 	void (*apply)(void *arg);
 	void *apply_arg;
-	int listen_fd;
-	sd_event_source *listen_source;
+	struct arrivals *arrivals;
 };
 
 /* migration.c: what both directions share. */
@@ -122,18 +125,17 @@ MUST_CHECK int migration_thread(struct migration *m, void (*run)(struct migratio
 void migration_release(struct migration *m);
 /* The thread has its channel; ECANCELED if it was called off before. */
 MUST_CHECK int migration_channel(struct migration *m, struct channel *taken, struct err *e);
+/* One more beside it; the same. */
+MUST_CHECK int migration_add_channel(struct migration *m, struct channel *taken, struct err *e);
+/* Everything on any of its channels fails from now on. Under @lock */
+void migration_cut(struct migration *m);
 /* The thread has ended: joins it, frees what it used. */
 void migration_join(struct migration *m);
 const char *migration_status_name(enum migration_status s);
 
 /* migrate_settings.c */
 void migration_limits(struct migration *m);
-
-/* lazy.c: the guest runs while its memory is read. */
-struct lazy_hooks migration_lazy(struct migration *m);
-void migration_lazy_release(struct migration *m);                       /* if all is there */
-MUST_CHECK int migration_lazy_wait(struct migration *m, struct err *e); /* from the job's thread */
-json_t *migration_lazy_info(const struct migration *m); /* NULL: nothing is missing */
+void migration_multifd(struct migration *m);
 
 /* incoming.c: -incoming, and migrate-incoming. */
 MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,

@@ -25,7 +25,7 @@ static const struct capability capabilities[] = {
 	{"release-ram", 0},
 	{"return-path", CAPABILITY_RETURN_PATH},
 	{"pause-before-switchover", CAPABILITY_PAUSE},
-	{"multifd", 0},
+	{"multifd", CAPABILITY_MULTIFD},
 	{"late-block-activate", CAPABILITY_LATE_ACTIVATE},
 	{"validate-uuid", CAPABILITY_UUID},
 	{"x-ignore-shared", CAPABILITY_IGNORE_SHARED},
@@ -104,14 +104,14 @@ static json_t *defaults(void)
 {
 	return json_pack(
 		"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:s, s:s, s:s, s:i, s:i, s:i, "
-		"s:s, s:i, s:i, s:i, s:i}",
+		"s:s, s:i, s:i, s:i, s:i, s:s}",
 		"announce-initial", 50, "announce-max", 550, "announce-rounds", 5, "announce-step",
 		100, "throttle-trigger-threshold", 50, "cpu-throttle-initial", 20,
 		"cpu-throttle-increment", 10, "cpu-throttle-tailslow", 0, "max-cpu-throttle", 99,
 		"tls-creds", "", "tls-hostname", "", "tls-authz", "", "max-bandwidth", 134217728,
 		"downtime-limit", 300, "multifd-channels", 2, "multifd-compression", "none",
 		"multifd-zlib-level", 1, "multifd-zstd-level", 1, "xbzrle-cache-size", 67108864,
-		"max-postcopy-bandwidth", 0);
+		"max-postcopy-bandwidth", 0, "zero-page-detection", "legacy");
 }
 
 static json_t *parameters_of(struct migration *m)
@@ -160,6 +160,36 @@ void migration_limits(struct migration *m)
 	__atomic_store_n(&m->job.options.max_bandwidth, bandwidth, __ATOMIC_RELAXED);
 }
 
+static enum multifd_compression compression_of(const json_t *p)
+{
+	const char *name = option_str(p, "multifd-compression", "none");
+
+	return !strcmp(name, "zlib")   ? MULTIFD_ZLIB
+	       : !strcmp(name, "zstd") ? MULTIFD_ZSTD
+				       : MULTIFD_NONE;
+}
+
+/**
+ * migration_multifd() - Give a job what the parameters say of channels beside the stream
+ * @m:	Main thread; the job hasn't begun
+ */
+void migration_multifd(struct migration *m)
+{
+	struct multifd_options *o = &m->job.options.multifd;
+	const uint8_t *uuid = m->guest->v->options->uuid;
+	const json_t *p = parameters_of(m);
+	const char *level;
+
+	*o = (struct multifd_options){.compression = compression_of(p)};
+	level = o->compression == MULTIFD_ZSTD ? "multifd-zstd-level" : "multifd-zlib-level";
+	o->level = (int)option_int(p, level, 1);
+	memcpy(o->uuid, uuid, sizeof(o->uuid));
+	if (!(m->capabilities & CAPABILITY_MULTIFD))
+		return;
+	o->channels = (unsigned int)option_int(p, "multifd-channels", 2);
+	o->find_zeros = !strcmp(option_str(p, "zero-page-detection", ""), "multifd");
+}
+
 /**
  * guest_query_migrate_parameters() - QMP query-migrate-parameters
  * @opaque:	The guest
@@ -182,14 +212,15 @@ static json_t *ram_info(const struct migrate_progress *p)
 	double mbps = (double)p->rate * 8 / 1e6;
 	json_int_t normal = (json_int_t)p->normal_pages;
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:I, s:i, s:i, s:i, s:I, s:I}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:I, s:I}",
 			 "transferred", (json_int_t)p->sent_bytes, "remaining",
 			 (json_int_t)p->remaining_bytes, "total", (json_int_t)p->ram_bytes,
 			 "duplicate", (json_int_t)p->zero_pages, "skipped", 0, "normal", normal,
 			 "normal-bytes", normal * 4096, "mbps", mbps, "dirty-sync-count",
 			 (json_int_t)p->round, "postcopy-requests", 0, "page-size", 4096,
-			 "multifd-bytes", 0, "pages-per-second", (json_int_t)(p->rate / 4096),
-			 "dirty-pages-rate", (json_int_t)(p->dirty_rate / 4096));
+			 "multifd-bytes", (json_int_t)p->multifd_bytes, "pages-per-second",
+			 (json_int_t)(p->rate / 4096), "dirty-pages-rate",
+			 (json_int_t)(p->dirty_rate / 4096));
 }
 
 static void add_ms(json_t *info, const char *name, uint64_t us)
@@ -292,8 +323,6 @@ int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *
 		if (s >= MIGRATION_ACTIVE && s <= MIGRATION_COMPLETED)
 			add_progress(*ret, &p, s);
 	}
-	if (migration_lazy_info(m))
-		json_object_set_new(*ret, "outlive-lazy", migration_lazy_info(m));
 	if (s == MIGRATION_FAILED)
 		json_object_set_new(*ret, "error-desc", json_string(m->e.msg));
 	return 0;

@@ -55,7 +55,6 @@ struct migration *migration_create(struct guest *g)
 	struct migration *m = mem_zalloc(sizeof(*m));
 
 	m->guest = g;
-	m->listen_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
 	return m;
@@ -297,6 +296,11 @@ void migration_release(struct migration *m)
 	if (m->channel)
 		channel_destroy(m->channel);
 	m->channel = m->job.channel = NULL;
+	while (m->multifd_len)
+		channel_destroy(m->multifd[--m->multifd_len]);
+	m->job.multifd_len = 0;
+	arrivals_destroy(m->arrivals);
+	m->arrivals = NULL;
 	uri_destroy(&m->uri);
 }
 
@@ -318,6 +322,42 @@ int migration_channel(struct migration *m, struct channel *taken, struct err *e)
 	cancel = m->cancel;
 	pthread_mutex_unlock(&m->lock);
 	return cancel ? err_set(e, ECANCELED, "cancelled") : 0;
+}
+
+/**
+ * migration_add_channel() - The job has one more channel beside its stream
+ * @m:		From the job's thread, or before it begins
+ * @taken:	Belongs to @m in any case
+ * @e:		Set on failure only
+ *
+ * Errors: ECANCELED it was called off
+ * Return: 0, or a negative errno
+ */
+int migration_add_channel(struct migration *m, struct channel *taken, struct err *e)
+{
+	bool cancel;
+
+	pthread_mutex_lock(&m->lock);
+	m->multifd[m->multifd_len++] = taken;
+	m->job.multifd = m->multifd;
+	m->job.multifd_len = m->multifd_len;
+	cancel = m->cancel;
+	pthread_mutex_unlock(&m->lock);
+	return cancel ? err_set(e, ECANCELED, "cancelled") : 0;
+}
+
+/**
+ * migration_cut() - Make everything on its channels fail from now on
+ * @m:	With its lock held
+ */
+void migration_cut(struct migration *m)
+{
+	unsigned int i;
+
+	if (m->channel)
+		channel_shutdown(m->channel);
+	for (i = 0; i < m->multifd_len; i++)
+		channel_shutdown(m->multifd[i]);
 }
 
 /**
@@ -378,18 +418,11 @@ void migration_end(struct migration *m)
 	pthread_mutex_lock(&m->lock);
 	m->cancel = m->dead = true;
 	pthread_cond_broadcast(&m->changed);
-	if (m->channel)
-		channel_shutdown(m->channel);
+	migration_cut(m);
 	pthread_mutex_unlock(&m->lock);
 	if (m->busy)
 		migration_join(m);
-	if (m->lazy && m->guest->q && vm_running(&m->guest->q->vm)) {
-		m->guest->quiet = true;
-		vm_stop(&m->guest->q->vm, RUN_SHUTDOWN); /* it must not see RAM that isn't there */
-	}
-	lazy_destroy(m->lazy);
-	sd_event_source_disable_unref(m->listen_source);
-	fd_close(&m->listen_fd);
+	arrivals_destroy(m->arrivals);
 	uri_destroy(&m->uri);
 	json_decref(m->parameters);
 	pthread_cond_destroy(&m->changed);
