@@ -140,7 +140,13 @@ unsigned int block_in_flight(const struct block_queue *q);
 /* Runs the queue's completions until none is in flight (on its thread; guest stopped). */
 void block_drain(struct block_queue *q);
 
-/* Synchronous helper for the main thread at start-up and for tools (small requests). */
+/* Requests that are waited for, small and rare; see sync.c. */
+struct block_sync;
+MUST_CHECK int block_sync_open(struct block_node *n, struct block_sync **ret, struct err *e);
+void block_sync_close(struct block_sync *s);
+MUST_CHECK int block_sync_do(struct block_sync *s, enum block_op op, uint64_t offset, void *buf,
+			     uint64_t bytes);
+/* Likewise, for the main thread at start-up and for tools. */
 MUST_CHECK int block_pread(struct block_node *n, uint64_t offset, void *buf, uint64_t bytes,
 			   struct err *e);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: a driver's option table says names and types; nothing outside it is
  * accepted, nothing is ignored. */
+#include "base/option.h"
 #include "block/driver.h"
 
 #include <errno.h>
@@ -29,11 +30,24 @@ static const struct block_option *find(const struct block_option *o, const char 
 	return NULL;
 }
 
+/* A boolean, or the word for it that a command line has. */
+static bool is_bool(const json_t *v, bool *ret)
+{
+	const char *word = json_string_value(v);
+
+	if (word)
+		return option_parse_bool(word, ret) == 0;
+	*ret = json_is_true(v);
+	return json_is_boolean(v);
+}
+
 static bool fits(const struct block_option *o, const json_t *v)
 {
+	bool ignored;
+
 	switch (o->kind) {
 	case BLOCK_OPTION_STRING: return json_is_string(v);
-	case BLOCK_OPTION_BOOL: return json_is_boolean(v);
+	case BLOCK_OPTION_BOOL: return is_bool(v, &ignored);
 	case BLOCK_OPTION_SIZE: return json_is_integer(v) || json_is_string(v);
 	case BLOCK_OPTION_NODE: return json_is_object(v) || json_is_string(v);
 	case BLOCK_OPTION_OBJECT: return json_is_object(v);
@@ -44,6 +58,7 @@ static bool fits(const struct block_option *o, const json_t *v)
 static int cache_check(const json_t *cache, struct err *e)
 {
 	const char *key;
+	bool ignored;
 	json_t *v;
 
 	json_object_foreach((json_t *)(uintptr_t)cache, key, v)
@@ -51,7 +66,7 @@ static int cache_check(const json_t *cache, struct err *e)
 		if (strcmp(key, "direct") && strcmp(key, "no-flush"))
 			return err_set(e, EINVAL,
 				       "cache: unknown option '%s' (known: direct, no-flush)", key);
-		if (!json_is_boolean(v))
+		if (!is_bool(v, &ignored))
 			return err_set(e, EINVAL, "cache.%s: true or false is expected", key);
 	}
 	return 0;
@@ -132,13 +147,14 @@ const char *block_option_string(const struct block_node *n, const char *name, co
 bool block_option_bool(const struct block_node *n, const char *name, bool def)
 {
 	const json_t *from = n->options, *v;
+	bool value;
 
 	if (strncmp(name, "cache.", 6) == 0) {
 		from = json_object_get(from, "cache");
 		name += 6;
 	}
 	v = json_object_get(from, name);
-	return v ? json_is_true(v) : def;
+	return v && is_bool(v, &value) ? value : def;
 }
 
 /**
