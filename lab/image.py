@@ -28,7 +28,8 @@ from .paths import PROJECT, LabError, need_tool
 
 MARK = "OUTLIVE-GUEST"
 MODULES = ("virtio_pci", "virtio_blk", "virtio_net", "virtio_scsi", "sd_mod", "virtio_console", "virtio_rng",
-           "virtio_balloon", "evdev", "ext4", "9pnet_virtio", "9p", "nvme", "e1000e", "ahci", "xhci_pci", "button")
+           "virtio_balloon", "evdev", "ext4", "9pnet_virtio", "9p", "nvme", "e1000e", "ahci", "xhci_pci", "button",
+           "efivarfs")
 APPEND = "console=ttyS0 reboot=t panic=-1"
 # For guests under emulation: what costs time there and is of no use.
 FAST = "quiet mitigations=off nokaslr no_timer_check tsc=reliable cryptomgr.notests audit=0 apparmor=0"

@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from . import archive, cpio, kernels
+from . import archive, cpio, kernels, kvm_amd
 from .paths import PROJECT, locked, new_dir, sub_dir, write_file
 
 HERE = PROJECT / "lab"
@@ -68,7 +68,10 @@ def cached(name, parts, build):
 def add_modules(out, files, where):
     """Put modules into the archive, all in one folder, unpacked."""
     for path in files:
-        out.file(f"{where}/{module_name(path)}", kernels.read_module(path))
+        data = kernels.read_module(path)
+        if module_name(path) == "kvm-amd.ko":
+            data = kvm_amd.always_intercept_cr8(data)
+        out.file(f"{where}/{module_name(path)}", data)
 
 
 def module_name(path):
@@ -104,7 +107,8 @@ def host_archive(kernel, modules=()):
             out.file(f"lab/modules/order.{name}", "".join(f"{module_name(p)}\n" for p in files).encode())
         return out
 
-    parts = [box, *scripts.values(), (HERE / "cpio.py").read_bytes(), kernel.version,
+    own = [(HERE / name).read_bytes() for name in ("cpio.py", "kvm_amd.py")]
+    parts = [box, *scripts.values(), *own, kernel.version,
              json.dumps([[module_name(p) for p in files] for files in (first, rest)])]
     return cached(f"host-{kernel.series}-{kernel.flavour}", parts, build)
 
