@@ -14,6 +14,7 @@ extern const struct device_class hpet_class;
 extern const struct device_class i8042_class;
 extern const struct device_class pcie_port_class;
 extern const struct device_class pcspk_class;
+extern const struct device_class pflash_class;
 extern const struct device_class port92_class;
 extern const struct device_class ps2_keyboard_class;
 extern const struct device_class ps2_mouse_class;

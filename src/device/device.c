@@ -35,6 +35,18 @@ struct device *device_create(const struct device_class *class, const struct devi
 }
 
 /**
+ * device_set_globals() - Set what the operator gave for all devices of this class
+ * @dev:	Just created
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int device_set_globals(struct device *dev, struct err *e)
+{
+	return dev->env->globals ? dev->env->globals(dev->env->globals_opaque, dev, e) : 0;
+}
+
+/**
  * device_realize() - Let a device appear to the guest
  * @dev:	Properties are set
  * @e:		Set on failure only; begins with the device's name and id

@@ -105,6 +105,8 @@ struct prop {
  * @pci_root:	Root bus, for the property "bus"
  * @vcpus:	How many the machine has: the default number of queues; 0 counts as 1
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
+ * @globals:	Sets what the operator gave for all devices of a class (-global); NULL: nothing
+ * @globals_opaque: For @globals
  * @eject:	The guest let go of a device (hot-unplug): the machine destroys it, later and on the
  * main thread; any thread
  * @opaque:	For @request and @eject
@@ -121,6 +123,8 @@ struct device_env {
 	struct pci_bus *pci_root;
 	unsigned int vcpus;
 	void (*request)(void *opaque, int what, int arg);
+	int (*globals)(void *opaque, struct device *dev, struct err *e);
+	void *globals_opaque;
 	void (*eject)(void *opaque, struct device *dev);
 	void *opaque;
 };
@@ -237,6 +241,7 @@ void device_classes_add(const struct device_class *const *more);
 struct device *device_create(const struct device_class *class, const struct device_env *env);
 const struct prop *device_prop_find(const struct device_class *class, const char *name);
 MUST_CHECK int device_set(struct device *dev, const char *name, const char *value, struct err *e);
+MUST_CHECK int device_set_globals(struct device *dev, struct err *e);
 MUST_CHECK int device_realize(struct device *dev, struct err *e);
 void device_destroy(struct device *dev); /* main thread, without the device's lock */
 void device_reset(struct device *dev);

@@ -2,8 +2,9 @@
 /*
  * Theory of operation: what a vCPU left guest mode for. Ports and memory-mapped I/O go to the
  * io_space; memory that is RAM in the current view (a slot was just being changed) is accessed
- * directly, and writes to ROM are dropped. What KVM or the guest can't recover from stops the
- * machine with run state internal-error; the registers go to the log.
+ * directly, and writes to ROM go to whoever answers behind it (flash), else nowhere. What KVM or
+ * the guest can't recover from stops the machine with run state internal-error; the registers go to
+ * the log.
  */
 #include "base/log.h"
 #include "machine/private.h"
@@ -55,9 +56,7 @@ static void serve_memory(struct vm_vcpu *v, struct kvm_run *run)
 
 	if (ram && !run->mmio.is_write)
 		memcpy(data, ram, len);
-	else if (ram && !memory_write(m, gpa, data, len))
-		return; /* ROM */
-	else if (!ram && run->mmio.is_write)
+	else if (run->mmio.is_write && !(ram && memory_write(m, gpa, data, len)))
 		io_write(v->vm->c.io, IO_MEMORY, gpa, data, len);
 	else if (!ram)
 		io_read(v->vm->c.io, IO_MEMORY, gpa, data, len);

@@ -10,7 +10,14 @@
 
 #define DIRTY_SHIFT 12
 
-static void mark_block(const struct memory *m, struct ram_block *b, uint64_t offset, uint64_t len)
+/**
+ * memory_mark_block() - Note that this process has written to a block
+ * @m:		Guest memory
+ * @b:		The block, mapped or not
+ * @offset:	In the block
+ * @len:	Bytes, > 0
+ */
+void memory_mark_block(struct memory *m, struct ram_block *b, uint64_t offset, uint64_t len)
 {
 	uint64_t first = offset >> DIRTY_SHIFT, last = (offset + len - 1) >> DIRTY_SHIFT;
 
@@ -38,7 +45,7 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 	if (len > r.size - at || (access == MEMORY_WRITE && r.readonly))
 		return NULL;
 	if (access == MEMORY_WRITE)
-		mark_block(m, r.block, r.offset + at, len);
+		memory_mark_block(m, r.block, r.offset + at, len);
 	return r.block->hva + r.offset + at;
 }
 
@@ -100,7 +107,7 @@ bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len)
 			return false;
 		offset = r.offset + (gpa - r.gpa);
 		memcpy(r.block->hva + offset, from, n);
-		mark_block(m, r.block, offset, n);
+		memory_mark_block(m, r.block, offset, n);
 		from += n;
 		gpa += n;
 		len -= n;
@@ -125,7 +132,7 @@ void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len)
 
 		if (!n)
 			return;
-		mark_block(m, r.block, r.offset + (gpa - r.gpa), n);
+		memory_mark_block(m, r.block, r.offset + (gpa - r.gpa), n);
 		gpa += n;
 		len -= n;
 	}

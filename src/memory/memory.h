@@ -230,6 +230,8 @@ MUST_CHECK bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint6
 /* Marks what was written through a kept pointer (io_uring reads into guest memory, virtqueue
  * used rings). */
 void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len);
+/* The same for bytes of a block, seen by the guest or not. */
+void memory_mark_block(struct memory *m, struct ram_block *b, uint64_t offset, uint64_t len);
 /* Block and offset of a pointer that memory_ptr() gave, for bulk writers; NULL if it is none. */
 struct ram_block *memory_block_of(struct memory *m, const void *hva, uint64_t *ret_offset);
 MUST_CHECK int memory_track(struct memory *m, bool on, struct err *e);

@@ -52,3 +52,71 @@ def rom(parts):
     for offset, code in parts.items():
         image[offset:offset + len(code)] = code
     return bytes(image)
+
+
+FW_CFG_BYTES = {key: 4096 for key in range(0x20, 0x40)} | {0x19: 4 + 64 * 32}
+
+
+def fw_cfg_guest():
+    """A ROM that copies the file directory of fw_cfg and all files (4 KiB each) to port 0x402, and halts."""
+    code = bytes.fromhex("31 c0 8e d8 8e c0 fc")  # ds = es = 0; cld
+    for key in (0x19, *range(0x20, 0x40)):
+        count = FW_CFG_BYTES[key].to_bytes(2, "little")
+        code += (b"\xba\x10\x05\xb8" + key.to_bytes(2, "little") + b"\xef"  # select the key
+                 + b"\xba\x11\x05\xbf\x00\x10\xb9" + count + b"\xf3\x6c"    # rep insb to 0x1000
+                 + b"\xba\x02\x04\xbe\x00\x10\xb9" + count + b"\xf3\x6e")   # rep outsb from there
+    code += b"\xf4\xeb\xfd"
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def fw_cfg_files(dump):
+    """What fw_cfg_guest() wrote, as {name: content}; None while it isn't all there."""
+    if len(dump) < sum(FW_CFG_BYTES.values()):
+        return None
+    files, at = {}, FW_CFG_BYTES[0x19]
+    for i in range(int.from_bytes(dump[:4], "big")):
+        entry = dump[4 + 64 * i:][:64]
+        size, key = int.from_bytes(entry[:4], "big"), int.from_bytes(entry[4:6], "big")
+        start = at + (key - 0x20) * 4096
+        files[entry[8:].rstrip(b"\0").decode()] = dump[start:start + min(size, 4096)]
+    return files
+
+
+class Flat:
+    """Code for a ROM in a flash chip: 16 bits, with a data segment over all 4 GiB."""
+
+    def __init__(self, out):
+        """@out: port that put() writes to."""
+        gdt = CODE_AT - 32
+        self.parts = {gdt: bytes(8) + bytes.fromhex("ffff0000009bcf00 ffff00000093cf00"),
+                      gdt + 24: (23).to_bytes(2, "little") + (0xffff0000 + gdt).to_bytes(4, "little")}
+        self.code = (b"\x2e\x66\x0f\x01\x16" + (gdt + 24).to_bytes(2, "little")  # lgdt cs:[...]
+                     + bytes.fromhex("0f20c0 0c01 0f22c0")                       # cr0.PE
+                     + bytes.fromhex("b81000 8ed8")                              # ds: the data segment
+                     + b"\xba" + out.to_bytes(2, "little"))                      # mov dx, out
+
+    def write(self, address, *values):
+        """Write bytes to one address, one after the other."""
+        for value in values:
+            self.code += b"\x67\xc6\x05" + address.to_bytes(4, "little") + bytes([value])
+        return self
+
+    def put(self, address, count=1):
+        """Read bytes and write them to the port."""
+        for i in range(count):
+            self.code += b"\x67\xa0" + (address + i).to_bytes(4, "little") + b"\xee"
+        return self
+
+    def wait(self, port=0x3f8):
+        """Wait for a byte from a serial port."""
+        out = self.code[self.code.index(b"\xba"):][:3]
+        self.code += (b"\xba" + (port + 5).to_bytes(2, "little") + b"\xec\xa8\x01\x74\xfb"  # in; test 1; jz back
+                      + b"\xba" + port.to_bytes(2, "little") + b"\xec" + out)
+        return self
+
+    def image(self):
+        """The ROM; it halts at the end."""
+        code = self.code + b"\xf4\xeb\xfd"
+        back = CODE_AT - (VECTOR + 3)
+        return rom({**self.parts, CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})

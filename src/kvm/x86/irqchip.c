@@ -84,6 +84,24 @@ int x86_pit_set(struct kvm_vm *vm, const struct kvm_pit_state2 *state, struct er
 }
 
 /**
+ * x86_pit_reinject() - Decide what becomes of ticks that the guest missed
+ * @vm:		A VM
+ * @on:		They come later
+ * @e:		Set on failure
+ *
+ * Errors: as KVM_REINJECT_CONTROL
+ * Return: 0, or a negative errno
+ */
+int x86_pit_reinject(struct kvm_vm *vm, bool on, struct err *e)
+{
+	struct kvm_reinject_control control = {.pit_reinject = on};
+
+	if (ioctl(vm->fd, KVM_REINJECT_CONTROL, &control) < 0)
+		return err_sys(e, "KVM_REINJECT_CONTROL");
+	return 0;
+}
+
+/**
  * x86_clock_get() - Read the VM's kvmclock
  * @vm:		A VM
  * @ret:	Filled in

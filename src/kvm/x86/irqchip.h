@@ -14,6 +14,8 @@ MUST_CHECK int x86_chip_set(struct kvm_vm *vm, enum x86_chip chip, const struct 
 			    struct err *e);
 MUST_CHECK int x86_pit_get(struct kvm_vm *vm, struct kvm_pit_state2 *ret, struct err *e);
 MUST_CHECK int x86_pit_set(struct kvm_vm *vm, const struct kvm_pit_state2 *state, struct err *e);
+/* Ticks that the guest missed come later (the default), or not at all. */
+MUST_CHECK int x86_pit_reinject(struct kvm_vm *vm, bool on, struct err *e);
 /* kvmclock of the VM, ns; @ret->flags say whether the host can tell its real time as well. */
 MUST_CHECK int x86_clock_get(struct kvm_vm *vm, struct kvm_clock_data *ret, struct err *e);
 MUST_CHECK int x86_clock_set(struct kvm_vm *vm, uint64_t clock_ns, struct err *e);

@@ -62,15 +62,13 @@ static void add_numbers(struct q35 *q, const struct q35_config *c)
 	fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)q->cpus);
 	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS,
 		       (uint16_t)(x86_apic_id(&q->cpuid.topology, q->max_cpus - 1) + 1));
-	fw_cfg_add_u16(f, FW_CFG_BOOT_MENU, 0);
 	if (c->append) {
 		fw_cfg_add_u32(f, FW_CFG_CMDLINE_SIZE, (uint32_t)strlen(c->append) + 1);
 		fw_cfg_add(f, FW_CFG_CMDLINE_DATA, c->append, strlen(c->append) + 1);
 	}
 }
 
-/* CMOS bytes that firmware reads: memory sizes in the units of their time, CPU count, boot
- * order. */
+/* CMOS bytes that firmware reads: memory sizes in the units of their time, CPU count. */
 static void fill_cmos(struct q35 *q, const struct x86_layout *l)
 {
 	uint64_t ext_kib = MIN((l->below_4g - MiB) / KiB, 65535ULL);
@@ -92,7 +90,6 @@ static void fill_cmos(struct q35 *q, const struct x86_layout *l)
 	rtc_set_cmos(q->rtc, 0x5d, (uint8_t)(above >> 16));
 	rtc_set_cmos(q->rtc, 0x5f, (uint8_t)(q->cpus - 1));
 	rtc_set_cmos(q->rtc, 0x14, 0x06); /* FPU and PS/2 mouse */
-	rtc_set_cmos(q->rtc, 0x3d, 0x02); /* boot from disk */
 }
 
 static int add_smbios(struct q35 *q, const struct q35_config *c, struct err *e)
@@ -110,9 +107,8 @@ static int add_smbios(struct q35 *q, const struct q35_config *c, struct err *e)
 /* Files that firmware or the guest looks for; empty ones say that there is nothing to tell. */
 static int add_small_files(struct q35 *q, struct err *e)
 {
-	static const uint8_t forever[4] = {0xff, 0xff, 0xff, 0xff};
-	static const char *const empty[] = {"bios-geometry", "bootorder", "etc/tpm/log"};
-	int r = fw_cfg_add_file(q->fw_cfg, "etc/boot-fail-wait", forever, sizeof(forever), e);
+	static const char *const empty[] = {"bios-geometry", "etc/tpm/log"};
+	int r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(empty) && r >= 0; i++)
 		r = fw_cfg_add_file(q->fw_cfg, empty[i], "", 0, e);
@@ -136,6 +132,8 @@ static int fill_fw_cfg(struct q35 *q, const struct q35_config *c, const struct x
 		r = add_blob(q, ACPI_RSDP_FILE, q->ram.rsdp, ACPI_RSDP_BYTES, e);
 	if (r >= 0)
 		r = add_small_files(q, e);
+	if (r >= 0)
+		r = q35_boot_order_fill(q, &c->boot, e);
 	return r < 0 ? r : add_smbios(q, c, e);
 }
 
@@ -165,7 +163,7 @@ int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e)
 	struct x86_layout l = layout(q);
 	int r;
 
-	q->direct = c->kernel && !c->ram.bios;
+	q->direct = c->kernel && !c->ram.bios && !c->ram.pflash[0];
 	fill_cmos(q, &l);
 	r = fill_fw_cfg(q, c, &l, e);
 	if (r < 0 || !q->direct)

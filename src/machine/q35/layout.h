@@ -2,6 +2,7 @@
 #ifndef MACHINE_Q35_LAYOUT_H
 #define MACHINE_Q35_LAYOUT_H
 
+#include "block/block.h"
 #include "machine/x86/layout.h"
 #include "memory/memory.h"
 
@@ -13,17 +14,22 @@
 #define Q35_RSDP_GPA     0xc0000ULL    /* without firmware: in the option ROM area, */
 #define Q35_TABLES_GPA   0xc0040ULL    /* which holds nothing else then */
 #define Q35_SMBIOS_GPA   0xf0000ULL /* likewise, in the BIOS area: entry point, tables behind it */
+#define Q35_FLASHES      2
+#define Q35_FLASH_MAX    (8 * MiB) /* of all chips together */
 #define Q35_HOLE64_BYTES (32ULL << 30)
 
 /**
  * struct q35_ram - The machine's RAM and ROM blocks and where they are seen
  * @ram:	Main memory
- * @bios:	Firmware flash
+ * @bios:	Firmware ROM; NULL: it is in @flash
+ * @flash:	Content of the flash chips, NULL: there is none
+ * @shadow:	With @flash: the copy of its end that is seen below 1 MiB
  * @rom:	Option ROM area 0xc0000-0xdffff
  * @tables, @loader, @rsdp: ACPI blobs that firmware reads through fw_cfg
  */
 struct q35_ram {
 	struct ram_block *ram, *bios, *rom, *tables, *loader, *rsdp;
+	struct ram_block *flash[Q35_FLASHES], *shadow;
 };
 
 /**
@@ -32,6 +38,8 @@ struct q35_ram {
  * @name:	Block name of main memory: "pc.ram" or the memory backend's id
  * @options:	How it is backed
  * @bios:	Path of a firmware image; NULL: none, the flash is empty
+ * @pflash:	Images of flash chips with the firmware instead of @bios, the first one at the top;
+ *		NULL: no chip
  * @adopt:	Finds the file of a block of this name that another process handed over, -1: make
  *		one; NULL: none are
  * @opaque:	For @adopt
@@ -41,11 +49,23 @@ struct q35_ram_config {
 	const char *name;
 	struct ram_options options;
 	const char *bios;
+	struct block_node *pflash[Q35_FLASHES];
 	int (*adopt)(void *opaque, const char *name);
 	void *opaque;
 };
 
 MUST_CHECK int q35_ram_create(struct q35_ram *ret, struct memory *m, const struct q35_ram_config *c,
 			      struct err *e);
+
+/* The flash chips' content, and the end of the first one below 1 MiB. */
+MUST_CHECK int q35_flash_create(struct q35_ram *ret, struct memory *m,
+				const struct q35_ram_config *c, struct err *e);
+
+/* A block, new or taken over, and its place in the guest's memory. */
+MUST_CHECK int q35_ram_block(struct memory *m, const char *name, uint64_t size,
+			     const struct ram_options *options, struct ram_block **ret,
+			     struct err *e);
+MUST_CHECK int q35_ram_map(struct memory *m, gpa_t gpa, uint64_t size, struct ram_block *b,
+			   uint64_t offset, bool rom, struct err *e);
 
 #endif

@@ -8,6 +8,7 @@
 
 #include "device/i8042.h"
 #include "device/pcspk.h"
+#include "device/pflash.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -27,6 +28,29 @@ struct part {
 	bool (*wanted)(const struct q35 *q);
 	int instance;
 };
+
+/* The chips end at 4 GiB, one below the other. */
+static void prepare_flash(struct q35 *q, struct device *dev)
+{
+	struct pflash *f = CONTAINER_OF(dev, struct pflash, dev);
+
+	f->drive = q->pflash[dev->instance];
+	f->block = q->ram.flash[dev->instance];
+	f->adopted = q->adopted;
+	f->gpa = Q35_BIOS_END;
+	for (int i = 0; i <= dev->instance; i++)
+		f->gpa -= q->ram.flash[i]->size;
+}
+
+static bool with_flash(const struct q35 *q)
+{
+	return q->pflash[0];
+}
+
+static bool with_second_flash(const struct q35 *q)
+{
+	return q->pflash[1];
+}
 
 static void prepare_fw_cfg(struct q35 *q, struct device *dev)
 {
@@ -152,6 +176,8 @@ static bool with_hpet(const struct q35 *q)
 }
 
 static const struct part parts[] = {
+	{"cfi.pflash01", prepare_flash, with_flash, 0},
+	{"cfi.pflash01", prepare_flash, with_second_flash, 1},
 	{"fw_cfg_io", prepare_fw_cfg, NULL, 0},
 	{"q35-pcihost", prepare_host, NULL, 0},
 	{"mch", prepare_mch, NULL, 0},
@@ -188,7 +214,9 @@ static int part_make(struct q35 *q, const struct part *p, struct err *e)
 	dev->instance = p->instance;
 	if (p->prepare)
 		p->prepare(q, dev);
-	r = device_realize(dev, e);
+	r = device_set_globals(dev, e);
+	if (r >= 0)
+		r = device_realize(dev, e);
 	if (r < 0) {
 		device_destroy(dev);
 		return err_in(e, "%s", p->class);
@@ -203,6 +231,8 @@ static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 
 	if (event == VM_POWERDOWN && q->lpc)
 		lpc_power_button(q->lpc);
+	if (event == VM_RESET)
+		q35_boot_order_reset(q);
 }
 
 /**

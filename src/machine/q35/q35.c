@@ -37,19 +37,20 @@ static int io_make(struct q35 *q, struct err *e)
 	return r < 0 ? r : guest_clock_create(&q->clock, q->loop, e);
 }
 
-static void env_fill(struct q35 *q)
+static void env_fill(struct q35 *q, const struct q35_config *c)
 {
 	q->env = (struct device_env){
 		.memory = &q->memory,
 		.io = q->io,
 		.clock = q->clock,
 		.loop = q->loop,
-		.vcpus = q->cpus,
 		.chipset_lock = &q->chipset_lock,
 		.vcpus = q->cpus,
 		.msi = &wires_msi,
 		.msi_opaque = q->kvm,
 		.gsi = {.set = wires_gsi, .opaque = q->kvm},
+		.globals = c->globals,
+		.globals_opaque = c->opaque,
 		.request = vm_request,
 		.opaque = &q->vm,
 	};
@@ -171,7 +172,7 @@ static int make(struct q35 *q, const struct q35_config *c, struct err *e)
 		r = io_make(q, e);
 	if (r < 0)
 		return r;
-	env_fill(q);
+	env_fill(q, c);
 	r = vm_make(q, c, e);
 	if (r >= 0)
 		r = cpuid_make(q, c, e);
@@ -204,6 +205,8 @@ int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop, 
 	q->max_cpus = c->max_cpus;
 	q->hpet = c->hpet;
 	q->serials = c->serials;
+	memcpy(q->pflash, c->ram.pflash, sizeof(q->pflash));
+	q->adopted = c->ram.adopt != NULL;
 	list_init(&q->devices);
 	pthread_mutex_init(&q->chipset_lock, NULL);
 	memory_init(&q->memory);

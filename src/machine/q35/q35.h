@@ -9,6 +9,7 @@
 #include "device/vmport.h"
 #include "kvm/x86/cpuid.h"
 #include "machine/q35/acpi.h"
+#include "machine/q35/boot_order.h"
 #include "machine/q35/layout.h"
 #include "machine/q35/lpc.h"
 #include "machine/q35/q35_chipset.h"
@@ -34,11 +35,13 @@
  * @topology:	-smp
  * @cpu:	"host" or "max", with features behind commas
  * @kernel, @initrd, @append: Direct boot; NULL: from firmware
+ * @boot:	-boot
  * @hpet:	There is an HPET
  * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
  * @uuid:	16 bytes
  * @smbios:	Text that the user gave for a field of an SMBIOS table, NULL: none; may be NULL
- * @opaque:	For @smbios
+ * @globals:	See struct device_env; may be NULL
+ * @opaque:	For @smbios and @globals
  * @rtc_s:	Seconds since the epoch that the guest's clock starts at
  * @policy:	What happens at reset, power-off, panic
  * @incoming:	State will be loaded
@@ -48,9 +51,11 @@ struct q35_config {
 	unsigned int cpus, max_cpus;
 	struct x86_topology topology;
 	const char *cpu, *kernel, *initrd, *append;
+	struct q35_boot_config boot;
 	bool hpet, incoming;
 	uint8_t serials, uuid[16];
 	const char *(*smbios)(void *opaque, int type, const char *name);
+	int (*globals)(void *opaque, struct device *dev, struct err *e);
 	void *opaque;
 	int64_t rtc_s;
 	struct vm_policy policy;
@@ -66,6 +71,8 @@ struct q35 {
 	struct slots *slots;
 	struct memory memory;
 	struct q35_ram ram;
+	struct block_node *pflash[Q35_FLASHES]; /* borrowed; NULL: no chip */
+	bool adopted;                           /* from a process on this host, memory and all */
 	struct io_space *io;
 	struct guest_clock *clock;
 	pthread_mutex_t chipset_lock;
@@ -88,6 +95,9 @@ struct q35 {
 	unsigned int cpus, max_cpus;
 	uint8_t serials;
 	bool hpet;
+	uint8_t boot_kinds[3]; /* -boot order=, as CMOS has it */
+	bool boot_once;        /* CMOS has the order of the first start */
+	bool boot_strict, started;
 	bool direct; /* a kernel is started without firmware, anew after each reset */
 	struct boot_options boot;
 	struct smbios smbios;

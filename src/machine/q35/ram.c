@@ -21,8 +21,19 @@
 #define PRIORITY_RAM      0
 #define PRIORITY_ROM      1
 
-static int block(struct memory *m, const char *name, uint64_t size,
-		 const struct ram_options *options, struct ram_block **ret, struct err *e)
+/**
+ * q35_ram_block() - A block of the machine: the file of the process before, or new
+ * @m:		Guest memory
+ * @name:	Of the block
+ * @size:	Bytes
+ * @options:	How it is backed
+ * @ret:	Set on success only
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int q35_ram_block(struct memory *m, const char *name, uint64_t size,
+		  const struct ram_options *options, struct ram_block **ret, struct err *e)
 {
 	uint64_t ignored;
 	int fd = ram_offered(m, name, &ignored), r;
@@ -35,8 +46,20 @@ static int block(struct memory *m, const char *name, uint64_t size,
 	return r;
 }
 
-static int map(struct memory *m, gpa_t gpa, uint64_t size, struct ram_block *b, uint64_t offset,
-	       bool rom, struct err *e)
+/**
+ * q35_ram_map() - Show a window of a block
+ * @m:		Guest memory
+ * @gpa:	Where
+ * @size:	Bytes
+ * @b:		The block
+ * @offset:	Where in the block the window begins
+ * @rom:	The guest can't write it, and it is seen over RAM
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int q35_ram_map(struct memory *m, gpa_t gpa, uint64_t size, struct ram_block *b, uint64_t offset,
+		bool rom, struct err *e)
 {
 	struct memory_map *ignored;
 	const struct memory_map window = {.gpa = gpa,
@@ -54,12 +77,12 @@ static int main_memory(struct q35_ram *q, struct memory *m, const struct q35_ram
 		       struct err *e)
 {
 	uint64_t low = x86_layout_q35(c->bytes).below_4g;
-	int r = block(m, c->name, c->bytes, &c->options, &q->ram, e);
+	int r = q35_ram_block(m, c->name, c->bytes, &c->options, &q->ram, e);
 
 	if (r >= 0)
-		r = map(m, 0, low, q->ram, 0, false, e);
+		r = q35_ram_map(m, 0, low, q->ram, 0, false, e);
 	if (r >= 0 && low < c->bytes)
-		r = map(m, 1ULL << 32, c->bytes - low, q->ram, low, false, e);
+		r = q35_ram_map(m, 1ULL << 32, c->bytes - low, q->ram, low, false, e);
 	return r;
 }
 
@@ -99,8 +122,8 @@ static int bios_read(const char *path, struct ram_block *b, struct err *e)
 }
 
 /* A new guest's firmware; that of one that another process hands over is in the block it had. */
-static int flash_fill(struct memory *m, const struct q35_ram_config *c, struct ram_block **ret,
-		      struct err *e)
+static int bios_fill(struct memory *m, const struct q35_ram_config *c, struct ram_block **ret,
+		     struct err *e)
 {
 	const struct ram_options rom = {.kind = RAM_MEMFD, .readonly = true};
 	uint64_t size = BIOS_DEFAULT;
@@ -118,14 +141,15 @@ static int flash_fill(struct memory *m, const struct q35_ram_config *c, struct r
 	return r;
 }
 
-static int flash(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c, struct err *e)
+static int bios(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c, struct err *e)
 {
-	int r = flash_fill(m, c, &q->bios, e);
+	int r = bios_fill(m, c, &q->bios, e);
 	uint64_t size = r < 0 ? 0 : q->bios->size, shadow = MIN(size, BIOS_SHADOW_BYTES);
 
 	if (r >= 0)
-		r = map(m, Q35_BIOS_END - size, size, q->bios, 0, true, e);
-	return r < 0 ? r : map(m, 0x100000 - shadow, shadow, q->bios, size - shadow, true, e);
+		r = q35_ram_map(m, Q35_BIOS_END - size, size, q->bios, 0, true, e);
+	return r < 0 ? r
+		     : q35_ram_map(m, 0x100000 - shadow, shadow, q->bios, size - shadow, true, e);
 }
 
 /* The ACPI blobs are read through fw_cfg, never mapped; they may grow from one version to the
@@ -136,11 +160,14 @@ static int acpi_blobs(struct q35_ram *q, struct memory *m, const struct q35_ram_
 	const struct ram_options tables = {.kind = RAM_MEMFD, .max_bytes = 0x200000};
 	const struct ram_options loader = {.kind = RAM_MEMFD, .max_bytes = 0x10000};
 	const struct ram_options rsdp = {.kind = RAM_MEMFD, .max_bytes = 0x1000};
-	int r = block(m, "/rom@" ACPI_TABLES_FILE, ACPI_TABLES_BYTES, &tables, &q->tables, e);
+	int r = q35_ram_block(m, "/rom@" ACPI_TABLES_FILE, ACPI_TABLES_BYTES, &tables, &q->tables,
+			      e);
 
 	if (r >= 0)
-		r = block(m, "/rom@" ACPI_LOADER_FILE, ACPI_LOADER_BYTES, &loader, &q->loader, e);
-	return r < 0 ? r : block(m, "/rom@" ACPI_RSDP_FILE, page_size(), &rsdp, &q->rsdp, e);
+		r = q35_ram_block(m, "/rom@" ACPI_LOADER_FILE, ACPI_LOADER_BYTES, &loader,
+				  &q->loader, e);
+	return r < 0 ? r
+		     : q35_ram_block(m, "/rom@" ACPI_RSDP_FILE, page_size(), &rsdp, &q->rsdp, e);
 }
 
 /**
@@ -163,10 +190,10 @@ int q35_ram_create(struct q35_ram *ret, struct memory *m, const struct q35_ram_c
 	r = main_memory(ret, m, c, e);
 
 	if (r >= 0)
-		r = flash(ret, m, c, e);
+		r = c->pflash[0] ? q35_flash_create(ret, m, c, e) : bios(ret, m, c, e);
 	if (r >= 0)
-		r = block(m, "pc.rom", 0x20000, &rom, &ret->rom, e);
+		r = q35_ram_block(m, "pc.rom", 0x20000, &rom, &ret->rom, e);
 	if (r >= 0)
-		r = map(m, 0xc0000, 0x20000, ret->rom, 0, true, e);
+		r = q35_ram_map(m, 0xc0000, 0x20000, ret->rom, 0, true, e);
 	return r < 0 ? r : acpi_blobs(ret, m, c, e);
 }

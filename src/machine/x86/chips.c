@@ -189,9 +189,25 @@ static void pit_reset(struct device *dev)
 /* KVM's own values after creation aren't those of a PC. */
 static int pit_realize(struct device *dev, struct err *e)
 {
+	struct chip_pit *p = pit_of(dev);
+
 	pit_reset(dev);
-	return 0;
+	return p->lost_ticks == PIT_DELAY ? 0 : x86_pit_reinject(p->chip.kvm, false, e);
 }
+
+/* KVM can give a tick that the guest missed later, or not at all. */
+static const char *const lost_ticks_names[] = {
+	[PIT_DELAY] = "delay", [PIT_DISCARD] = "discard", NULL};
+
+static const struct prop pit_props[] = {
+	{.name = "lost_tick_policy",
+	 .kind = PROP_ENUM,
+	 .offset = offsetof(struct chip_pit, lost_ticks),
+	 .def = "delay",
+	 .help = "What becomes of ticks that the guest missed",
+	 .names = lost_ticks_names},
+	PROPS_END,
+};
 
 const struct device_class chip_pit_class = {
 	.name = "kvm-pit",
@@ -201,6 +217,7 @@ const struct device_class chip_pit_class = {
 	.continuity = CONTINUITY_STATE,
 	.state = &pit_section_table,
 	.section = "i8254",
+	.props = pit_props,
 	.realize = pit_realize,
 	.reset = pit_reset,
 	.capture = pit_capture,
@@ -311,7 +328,9 @@ static int chip_add(const struct x86_chips *c, const struct device_class *class,
 	chip->kvm = c->kvm;
 	chip->cpus = c->cpus;
 	dev->instance = instance;
-	r = device_realize(dev, e);
+	r = device_set_globals(dev, e);
+	if (r >= 0)
+		r = device_realize(dev, e);
 	if (r < 0) {
 		device_destroy(dev);
 		return err_in(e, "%s", class->name);

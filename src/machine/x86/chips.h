@@ -23,13 +23,17 @@ struct chip {
 	struct x86_cpus *cpus;
 };
 
+enum pit_lost_ticks { PIT_DELAY, PIT_DISCARD };
+
 /**
  * struct chip_pit - i8254
+ * @lost_ticks:	Property: enum pit_lost_ticks
  * @stopped:	@s is the state as of the last stop, or loaded; KVM gets it when the guest runs
  */
 struct chip_pit {
 	struct chip chip;
 	struct pit_section s;
+	int lost_ticks;
 	bool stopped;
 };
 

@@ -137,6 +137,21 @@ static const char *smbios_field(void *opaque, int type, const char *name)
 	return found;
 }
 
+static void boot_fill(const struct vmm *v, struct q35_boot_config *b)
+{
+	const json_t *o = vmm_values(v->options, VMM_BOOT);
+
+	*b = (struct q35_boot_config){
+		.order = option_str(o, "order", NULL),
+		.once = option_str(o, "once", NULL),
+		.splash = option_str(o, "splash", NULL),
+		.splash_ms = option_int(o, "splash-time", -1),
+		.reboot_ms = option_int(o, "reboot-timeout", -1),
+		.menu = option_bool(o, "menu", false),
+		.strict = option_bool(o, "strict", false),
+	};
+}
+
 static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 {
 	const struct vmm_options *o = v->options;
@@ -154,15 +169,19 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 		.incoming = vmm_given(o, VMM_INCOMING),
 		.serials = serials_of(v),
 		.smbios = smbios_field,
+		.globals = guest_globals,
 		.opaque = v,
 		.rtc_s = time_wall_ns() / NS_PER_SEC,
 	};
 	memcpy(c->uuid, o->uuid, sizeof(c->uuid));
 	policy_fill(v, &c->policy);
+	boot_fill(v, &c->boot);
+	if (guest_globals_check(v, e) < 0)
+		return -e->code;
 	return ram_fill(v, &c->ram, e);
 }
 
-static int make(struct guest *g, const struct q35_config *c, const struct guest_parts *parts,
+static int make(struct guest *g, struct q35_config *c, const struct guest_parts *parts,
 		struct err *e)
 {
 	int r = parts ? 0 : guest_backends_make(g, e);
@@ -170,13 +189,16 @@ static int make(struct guest *g, const struct q35_config *c, const struct guest_
 	if (r >= 0)
 		r = guest_objects_make(g, parts ? parts->objects : NULL, e);
 	if (r >= 0)
+		r = guest_flash_fill(g->v, &c->ram, e);
+	if (r >= 0)
 		r = q35_create(&g->q, c, g->v->loop, e);
 	if (r >= 0)
 		r = guest_files_make(g, parts, e);
 	if (r < 0)
 		return r;
 	guest_eject_init(g);
-	return parts ? guest_devices_take(g, parts->devices, e) : guest_devices_make(g, e);
+	r = parts ? guest_devices_take(g, parts->devices, e) : guest_devices_make(g, e);
+	return r < 0 ? r : q35_boot_order_update(g->q, e);
 }
 
 /**

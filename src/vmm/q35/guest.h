@@ -82,12 +82,18 @@ MUST_CHECK int guest_begin(struct guest *g, struct err *e);
 
 /* guest_devices.c */
 MUST_CHECK int guest_backends_make(struct guest *g, struct err *e);
+int guest_globals(void *opaque, struct device *dev, struct err *e);
+MUST_CHECK int guest_globals_check(const struct vmm *v, struct err *e);
+void guest_drive_name(const json_t *d, size_t index, char name[64]);
 MUST_CHECK int guest_devices_make(struct guest *g, struct err *e);
 MUST_CHECK int guest_devices_take(struct guest *g, const json_t *devices, struct err *e);
 MUST_CHECK int guest_device_add(struct guest *g, const json_t *values, struct err *e);
 struct device *guest_device_find(struct guest *g, const char *id);
 
 struct device *guest_kvmclock(struct guest *g);
+
+/* flash.c */
+MUST_CHECK int guest_flash_fill(const struct vmm *v, struct q35_ram_config *ram, struct err *e);
 
 /* guest_ops.c, guest_events.c */
 MUST_CHECK int guest_stays(const struct guest *g, struct err *e);

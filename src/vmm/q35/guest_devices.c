@@ -37,7 +37,13 @@ static const char *interface_of(const json_t *d)
 	return option_str(d, "if", "virtio");
 }
 
-static void node_name(const json_t *d, size_t index, char name[64])
+/**
+ * guest_drive_name() - The node that a -drive makes
+ * @d:		Its values
+ * @index:	Its place among them
+ * @name:	Filled in
+ */
+void guest_drive_name(const json_t *d, size_t index, char name[64])
 {
 	snprintf(name, 64, "%s", option_str(d, "id", ""));
 	if (!*name)
@@ -57,7 +63,7 @@ static int drive_open(const json_t *d, size_t index, struct err *e)
 	char name[64];
 	int r;
 
-	node_name(d, index, name);
+	guest_drive_name(d, index, name);
 	options = json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:b, s:s, s:{s:b, s:b}}}", "driver",
 			    format, "node-name", name, "read-only", read_only, "file", "driver",
 			    "file", "filename", option_str(d, "file", ""), "read-only", read_only,
@@ -66,6 +72,28 @@ static int drive_open(const json_t *d, size_t index, struct err *e)
 	r = block_open(options, &n, e);
 	json_decref(options);
 	return r;
+}
+
+/**
+ * guest_globals_check() - Refuse a -global for what isn't there
+ * @v:		The process
+ * @e:		Set on failure only: names the argument
+ *
+ * Return: 0, or -ENOENT
+ */
+int guest_globals_check(const struct vmm *v, struct err *e)
+{
+	const struct vmm_items *all = &v->options->groups[VMM_GLOBAL];
+
+	for (size_t i = 0; i < all->len; i++) {
+		const char *driver = option_str(all->items[i].values, "driver", "");
+
+		if (device_class_find(driver))
+			continue;
+		err_set(e, ENOENT, "there is no driver '%s'", driver);
+		return vmm_err_item(e, &all->items[i]);
+	}
+	return 0;
 }
 
 /**
@@ -121,12 +149,22 @@ static int set_json(struct device *dev, const char *name, const json_t *v, struc
 	return device_set(dev, name, number, e);
 }
 
-static int set_globals(struct guest *g, struct device *dev, struct err *e)
+/**
+ * guest_globals() - Set what -global gave for a device's class
+ * @opaque:	The process
+ * @dev:	Just created
+ * @e:		Set on failure only: names the argument
+ *
+ * Return: 0, or a negative errno
+ */
+int guest_globals(void *opaque, struct device *dev, struct err *e)
 {
-	const struct vmm_item *item;
+	const struct vmm *v = opaque;
+	const struct vmm_items *all = &v->options->groups[VMM_GLOBAL];
 
-	for_each_item(item, g, VMM_GLOBAL)
-	{
+	for (size_t i = 0; i < all->len; i++) {
+		const struct vmm_item *item = &all->items[i];
+
 		if (strcmp(option_str(item->values, "driver", ""), dev->class->name))
 			continue;
 		if (device_set(dev, option_str(item->values, "property", ""),
@@ -136,9 +174,9 @@ static int set_globals(struct guest *g, struct device *dev, struct err *e)
 	return 0;
 }
 
-static int set_all(struct guest *g, struct device *dev, const json_t *values, struct err *e)
+static int set_all(struct device *dev, const json_t *values, struct err *e)
 {
-	int r = set_globals(g, dev, e);
+	int r = device_set_globals(dev, e);
 	const char *key;
 	json_t *v;
 
@@ -197,7 +235,9 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 	dev = device_create(class, &g->q->env);
 	dev->id = str_dup(id);
 	dev->instance = instance_of(g, class);
-	r = set_all(g, dev, values, e);
+	r = set_all(dev, values, e);
+	if (r >= 0)
+		r = q35_boot_order_check(g->q, dev, e);
 	if (r >= 0)
 		r = device_realize(dev, e);
 	if (r < 0) {
@@ -247,7 +287,7 @@ static int drive_device_add(struct guest *g, const json_t *d, size_t index, stru
 
 	if (strcmp(interface_of(d), "virtio"))
 		return 0;
-	node_name(d, index, name);
+	guest_drive_name(d, index, name);
 	values = json_pack("{s:s, s:s}", "driver", "virtio-blk-pci", "drive", name);
 	r = guest_device_add(g, values, e);
 	json_decref(values);

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest's flash goes along, in the middle of a command, and the image there gets what is in it."""
+import socket
+
+import pytest
+from frame import flash, moving, rom
+from frame.plugin import outlive_program, qemu_or_skip, starter
+from frame.qemu import QEMUS
+
+pytestmark = pytest.mark.usefixtures("kvm")
+V = flash.VARIABLES
+
+
+@pytest.fixture
+def outlive(tmp_path, leak_guard):
+    """Starter of outlive-vmm."""
+    yield from starter(outlive_program(), tmp_path)
+
+
+@pytest.fixture(params=list(QEMUS))
+def other(request, tmp_path, leak_guard):
+    """Starter of each stock QEMU."""
+    yield from starter(qemu_or_skip(request.param), tmp_path)
+
+
+@pytest.mark.parametrize("way", ["there", "back"])
+def test_flash_goes_along(outlive, other, tmp_path, way):
+    first, second = (outlive, other) if way == "there" else (other, outlive)
+    code = flash.program(rom.Flat(0x402), 0, b"here").write(V, flash.QUERY).put(V + 0x10).wait().put(V + 0x11)
+    flash.program(code.write(V, flash.READ), 0x1000, b"there").put(V, 5).put(V + 0x1000, 6)
+    guest = flash.FlashGuest(tmp_path, code)
+    copy = tmp_path / "copy.fd"
+    copy.write_bytes(bytes(flash.BYTES))
+    source = first.start(*guest.options(tmp_path / "dump"), name="source")
+    flash.said(tmp_path / "dump", b"Q")
+    target = second.start(*guest.options(tmp_path / "dump2", copy), "-incoming", "defer", name="target")
+    moving.move(source, target)
+    source.quit()
+    with socket.socket(socket.AF_UNIX) as serial:
+        serial.connect(target.path("serial"))
+        serial.send(b"x")
+        flash.said(tmp_path / "dump2", b"R" + b"hereo" + b"therel")
+    target.quit()
+    image = copy.read_bytes()
+    assert image[:8] == b"hereold!" and image[0x1000:0x1008] == b"thereld!"
