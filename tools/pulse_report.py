@@ -22,7 +22,7 @@ import time
 GPA = 0x10000
 MAGIC = 0x0045534C55500A7E
 VERSION = 1
-BUCKETS, GAPS, FAULTS, DEVICES, CMDLINE = 160, 16, 16, 8, 256
+BUCKETS, GAPS, FAULTS, DEVICES, CMDLINE, EXITS = 160, 16, 16, 8, 256, 6
 NEVER = 0xFFFFFFFFFFFFFFFF
 
 STATES = {1: "booting", 2: "filling", 3: "running", 4: "ended", 5: "failed"}
@@ -32,6 +32,7 @@ SOURCES = {1: "parameter", 2: "hypervisor", 3: "cpuid", 4: "kvmclock", 5: "pit",
 KINDS = {1: "lost", 2: "stale", 3: "ahead", 4: "torn", 5: "misplaced", 6: "corrupt"}
 CAUSES = ("dirty", "verify", "fill", "console", "clock", "io", "sleep", "request")
 DEVICE_KINDS = {1: "blk", 2: "net"}
+EXIT_KINDS = {1: "port read", 2: "port write", 3: "MMIO read", 4: "MMIO write", 5: "doorbell"}
 DEVICE_STATES = {1: "works", 2: "refused", 3: "needs reset"}
 
 # Name and struct code of each field in order; a name of None is left out.
@@ -59,6 +60,8 @@ CPU = [(name, code) for code, names in (
     ("Q", "lock beats tsc_first tsc_last gaps gap_ns tsc_back tsc_back_max mono_back"),
     ("Q", "mono_back_max dirtied verified faults passes owned first_page rate behind verify_all"),
     ("600x", "-")) for name in names.split()]
+EXIT = [(name, code) for code, names in (("I", "kind count"), ("Q", "median_ns min_ns max_ns"))
+        for name in names.split()]
 GAP = [(name, code) for code, names in (
     ("Q", "tsc ticks ns mono_ns"), ("q", "mono_delta"), ("Q", "number"), ("I", "cause"),
     ("12x", "-")) for name in names.split()]
@@ -98,7 +101,7 @@ def record(fields):
 
 
 RECORDS = {"header": record(HEADER), "fault": record(FAULT), "device": record(DEVICE),
-           "cpu": record(CPU), "gap": record(GAP)}
+           "cpu": record(CPU), "gap": record(GAP), "exit": record(EXIT)}
 HEADER_SIZE = CPU_SIZE = 4096
 
 
@@ -164,6 +167,10 @@ def decode_header(data):
             device["kind"] = DEVICE_KINDS.get(device["kind"], "?")
             device["state"] = DEVICE_STATES.get(device["state"], "?")
             header["device"].append(device)
+    at += DEVICES * RECORDS["device"].size
+    header["exit"] = [dict(exit, kind=EXIT_KINDS[exit["kind"]]) for exit in (
+        RECORDS["exit"].unpack(data, at + i * RECORDS["exit"].size) for i in range(EXITS))
+        if exit["kind"] in EXIT_KINDS]
     header["state"] = STATES.get(header["state"], "?")
     header["form"] = FORMS.get(header["form"], "?")
     header["tsc_source"] = SOURCES.get(header["tsc_source"], "?")

@@ -25,6 +25,7 @@
 #define PULSE_FAULTS     16
 #define PULSE_DEVICES    8
 #define PULSE_CMDLINE    256
+#define PULSE_EXITS      6
 
 /**
  * enum pulse_state - Life of the witness
@@ -220,6 +221,29 @@ struct pulse_device {
 	uint64_t reserved[2];
 };
 
+/** enum pulse_exit_kind - An access that leaves the guest */
+enum pulse_exit_kind {
+	PULSE_EXIT_PORT_READ = 1, /* the serial port's line status */
+	PULSE_EXIT_PORT_WRITE,    /* its scratch register */
+	PULSE_EXIT_MMIO_READ,     /* the status of the first virtio device in use */
+	PULSE_EXIT_MMIO_WRITE,    /* its queue select */
+	PULSE_EXIT_DOORBELL,      /* of its first queue, with nothing new in it */
+};
+
+/**
+ * struct pulse_exit - What one kind of access took, when it was last asked for
+ * @kind:	enum pulse_exit_kind; 0: entry unused
+ * @count:	How many were made in a row
+ * @median_ns, @min_ns, @max_ns: By this vCPU's clock, reading it included
+ */
+struct pulse_exit {
+	uint32_t kind;
+	uint32_t count;
+	uint64_t median_ns;
+	uint64_t min_ns;
+	uint64_t max_ns;
+};
+
 /**
  * struct pulse_report - The header page
  *
@@ -290,12 +314,14 @@ struct pulse_report {
 	/* 0x280 */
 	struct pulse_fault fault[PULSE_FAULTS];
 	struct pulse_device device[PULSE_DEVICES];
-	uint64_t reserved2[144];
+	struct pulse_exit exit[PULSE_EXITS];
+	uint64_t reserved2[120];
 };
 
 _Static_assert(sizeof(struct pulse_gap) == 64, "layout");
 _Static_assert(sizeof(struct pulse_fault) == 80, "layout");
 _Static_assert(sizeof(struct pulse_device) == 128, "layout");
+_Static_assert(sizeof(struct pulse_exit) == 32, "layout");
 _Static_assert(sizeof(struct pulse_cpu) == 4096, "layout");
 _Static_assert(sizeof(struct pulse_report) == 4096, "layout");
 

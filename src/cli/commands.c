@@ -89,6 +89,8 @@ static const struct cli_option save_options[] = {
 static const struct cli_option restore_options[] = {
 	SNAPSHOT_DIR,
 	{"force", 'f', NULL, "if the guest runs, end it first"},
+	{"lazy", 'l', NULL,
+	 "let the guest run at once; its memory is read on demand and beside it"},
 	{0},
 };
 

@@ -127,9 +127,11 @@ static int look(struct qmp *q, const struct migration_watch *w, bool shown, json
 int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret, struct err *e)
 {
 	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
-	int pause_ms = w->record && w->record->file ? RECORD_MS : LOOK_MS, r = 0;
+	int pause_ms = w->look_ms ? w->look_ms : LOOK_MS, r = 0;
 	json_t *info = NULL;
 
+	if (w->record && w->record->file)
+		pause_ms = RECORD_MS;
 	sigaction(SIGINT, &action, NULL);
 	for (int at_ms = 0; r >= 0; at_ms += pause_ms) {
 		json_decref(info);

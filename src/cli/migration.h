@@ -11,11 +11,13 @@
  * @json:	Each look as a line of JSON instead of a progress line
  * @quiet:	Neither
  * @record:	Where each look is written down, more often than it is shown; NULL: nowhere
+ * @look_ms:	Time between two looks; 0: so that a person can read it
  */
 struct migration_watch {
 	const char *name;
 	bool json, quiet;
 	struct record *record;
+	int look_ms;
 };
 
 /* Waits for its end, showing how far it is; an interrupt (Ctrl-C) cancels. Set @ret to the last

@@ -26,6 +26,7 @@
 
 #define OPEN_SECONDS 10
 #define STOP_SECONDS 10
+#define LOOK_MS      5
 
 static char *folder_of(const struct cli_args *args, const struct guest *g)
 {
@@ -76,7 +77,10 @@ static int load_description(const char *dir, const char *name, json_t **ret, str
 static int write_it(const struct cli_args *args, struct qmp *q, const char *path, json_t **info,
 		    struct err *e)
 {
-	const struct migration_watch w = {.name = args->words[0], .quiet = args->json};
+	const struct migration_watch w = {.name = args->words[0],
+					  .quiet = args->json,
+					  .look_ms = args->json || !isatty(STDERR_FILENO) ? LOOK_MS
+											  : 0};
 	OWNED(char) *uri = str_printf("file:%s", path);
 	const char *packing = cli_value(args, "compress", "none");
 	bool stays = !cli_switch(args, "stop"), mapped = !strcmp(packing, "none");
@@ -132,13 +136,13 @@ static int save(const struct cli_args *args, struct guest *g, struct err *e)
 	return r;
 }
 
-static json_t *restore_argv(const json_t *description, const char *path)
+static json_t *restore_argv(const json_t *description, const char *path, bool lazy)
 {
 	const json_t *argv = json_object_get(json_object_get(description, "launch"), "argv");
 	json_t *words = json_copy((json_t *)(uintptr_t)argv);
 
 	json_array_append_new(words, json_string("-incoming"));
-	json_array_append_new(words, json_sprintf("file:%s", path));
+	json_array_append_new(words, json_sprintf("%s:%s", lazy ? "lazy" : "file", path));
 	return words;
 }
 
@@ -146,7 +150,7 @@ static json_t *restore_argv(const json_t *description, const char *path)
 static int wait_loaded(struct guest *g, struct err *e)
 {
 	OWNED_JSON *info = NULL;
-	const struct migration_watch w = {.name = g->name, .quiet = true};
+	const struct migration_watch w = {.name = g->name, .quiet = true, .look_ms = LOOK_MS};
 	struct qmp q;
 	int r = qmp_open(g, OPEN_SECONDS, &q, e);
 
@@ -194,7 +198,7 @@ static int restore(const struct cli_args *args, struct guest *g, struct err *e)
 	if (r < 0)
 		return r;
 	path = file_of(dir, args->words[1], "snapshot");
-	argv = restore_argv(description, path);
+	argv = restore_argv(description, path, cli_switch(args, "lazy"));
 	r = guest_launch(g, argv, e);
 	if (r >= 0)
 		r = wait_loaded(g, e);

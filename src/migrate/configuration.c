@@ -226,6 +226,10 @@ int configuration_load(struct migrate_job *job, struct err *e)
 	if (ret == 0 && conf.mapped && !job->mapped)
 		ret = err_set(e, ENOTSUP,
 			      "configuration/capabilities: mapped-ram, which needs a file (file:)");
+	if (ret == 0 && job->lazy && !conf.mapped)
+		ret = err_set(e, ENOTSUP,
+			      "a stream without mapped-ram can't be restored lazily; restore it as "
+			      "a whole");
 	job->options.mapped = conf.mapped;
 	return ret;
 }

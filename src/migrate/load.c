@@ -12,7 +12,7 @@
 #include "base/owned.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
-#include "migrate/mapped.h"
+#include "migrate/lazy_room.h"
 #include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/trailer.h"
@@ -257,6 +257,8 @@ int migrate_load(struct migrate_job *job, struct err *e)
 	if (ret == 0)
 		ret = load_stream(&l, e);
 	ret = multifd_sink_end(l.ram.multifd, ret, e);
+	if (ret == 0 && job->lazy)
+		ret = lazy_start(job->lazy, e);
 	if (ret == 0)
 		ret = adopt(&l, e);
 	if (l.return_path && !channel_failed(job->channel))

@@ -6,6 +6,7 @@
 #include "device/device.h"
 #include "memory/memory.h"
 #include "migrate/channel.h"
+#include "migrate/lazy.h"
 #include "state/state.h"
 
 #include <stdbool.h>
@@ -212,6 +213,7 @@ struct multifd_options {
  * @mapped:	Capability mapped-ram: pages have fixed places in the file. Loading: set by what the
  *		stream says
  * @compress:	Snapshot files only: compress all of it by zstd; not with @mapped
+ * @lazy:	Loading a snapshot file: the guest runs at once, pages come on demand; see lazy.h
  * @multifd:	For a job that has channels beside the stream
  */
 struct migrate_options {
@@ -223,6 +225,7 @@ struct migrate_options {
 	uint64_t limit_us, max_bandwidth;
 	const char *runstate;
 	bool mapped, compress;
+	const struct lazy_hooks *lazy;
 	struct multifd_options multifd;
 };
 
@@ -237,6 +240,7 @@ struct migrate_options {
  * @hooks:	See there; for a stopped guest and for loading only @cancelled and @progress matter
  * @progress:	Kept up to date by the job
  * @mapped:	The channel's file, if its pages may have fixed places; see mapped.h; borrowed
+ * @lazy:	After a load: brings what is missing; the caller's, NULL: nothing is
  * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
  * migrate_snapshot_load()
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
@@ -251,6 +255,7 @@ struct migrate_job {
 	struct migrate_hooks hooks;
 	struct migrate_progress progress;
 	struct mapped *mapped;
+	struct lazy *lazy;
 	bool trailer, unsure;
 	char runstate[100];
 };

@@ -9,7 +9,7 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
-#include "migrate/mapped.h"
+#include "migrate/lazy_room.h"
 #include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
@@ -146,6 +146,8 @@ static int get_mapped(struct ram_sink *s, struct ram_sink_block *sb, struct err 
 	if (ret < 0)
 		return ret;
 	mb->touched = &sb->touched;
+	if (job->lazy && lazy_takes(sb->block))
+		return lazy_add(job->lazy, e);
 	ret = mapped_get_pages(job->mapped, mb, e);
 	bitmap_or(&sb->touched, 0, mb->present.words, mb->present.bits);
 	job->progress.normal_pages = job->mapped->normal_pages;

@@ -10,7 +10,7 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
-#include "migrate/mapped.h"
+#include "migrate/lazy_room.h"
 #include "migrate/migrate.h"
 #include "migrate/trailer.h"
 
@@ -117,6 +117,27 @@ static int read_all(struct migrate_job *job, struct mapped *mapped, struct err *
 	return ret;
 }
 
+/* Leaves the pages for later. */
+static int read_lazily(struct migrate_job *job, int fd, bool packed, struct err *e)
+{
+	int ret;
+
+	if (packed)
+		return err_set(
+			e, ENOTSUP,
+			"a compressed snapshot can't be restored lazily; restore it as a whole");
+	ret = lazy_create(&job->lazy, fd, e);
+	if (ret < 0)
+		return ret;
+	lazy_listen(job->lazy, job->options.lazy);
+	ret = read_all(job, lazy_file(job->lazy), e);
+	if (ret < 0) {
+		lazy_destroy(job->lazy);
+		job->lazy = NULL;
+	}
+	return ret;
+}
+
 /**
  * migrate_snapshot_load() - Read a guest from a file
  * @job:	Without a channel
@@ -143,11 +164,15 @@ int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err 
 	if (ret < 0)
 		return ret;
 	fd_take(&fd);
-	mapped_begin(&mapped, keep);
-	ret = packed ? 0 : mapped_open(&mapped, keep, e);
-	if (ret == 0)
-		ret = read_all(job, packed ? NULL : &mapped, e);
-	mapped_end(&mapped);
+	if (job->options.lazy) {
+		ret = read_lazily(job, keep, packed, e);
+	} else {
+		mapped_begin(&mapped, keep);
+		ret = packed ? 0 : mapped_open(&mapped, keep, e);
+		if (ret == 0)
+			ret = read_all(job, packed ? NULL : &mapped, e);
+		mapped_end(&mapped);
+	}
 	channel_destroy(job->channel);
 	job->channel = NULL;
 	return ret < 0 ? err_in(e, "%s", path) : 0;

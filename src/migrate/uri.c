@@ -20,11 +20,8 @@
 static const struct {
 	const char *prefix;
 	enum uri_kind kind;
-} kinds[] = {{"tcp:", URI_TCP},
-	     {"unix:", URI_UNIX},
-	     {"fd:", URI_FD},
-	     {"exec:", URI_EXEC},
-	     {"file:", URI_FILE}};
+} kinds[] = {{"tcp:", URI_TCP},   {"unix:", URI_UNIX}, {"fd:", URI_FD},
+	     {"exec:", URI_EXEC}, {"file:", URI_FILE}, {"lazy:", URI_LAZY}};
 
 static json_t *tcp_address(const char *rest)
 {
@@ -41,7 +38,7 @@ static json_t *tcp_address(const char *rest)
 /**
  * uri_parse() - Understand a URI
  * @text:	"tcp:HOST:PORT", "tcp:[IPV6]:PORT", "unix:PATH", "fd:NAME", "exec:COMMAND",
- *		"file:PATH"
+ *		"file:PATH", "lazy:PATH"
  * @ret:	Set on success only; uri_destroy() it
  * @e:		Set on failure only
  *
@@ -56,7 +53,8 @@ int uri_parse(const char *text, struct uri *ret, struct err *e)
 	while (i < ARRAY_SIZE(kinds) && strncmp(text, kinds[i].prefix, strlen(kinds[i].prefix)))
 		i++;
 	if (i == ARRAY_SIZE(kinds))
-		return err_set(e, EINVAL, "'%s' isn't tcp:, unix:, fd:, exec: or file:", text);
+		return err_set(e, EINVAL,
+			       "'%s' isn't tcp:, unix:, fd:, exec:, file: or lazy:", text);
 	rest = text + strlen(kinds[i].prefix);
 	if (!*rest)
 		return err_set(e, EINVAL, "'%s' says nothing behind the colon", text);
@@ -144,6 +142,8 @@ int uri_connect(const struct uri *u, bool (*cancelled)(void *opaque), void *opaq
 	case URI_UNIX: return connect_socket(u, cancelled, opaque, ret, e);
 	case URI_FD: return open_passed(u, ret, e);
 	case URI_EXEC: return channel_open_command(ret, u->rest, true, e);
+	case URI_LAZY:
+		return err_set(e, EINVAL, "lazy:%s can be read only; write to file:", u->rest);
 	default: return err_set(e, EINVAL, "file:%s is a snapshot, not a channel", u->rest);
 	}
 }

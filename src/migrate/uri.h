@@ -15,6 +15,7 @@ enum uri_kind {
 	URI_FD,      /* fd:NAME, passed or inherited */
 	URI_EXEC,    /* exec:COMMAND, by /bin/sh */
 	URI_FILE,    /* file:PATH: a snapshot, see migrate_snapshot_save() */
+	URI_LAZY,    /* lazy:PATH: the same, the guest runs before its memory is read */
 };
 
 /**

@@ -252,10 +252,14 @@ struct state_table {
  * @buf:	The bytes; owned
  * @len:	How many
  * @room:	Allocated
+ * @flush:	Told that what is written so far is final, for whoever reads along; may be NULL
+ * @opaque:	For @flush
  */
 struct state_writer {
 	uint8_t *buf;
 	size_t len, room;
+	void (*flush)(struct state_writer *w);
+	void *opaque;
 };
 
 void state_writer_destroy(struct state_writer *w);

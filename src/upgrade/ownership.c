@@ -5,7 +5,14 @@
  * word tells the survivor what to do. The word is also a futex: the target sleeps on it until the
  * offer, the source until the answer, which costs a few microseconds instead of a trip through two
  * event loops. The device state lies behind the header in the same area; offering publishes it
- * (release), seeing the offer acquires it. Source: futex(2); C11 7.17.3
+ * (release), seeing the offer acquires it.
+ *
+ * Reading along: before the offer the source says how much of the state is final already (release),
+ * and the target may read so much (acquire). It polls for that, in turn with whoever else wants its
+ * CPU, for as long as stopping a guest takes; then it sleeps on the word, and if nobody nudges it
+ * sees everything with the offer. A source that says nothing is thus one that writes all at once.
+ *
+ * Source: futex(2); C11 7.17.3
  */
 #include "upgrade/ownership.h"
 
@@ -16,24 +23,27 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #define AREA_MAGIC 0x4f55544c49564531ULL /* "OUTLIVE1" */
+#define POLL_NS    (300 * NS_PER_US)     /* awake after a nudge or a piece of the state */
 
 /**
  * struct area_header - First page of the area
  * @magic:	AREA_MAGIC
  * @owner:	enum owner, a futex
+ * @written:	Bytes of the state that are final; 0 if the source doesn't say
  * @state_len:	Bytes of state behind the first page
  * @marks_ns:	CLOCK_MONOTONIC, 0 until reached
  */
 struct area_header {
 	uint64_t magic;
 	uint32_t owner;
-	uint32_t reserved;
+	uint32_t written;
 	uint64_t state_len;
 	int64_t marks_ns[HANDOVER_MARKS];
 };
@@ -128,6 +138,74 @@ uint8_t *area_state(struct area *a, size_t *ret_room)
 }
 
 /**
+ * area_set_written() - Let the target read along
+ * @a:		The area
+ * @len:	Bytes that won't change any more
+ */
+void area_set_written(struct area *a, size_t len)
+{
+	__atomic_store_n(&a->map->written, (uint32_t)len, __ATOMIC_RELEASE);
+}
+
+/**
+ * area_written() - How much of the state is final
+ * @a:		The area
+ *
+ * Return: bytes, never more than there is room for
+ */
+size_t area_written(const struct area *a)
+{
+	return MIN((size_t)__atomic_load_n(&a->map->written, __ATOMIC_ACQUIRE),
+		   a->size - page_size());
+}
+
+static void word_sleep(struct area *a, enum owner while_is, int64_t timeout_ns)
+{
+	struct timespec ts = {.tv_sec = timeout_ns / NS_PER_SEC,
+			      .tv_nsec = timeout_ns % NS_PER_SEC};
+
+	syscall(SYS_futex, &a->map->owner, FUTEX_WAIT, (uint32_t)while_is, &ts, NULL, 0);
+}
+
+static void word_wake(struct area *a)
+{
+	syscall(SYS_futex, &a->map->owner, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+/**
+ * area_nudge() - Wake the target: state will come in a moment
+ * @a:		The area
+ */
+void area_nudge(struct area *a)
+{
+	word_wake(a);
+}
+
+/**
+ * area_await() - Wait until there is more to read
+ * @a:		The area
+ * @known:	Bytes that are known to be written
+ * @timeout_ns:	At most this long
+ *
+ * Return: bytes written; not more than @known: the guest is offered, or the time is over
+ */
+size_t area_await(struct area *a, size_t known, int64_t timeout_ns)
+{
+	int64_t now_ns = time_ns(), end_ns = now_ns + timeout_ns, poll_ns = now_ns + POLL_NS;
+
+	while (area_written(a) <= known && ownership(a) == OWNER_SOURCE && now_ns < end_ns) {
+		if (now_ns < poll_ns) {
+			sched_yield();
+		} else {
+			word_sleep(a, OWNER_SOURCE, end_ns - now_ns);
+			poll_ns = time_ns() + POLL_NS;
+		}
+		now_ns = time_ns();
+	}
+	return area_written(a);
+}
+
+/**
  * area_state_len() - How much state there is
  * @a:		The area
  *
@@ -166,7 +244,7 @@ static bool move(struct area *a, enum owner from, enum owner to)
 	if (!__atomic_compare_exchange_n(&a->map->owner, &expected, (uint32_t)to, false,
 					 __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return false;
-	syscall(SYS_futex, &a->map->owner, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+	word_wake(a);
 	return true;
 }
 
@@ -218,12 +296,10 @@ enum owner ownership_wait(struct area *a, enum owner while_is, int64_t timeout_n
 	for (;;) {
 		enum owner now = ownership(a);
 		int64_t left_ns = end_ns - time_ns();
-		struct timespec ts = {.tv_sec = left_ns / NS_PER_SEC,
-				      .tv_nsec = left_ns % NS_PER_SEC};
 
 		if (now != while_is || left_ns <= 0)
 			return now;
-		syscall(SYS_futex, &a->map->owner, FUTEX_WAIT, (uint32_t)while_is, &ts, NULL, 0);
+		word_sleep(a, while_is, left_ns);
 	}
 }
 

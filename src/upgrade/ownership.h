@@ -29,9 +29,9 @@ enum handover_mark {
 	MARK_STOPPED,  /* source: vCPUs and I/O stand still */
 	MARK_CAPTURED, /* source: state is in the area */
 	MARK_OFFERED,  /* source: word moved */
-	MARK_SEEN,     /* target: saw it */
-	MARK_LOADED,   /* target: state checked in the scratch copy */
-	MARK_APPLIED,  /* target: state is in the devices and vCPUs */
+	MARK_SEEN,     /* target: the first of the state has come */
+	MARK_LOADED,   /* target: all state is checked, and in the devices */
+	MARK_APPLIED,  /* target: and in the vCPUs */
 	MARK_TAKEN,    /* target: won the word */
 	MARK_RUNNING,  /* target: vCPUs run */
 	HANDOVER_MARKS
@@ -53,9 +53,15 @@ MUST_CHECK int area_create(struct area *a, size_t state_room, struct err *e);
 MUST_CHECK int area_open(struct area *a, int fd, struct err *e);
 void area_close(struct area *a);
 
-/* The state's bytes. The source writes before offering, the target reads after it has seen the
- * offer. */
+/* The state's bytes. The source writes before offering. What it has said is written is final, and
+ * the target may read along; how much there is in all is known with the offer. */
 uint8_t *area_state(struct area *a, size_t *ret_room);
+void area_set_written(struct area *a, size_t len);
+size_t area_written(const struct area *a);
+/* Before the offer: waits for more than @known to be written, or for the offer. */
+size_t area_await(struct area *a, size_t known, int64_t timeout_ns);
+/* Ends the sleep of area_await(): state will come in a moment. */
+void area_nudge(struct area *a);
 size_t area_state_len(const struct area *a);
 void area_set_state_len(struct area *a, size_t len);
 

@@ -51,6 +51,7 @@ struct upgrade {
 	pid_t pid;
 	struct area area;
 	struct state_writer state;
+	size_t flowed; /* bytes of it that are in the area */
 	struct bundle bundle;
 	bool paused, gone;
 };
@@ -271,6 +272,31 @@ static int rehearse(struct upgrade *u)
 	return 0;
 }
 
+/* What is written so far goes into the area, behind its length, where the target reads along. */
+static void flow(struct state_writer *w)
+{
+	struct upgrade *u = w->opaque;
+	size_t room, from = u->flowed;
+	uint8_t *to = area_state(&u->area, &room);
+
+	if (w->len + 8 > room)
+		return; /* publish() will say it */
+	memcpy(to + 8 + from, w->buf + from, w->len - from);
+	u->flowed = w->len;
+	area_set_written(&u->area, 8 + w->len);
+}
+
+static void capture(struct upgrade *u)
+{
+	u->flowed = 0;
+	state_writer_clear(&u->state);
+	u->state.flush = flow;
+	u->state.opaque = u;
+	u->guest->capture(u->guest->opaque, &u->state);
+	flow(&u->state);
+	u->state.flush = NULL;
+}
+
 static int publish(struct upgrade *u)
 {
 	size_t room;
@@ -288,7 +314,6 @@ static int publish(struct upgrade *u)
 			       "the state takes %zu bytes, the hand-over area has %zu",
 			       u->state.len + late_len, room);
 	memcpy(to, &u->state.len, sizeof(u->state.len));
-	memcpy(to + 8, u->state.buf, u->state.len);
 	if (text)
 		memcpy(to + 8 + u->state.len, text, late_len);
 	area_set_state_len(&u->area, 8 + u->state.len + late_len);
@@ -340,14 +365,14 @@ static int switch_over(struct upgrade *u)
 
 	if (r < 0)
 		return r;
+	area_nudge(&u->area);
 	area_mark(&u->area, MARK_PAUSE);
 	r = u->guest->pause(u->guest->opaque, &u->e);
 	if (r < 0)
 		return r;
 	u->paused = true;
 	area_mark(&u->area, MARK_STOPPED);
-	state_writer_clear(&u->state);
-	u->guest->capture(u->guest->opaque, &u->state);
+	capture(u);
 	r = publish(u);
 	if (r < 0)
 		return r;

@@ -2,9 +2,10 @@
 /*
  * Theory of operation: the target's side. It is started with one end of a socket pair, introduces
  * itself, receives configuration and descriptors, and builds the machine with the guest's own RAM,
- * without touching it. It then sleeps on the ownership word. Seeing the offer it loads the state;
- * only after winning the word does it run a vCPU, read a socket or write to a disk. If it can't
- * take the state it says why and ends; if the source goes away before the offer, it ends too.
+ * without touching it. It then sleeps on the ownership word. It reads the state while the source is
+ * still writing it; only after winning the word does it run a vCPU, read a socket or write to a
+ * disk. If it can't take the state it says why and ends; if the source goes away before the offer,
+ * it ends too.
  */
 #include "base/clock.h"
 #include "base/owned.h"
@@ -57,12 +58,12 @@ static bool source_gone(const struct upgrade_target *t)
 }
 
 /**
- * target_wait() - Say that the machine is built, sleep until the guest is offered
+ * target_wait() - Say that the machine is built, sleep until the guest's state begins to come
  * @t:		The target
  * @e:		Set on failure only
  *
- * Errors: ECANCELED the source gave up or died before it offered
- * Return: 0 with the state readable, or a negative errno
+ * Errors: ECANCELED the source gave up or died before that
+ * Return: 0, or a negative errno
  */
 int target_wait(struct upgrade_target *t, struct err *e)
 {
@@ -70,7 +71,7 @@ int target_wait(struct upgrade_target *t, struct err *e)
 
 	if (r < 0)
 		return r;
-	while (ownership_wait(&t->area, OWNER_SOURCE, 200 * NS_PER_MS) == OWNER_SOURCE)
+	while (!area_await(&t->area, 0, 200 * NS_PER_MS) && ownership(&t->area) == OWNER_SOURCE)
 		if (source_gone(t))
 			return err_set(e, ECANCELED, "the old process gave up");
 	area_mark(&t->area, MARK_SEEN);
@@ -88,17 +89,42 @@ static size_t state_len(struct upgrade_target *t, const uint8_t **ret)
 	return all >= 8 ? MIN(len, all - 8) : 0;
 }
 
+/* Until the offer there is as much as the source has written; then all of it. */
+static bool read_along(struct state_reader *r, size_t need)
+{
+	struct upgrade_target *t = r->opaque;
+
+	while (r->len - r->at < need && ownership(&t->area) == OWNER_SOURCE) {
+		r->len = MAX(r->len + 8, area_await(&t->area, r->len + 8, 200 * NS_PER_MS)) - 8;
+		if (r->len - r->at < need && source_gone(t))
+			return false;
+	}
+	if (ownership(&t->area) != OWNER_SOURCE)
+		r->len = MAX(r->at, state_len(t, &r->buf));
+	return r->len - r->at >= need;
+}
+
 /**
- * target_reader() - The offered state
+ * target_reader() - The guest's state, as it comes
  * @t:		The target
  * @r:		Filled in; valid until target_close()
  */
 void target_reader(struct upgrade_target *t, struct state_reader *r)
 {
-	const uint8_t *at;
-	size_t len = state_len(t, &at);
+	size_t room;
 
-	*r = (struct state_reader){.buf = at, .len = len};
+	*r = (struct state_reader){
+		.buf = area_state(&t->area, &room) + 8, .refill = read_along, .opaque = t};
+}
+
+static int await_offer(struct upgrade_target *t, struct err *e)
+{
+	while (ownership(&t->area) == OWNER_SOURCE) {
+		area_await(&t->area, SIZE_MAX, 200 * NS_PER_MS);
+		if (ownership(&t->area) == OWNER_SOURCE && source_gone(t))
+			return err_set(e, ECANCELED, "the old process gave up");
+	}
+	return 0;
 }
 
 /**
@@ -118,16 +144,32 @@ json_t *target_late(struct upgrade_target *t)
 }
 
 /**
+ * target_abandoned() - Has the source given up, or died, before it offered the guest?
+ * @t:		The target
+ *
+ * Return: if so, nothing is lost, and nobody need be told
+ */
+bool target_abandoned(const struct upgrade_target *t)
+{
+	return ownership(&t->area) == OWNER_SOURCE && source_gone(t);
+}
+
+/**
  * target_take() - Win the guest
  * @t:		The target; all state is applied
  * @e:		Set on failure only
  *
- * Errors: ECANCELED the offer was revoked: the guest runs in the source
+ * Waits for the offer, where the state came before it.
+ *
+ * Errors: ECANCELED the source gave up or died, or the offer was revoked: the guest isn't ours
  * Return: 0, or a negative errno
  */
 int target_take(struct upgrade_target *t, struct err *e)
 {
-	area_mark(&t->area, MARK_APPLIED);
+	int r = await_offer(t, e);
+
+	if (r < 0)
+		return r;
 	if (!ownership_take(&t->area))
 		return err_set(e, ECANCELED, "the old process took the guest back");
 	area_mark(&t->area, MARK_TAKEN);

@@ -34,7 +34,8 @@
  * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread,
  *		guest running
  * @pause:	Stops vCPUs and I/O, drained. Main thread
- * @capture:	Writes all state; can't fail. Main thread, paused
+ * @capture:	Writes all state, and flushes what is final so that the target begins with it; can't
+ *		fail. Main thread, paused
  * @late:	What only the paused process knows and isn't guest state (half-read monitor input);
  *JSON, new reference. Main thread, paused
  * @resume:	Undoes @pause. Main thread
@@ -122,13 +123,16 @@ struct upgrade_target {
 MUST_CHECK int target_open(struct upgrade_target *t, int sock, const char *version,
 			   const json_t *schema, struct err *e);
 /* The machine is built: wait for the guest. ECANCELED: the source thought better of it, or died
- * before it offered. */
+ * before its state came. */
 MUST_CHECK int target_wait(struct upgrade_target *t, struct err *e);
+/* Reads while the source still writes, and waits where it is faster. */
 void target_reader(struct upgrade_target *t, struct state_reader *r);
 /* What @late said, with the source's "report" so far added; new reference. */
 json_t *target_late(struct upgrade_target *t);
-/* Wins the guest, or ECANCELED. After 0 the guest is ours: run it. */
+/* All state is applied: waits for the offer and wins the guest, or ECANCELED. After 0 the guest is
+ * ours: run it. */
 MUST_CHECK int target_take(struct upgrade_target *t, struct err *e);
+bool target_abandoned(const struct upgrade_target *t);
 /* Before target_take(): this state can't be taken. The source goes on at once and reports @e. */
 void target_refuse(struct upgrade_target *t, const struct err *e);
 /* Moments of the pause and the two versions, for the answer to the operator. */

@@ -4,6 +4,11 @@
  * so that the pause costs no page fault. In the process that takes over they are filled with the
  * devices' own state beforehand too, for what the other side doesn't send; reading that from KVM in
  * the pause would cost as much as loading all the rest.
+ *
+ * The two processes work at once: each section is given away when it is written, and loaded, judged
+ * and applied while the next is captured. That a device has its state before another one's was
+ * judged does no harm, since a process that refuses one ends and the guest goes on where it was.
+ * They are applied in the machine's order all the same.
  */
 #include "vmm/image.h"
 
@@ -22,8 +27,11 @@ void image_open(struct image *i, const struct migrate_sections *taken_sections)
 {
 	i->sections = *taken_sections;
 	i->states = mem_calloc(i->sections.len, sizeof(*i->states));
-	for (size_t n = 0; n < i->sections.len; n++)
+	i->ids = mem_calloc(i->sections.len, sizeof(*i->ids));
+	for (size_t n = 0; n < i->sections.len; n++) {
 		i->states[n] = mem_zalloc(i->sections.all[n].table->size);
+		migrate_section_id(&i->sections.all[n], i->ids[n]);
+	}
 }
 
 /**
@@ -35,16 +43,17 @@ void image_close(struct image *i)
 	for (size_t n = 0; n < i->sections.len; n++)
 		free(i->states[n]);
 	free(i->states);
+	free(i->ids);
 	migrate_sections_destroy(&i->sections);
 }
 
-static void write_one(const struct migrate_section *s, void *state, bool capture,
-		      struct state_writer *w)
+static void write_one(const struct image *i, size_t n, bool capture, struct state_writer *w)
 {
-	char id[256];
+	const struct migrate_section *s = &i->sections.all[n];
+	const char *id = i->ids[n];
+	void *state = i->states[n];
 	size_t at;
 
-	migrate_section_id(s, id);
 	state_put_be16(w, (uint16_t)strlen(id));
 	state_put(w, id, strlen(id));
 	state_put_be32(w, s->instance);
@@ -61,12 +70,15 @@ static void write_one(const struct migrate_section *s, void *state, bool capture
 /**
  * image_write() - Capture all devices
  * @i:		Of the source
- * @w:		Appended to
+ * @w:		Appended to, and flushed after each section
  */
 void image_write(struct image *i, struct state_writer *w)
 {
-	for (size_t n = 0; n < i->sections.len; n++)
-		write_one(&i->sections.all[n], i->states[n], true, w);
+	for (size_t n = 0; n < i->sections.len; n++) {
+		write_one(i, n, true, w);
+		if (w->flush)
+			w->flush(w);
+	}
 }
 
 /**
@@ -77,7 +89,7 @@ void image_write(struct image *i, struct state_writer *w)
 void image_rehearse(struct image *i, struct state_writer *w)
 {
 	for (size_t n = 0; n < i->sections.len; n++)
-		write_one(&i->sections.all[n], i->states[n], false, w);
+		write_one(i, n, false, w);
 	state_writer_clear(w);
 }
 
@@ -98,13 +110,10 @@ void image_capture(struct image *i)
 /* Sections come in the order of the machine that wrote them, which is mostly ours. */
 static size_t find(const struct image *i, const char *id, uint32_t instance, size_t hint)
 {
-	char mine[256];
-
 	for (size_t k = 0; k < i->sections.len; k++) {
 		size_t n = (hint + k) % i->sections.len;
 
-		migrate_section_id(&i->sections.all[n], mine);
-		if (i->sections.all[n].instance == instance && !strcmp(mine, id))
+		if (i->sections.all[n].instance == instance && !strcmp(i->ids[n], id))
 			return n;
 	}
 	return i->sections.len;
@@ -137,7 +146,7 @@ static int load_one(struct image *i, struct state_reader *r, size_t *hint, bool 
 	instance = state_get_be32(r);
 	version = state_get_be32(r);
 	bytes = state_get_be32(r);
-	if (r->failed || bytes > r->len - r->at)
+	if (r->failed || !state_peek(r, bytes))
 		return err_set(e, EPROTO, "%s: the state is cut off", id);
 	n = find(i, id, instance, *hint);
 	if (n == i->sections.len)
@@ -151,24 +160,25 @@ static int load_one(struct image *i, struct state_reader *r, size_t *hint, bool 
 	return ret < 0 ? err_in(e, "%s", id) : 0;
 }
 
-/**
- * image_load() - Read and judge the state of all devices
- * @i:		Of the target, after image_prefill()
- * @r:		Bytes that image_write() made
- * @e:		Set on failure only
- *
- * Errors: EPROTO damaged; ENOENT a device is missing here; ENODATA one is missing there; EINVAL as
- * state_load()
- * Return: 0, or a negative errno
- */
-int image_load(struct image *i, struct state_reader *r, struct err *e)
+/* Applied are those that have come without a gap from the first on: the machine's order. */
+static size_t apply_until(struct image *i, size_t next, const bool *seen)
+{
+	for (; next < i->sections.len && seen[next]; next++)
+		i->sections.all[next].apply(i->sections.all[next].opaque, i->states[next]);
+	return next;
+}
+
+static int load_all(struct image *i, struct state_reader *r, bool apply, struct err *e)
 {
 	OWNED(bool *) seen = mem_calloc(i->sections.len, sizeof(*seen));
-	size_t hint = 0;
+	size_t hint = 0, next = 0, left = i->sections.len;
 	int ret = 0;
 
-	while (r->at < r->len && ret >= 0)
+	for (; left && ret >= 0 && state_peek(r, 1); left--) {
 		ret = load_one(i, r, &hint, seen, e);
+		if (ret >= 0 && apply)
+			next = apply_until(i, next, seen);
+	}
 	for (size_t n = 0; n < i->sections.len && ret >= 0; n++)
 		if (!seen[n])
 			ret = err_set(e, ENODATA, "%s: no state came for it",
@@ -177,13 +187,51 @@ int image_load(struct image *i, struct state_reader *r, struct err *e)
 }
 
 /**
- * image_prefill() - Before the first image_load(): the states become what the devices have now
+ * image_receive() - Read and judge the state of each device, and give it to the device
+ * @i:		Of the target, after image_prefill()
+ * @r:		Bytes that image_write() made or is making
+ * @e:		Set on failure only
+ *
+ * Doesn't wait for the end behind the last section: image_ended() tells whether there is one.
+ *
+ * Errors: EPROTO damaged; ENOENT a device is missing here; ENODATA one is missing there; EINVAL as
+ * state_load()
+ * Return: 0, or a negative errno
+ */
+int image_receive(struct image *i, struct state_reader *r, struct err *e)
+{
+	return load_all(i, r, true, e);
+}
+
+/**
+ * image_ended() - Is there nothing behind the last section?
+ * @r:		As image_receive() left it; waits for all to be written
+ * @e:		Set on failure only
+ *
+ * Errors: ENOENT the other side has another device
+ * Return: 0, or a negative errno
+ */
+int image_ended(struct state_reader *r, struct err *e)
+{
+	char id[256] = "";
+	size_t len;
+
+	if (!state_peek(r, 1))
+		return 0;
+	len = state_get_be16(r);
+	if (len < sizeof(id))
+		state_get(r, id, len);
+	return err_set(e, ENOENT, "%s: there is one such device more over there", id);
+}
+
+/**
+ * image_prefill() - Before image_receive(): the states become what the devices have now
  * @i:		Of the target, whose guest isn't there yet
  * @e:		Set on failure only
  *
- * Takes the same way as the guest's state will, which warms it.
+ * Takes the same way as the guest's state will, which warms it; nothing is applied.
  *
- * Errors: as image_load()
+ * Errors: as image_receive()
  * Return: 0, or a negative errno
  */
 int image_prefill(struct image *i, struct err *e)
@@ -194,17 +242,7 @@ int image_prefill(struct image *i, struct err *e)
 
 	image_write(i, &w);
 	r = (struct state_reader){.buf = w.buf, .len = w.len};
-	ret = image_load(i, &r, e);
+	ret = load_all(i, &r, false, e);
 	state_writer_destroy(&w);
 	return ret;
-}
-
-/**
- * image_apply() - Give each device its state
- * @i:		Loaded
- */
-void image_apply(struct image *i)
-{
-	for (size_t n = 0; n < i->sections.len; n++)
-		i->sections.all[n].apply(i->sections.all[n].opaque, i->states[n]);
 }

@@ -16,10 +16,12 @@
 /**
  * struct image - A machine's sections with room for one state each, made before the guest is paused
  * @sections:	The machine's
+ * @ids:	Their ids, as migrate_section_id() says; owned
  * @states:	One scratch state a section; owned
  */
 struct image {
 	struct migrate_sections sections;
+	char (*ids)[256];
 	void **states;
 };
 
@@ -29,11 +31,11 @@ void image_close(struct image *i);
 void image_rehearse(struct image *i, struct state_writer *w);
 void image_write(struct image *i, struct state_writer *w);
 void image_capture(struct image *i); /* into the scratch states only */
-/* Once before image_load(), while the guest still runs elsewhere. */
+/* Once before image_receive(), while the guest still runs elsewhere. */
 MUST_CHECK int image_prefill(struct image *i, struct err *e);
-/* Everything into scratch, everything judged; nothing is applied. Errors as state_load(), naming
- * the section. */
-MUST_CHECK int image_load(struct image *i, struct state_reader *r, struct err *e);
-void image_apply(struct image *i);
+/* Section by section, as they come: into scratch, judged, applied. Errors as state_load(), naming
+ * the section; the guest must not run here then. */
+MUST_CHECK int image_receive(struct image *i, struct state_reader *r, struct err *e);
+MUST_CHECK int image_ended(struct state_reader *r, struct err *e);
 
 #endif

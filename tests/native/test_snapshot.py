@@ -109,6 +109,57 @@ def test_a_damaged_snapshot_is_refused_with_what_and_where(cli, web, form, where
     assert json.loads(cli("ls", "--json"))[0]["state"] == "ended"
 
 
+@pytest.fixture
+def full(cli):
+    """A guest whose memory is full of what it checks; gives its name."""
+    cli("run", "full", "-m", "32M", "--bios", PULSE, "--", "-cpu", HOST_CPU,
+        "-fw_cfg", f"name={CMDLINE},string=rate=2M ws=4M fill=random verify=16M")
+    with report_of(cli, "full") as source:
+        pulse_report.wait(source, "ready", 120)
+    return "full"
+
+
+def lazy_of(cli, name):
+    """What query-migrate says of memory that is still missing; None: nothing is."""
+    with report_of(cli, name) as source:
+        return source.client.command("query-migrate").get("outlive-lazy")
+
+
+def test_a_lazily_restored_guest_has_all_its_memory(cli, full):
+    cli("snapshot", "save", full, "s", "--stop")
+    cli("snapshot", "restore", full, "s", "--lazy")
+    until(lambda: lazy_of(cli, full) is None, 60, "all memory is read")
+    goes_on_well(cli, full)
+    cli("upgrade", full)
+    goes_on_well(cli, full)
+
+
+def test_what_needs_all_memory_waits_for_a_lazy_restore(cli, full):
+    cli("snapshot", "save", full, "s", "--stop")
+    cli("snapshot", "restore", full, "s", "--lazy")
+    cli("snapshot", "save", full, "again", "--stop")
+    cli("snapshot", "restore", full, "again")
+    goes_on_well(cli, full)
+
+
+def test_damage_found_late_ends_a_lazily_restored_guest(cli, full):
+    path = json.loads(cli("snapshot", "save", full, "s", "--stop", "--json"))["file"]
+    at = a_byte_of_a_page(cli, path)
+    with open(path, "r+b") as file:
+        file.seek(at)
+        file.write(b"damage")
+    subprocess.run([program(), "snapshot", "restore", full, "s", "--lazy"], env=cli.env, capture_output=True,
+                   timeout=60, check=False)
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 60, "the guest has ended")
+    assert f"damaged: the page at 0x1fff000 (byte {at - 77})" in cli("logs", full)
+
+
+@pytest.mark.parametrize("form", [("--stream",), ("--compress", "zstd")], ids=["stream", "zstd"])
+def test_only_pages_at_fixed_places_can_be_restored_lazily(cli, web, form):
+    cli("snapshot", "save", web, "s", "--stop", *form)
+    assert "can't be restored lazily" in cli("snapshot", "restore", web, "s", "--lazy", code=FAILED)
+
+
 def test_a_half_written_snapshot_has_no_name(cli, web, tmp_path):
     cli("qmp", web, "migrate-set-parameters", "max-bandwidth=1000000")
     cli("qmp", web, "migrate", f"uri=file:{tmp_path / 'x.snapshot'}")

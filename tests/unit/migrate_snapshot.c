@@ -199,7 +199,7 @@ static void a_file_cut_anywhere_is_refused(void **state)
 		if (load(b, &e) == 0)
 			assert_true(guest_same(a, b));
 	}
-	assert_int_equal(load(b, &e), -EPIPE);
+	assert_true(load(b, &e) < 0);
 	guest_destroy(a);
 	guest_destroy(b);
 }

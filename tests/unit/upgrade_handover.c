@@ -8,6 +8,7 @@
 #include "upgrade/upgrade.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -25,6 +26,7 @@
 #include <cmocka.h>
 
 #define STATE "what the guest knows"
+#define HALF  4
 
 /* The target. */
 
@@ -35,12 +37,24 @@ static bool fake(const char *mode)
 	return wanted && strcmp(wanted, mode) == 0;
 }
 
-static void report_owner(struct upgrade_target *t)
+static void witness(int fd, const char *letter)
 {
-	int fd = bundle_take_fd(&t->bundle, "witness");
-
-	if (write(fd, "T", 1) < 0)
+	if (write(fd, letter, 1) < 0)
 		_exit(1);
+}
+
+/* The state must be whole, and nothing behind it. */
+static bool state_right(struct state_reader *r, int fd)
+{
+	char text[sizeof(STATE)] = "";
+
+	state_get(r, text, HALF);
+	if (fake("along"))
+		witness(fd, "h");
+	if (fake("die-along"))
+		kill(getpid(), SIGKILL);
+	state_get(r, text + HALF, strlen(STATE) - HALF);
+	return !state_peek(r, 1) && !r->failed && !strcmp(text, STATE);
 }
 
 static int target_main(void)
@@ -50,6 +64,7 @@ static int target_main(void)
 	struct upgrade_target t;
 	struct state_reader r;
 	struct err e = {0};
+	int fd;
 
 	if (fake("mute"))
 		return 0;
@@ -63,18 +78,19 @@ static int target_main(void)
 	if (target_wait(&t, &e) < 0)
 		return 2;
 	target_reader(&t, &r);
+	fd = bundle_take_fd(&t.bundle, "witness");
 	if (fake("die-offered"))
 		kill(getpid(), SIGKILL);
 	if (fake("hang-offered"))
 		pause();
-	if (fake("refuse") || r.len != strlen(STATE) || memcmp(r.buf, STATE, r.len)) {
+	if (!state_right(&r, fd) || fake("refuse")) {
 		err_set(&e, EINVAL, "thing/field: 4 offered, 1 configured here");
 		target_refuse(&t, &e);
 		pause();
 	}
 	if (target_take(&t, &e) < 0)
 		return 3;
-	report_owner(&t);
+	witness(fd, "T");
 	return 0;
 }
 
@@ -84,12 +100,14 @@ static int target_main(void)
  * struct world - What a test looks at
  * @witness:	Pipe into which whoever runs the guest writes its letter
  * @left:	leave() was called
+ * @along:	The rest of the state is written only when the target has read the first half
+ * @halves:	Letters of targets that have
  */
 struct world {
 	struct loop *loop;
 	int witness[2];
-	bool paused, left, done;
-	int ret, pauses, resumes;
+	bool paused, left, done, along;
+	int ret, pauses, resumes, halves;
 	struct err e;
 	struct upgrade_report report;
 	const char *blocker;
@@ -122,7 +140,15 @@ static int do_pause(void *opaque, struct err *e)
 
 static void capture(void *opaque, struct state_writer *sw)
 {
-	state_put(sw, STATE, strlen(STATE));
+	struct world *w = opaque;
+	struct pollfd p = {.fd = w->witness[0], .events = POLLIN};
+	char letter = '-';
+
+	state_put(sw, STATE, HALF);
+	sw->flush(sw);
+	if (w->along && poll(&p, 1, 10000) == 1 && read(w->witness[0], &letter, 1) == 1)
+		w->halves += letter == 'h';
+	state_put(sw, STATE + HALF, strlen(STATE) - HALF);
 }
 
 static void resume(void *opaque)
@@ -312,15 +338,25 @@ static void a_target_that_hangs_with_the_offer_in_hand_loses_it(void **state)
 	stays_here(&w, "within 200 ms");
 }
 
-static void a_good_target_gets_the_guest_and_the_source_leaves(void **state)
+static void a_good_target_reads_along_and_gets_the_guest(void **state)
 {
-	static struct world w; /* the thread that waits for its loop outlasts the test */
+	static struct world w = {.along = true}; /* its loop's thread outlasts the test */
 
-	run_with(&w, "good", (struct upgrade_options){0});
+	run_with(&w, "along", (struct upgrade_options){0});
+	assert_int_equal(w.halves, 1);
 	assert_true(w.left);
 	assert_false(w.done);
 	assert_int_equal(w.resumes, 0);
 	assert_int_equal(owner_letter(&w), 'T');
+}
+
+static void a_target_killed_while_it_reads_costs_nothing(void **state)
+{
+	struct world w = {0};
+
+	run_with(&w, "die-along", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 1);
+	stays_here(&w, "died");
 }
 
 /* The word alone. */
@@ -405,7 +441,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_target_that_refuses_the_state_gives_its_reason),
 		cmocka_unit_test(a_target_killed_with_the_offer_in_hand_loses_it),
 		cmocka_unit_test(a_target_that_hangs_with_the_offer_in_hand_loses_it),
-		cmocka_unit_test(a_good_target_gets_the_guest_and_the_source_leaves),
+		cmocka_unit_test(a_target_killed_while_it_reads_costs_nothing),
+		cmocka_unit_test(a_good_target_reads_along_and_gets_the_guest),
 	};
 
 	if (argc > 1 && strcmp(argv[1], "--takeover") == 0)

@@ -119,6 +119,15 @@ static void set_rate(struct witness *w, uint64_t rate)
 	__atomic_fetch_add(&w->rate_count, 1, __ATOMIC_RELEASE);
 }
 
+static bool measure_exits(struct witness *w)
+{
+	if (!w->hooks->exits)
+		return false;
+	w->hooks->exits(w, w->report->exit);
+	print(w);
+	return true;
+}
+
 /* Serves one letter; false: unknown. */
 static bool serve(struct witness *w, int letter, uint64_t arg)
 {
@@ -131,6 +140,7 @@ static bool serve(struct witness *w, int letter, uint64_t arg)
 	case 's': set_rate(w, RATE_OFF); return true;
 	case 'g': set_rate(w, w->args.rate); return true;
 	case 'x': __builtin_trap();
+	case 'e': return measure_exits(w);
 	case 'm': set_rate(w, RATE_MAX); return true;
 	default: return false;
 	}

@@ -19,6 +19,7 @@ struct witness;
  * @console:	Send a bit of what is queued; false when nothing was
  * @letter:	Read one letter from the console, -1 without one
  * @io:		Drive devices, a bit; false when nothing was due; may be NULL
+ * @exits:	Measure accesses that leave the guest; NULL: there are none
  * @sleep:	Let this vCPU rest for about so many ns
  * @end:	End the guest or the process; doesn't return
  */
@@ -30,6 +31,7 @@ struct witness_hooks {
 	bool (*console)(void);
 	int (*letter)(void);
 	bool (*io)(void);
+	void (*exits)(const struct witness *w, struct pulse_exit *out);
 	void (*sleep)(uint64_t ns);
 	void (*end)(const struct witness *w, uint32_t code);
 };

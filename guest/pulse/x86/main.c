@@ -31,6 +31,7 @@ static struct witness_hooks hooks = {
 	.print = serial_send,
 	.console = serial_step,
 	.letter = serial_poll,
+	.exits = exits_measure,
 	.sleep = cpu_sleep,
 	.end = machine_exit,
 };

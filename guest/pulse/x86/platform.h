@@ -227,6 +227,15 @@ int serial_poll(void);
 /** serial_flush() - Wait until all is sent, or nothing moves any more */
 void serial_flush(void);
 
+/* exits.c */
+
+/**
+ * exits_measure() - Make each kind of access that leaves the guest, many times
+ * @w:		Clock
+ * @out:	Set, PULSE_EXITS entries
+ */
+void exits_measure(const struct witness *w, struct pulse_exit *out);
+
 /* exit.c */
 
 /**

@@ -20,6 +20,10 @@
 #define USED_ALIGN        4096
 #define RESET_TRIES       1000
 
+static struct vdev first_device;
+const struct vdev *io_device;
+const struct virtq *io_queue;
+
 bool virtio_next(unsigned int *position, struct vdev *d)
 {
 	uint32_t id;
@@ -72,7 +76,11 @@ void virtio_ready(const struct vdev *d)
 
 bool virtq_open(const struct vdev *d, unsigned int n, struct virtq *q)
 {
-	return d->transport->queue(d, n, q);
+	bool there = d->transport->queue(d, n, q);
+
+	if (there && !io_queue)
+		io_queue = q;
+	return there;
 }
 
 void virtq_layout(struct virtq *q, uint16_t size)
@@ -91,6 +99,14 @@ void virtq_layout(struct virtq *q, uint16_t size)
 	q->avail->flags = 1; /* no interrupts */
 }
 
+void virtio_doorbell(const struct virtq *q)
+{
+	if (q->wide)
+		*(volatile uint32_t *)q->notify = q->notify_value;
+	else
+		*(volatile uint16_t *)q->notify = q->notify_value;
+}
+
 void virtq_offer(struct virtq *q, uint16_t head)
 {
 	uint16_t index = q->avail->index;
@@ -101,10 +117,7 @@ void virtq_offer(struct virtq *q, uint16_t head)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (q->used->flags & 1) /* the device polls */
 		return;
-	if (q->wide)
-		*(volatile uint32_t *)q->notify = q->notify_value;
-	else
-		*(volatile uint16_t *)q->notify = q->notify_value;
+	virtio_doorbell(q);
 }
 
 bool virtq_take(struct virtq *q, uint16_t *head, uint32_t *length)
@@ -131,6 +144,10 @@ bool io_start(struct witness *w)
 		if (!*wanted)
 			continue;
 		*wanted = false;
+		if (!io_device) {
+			first_device = d;
+			io_device = &first_device;
+		}
 		out->where = d.where;
 		if (d.kind == VIRTIO_BLK)
 			blk_start(w, &d, out++);

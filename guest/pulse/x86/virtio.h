@@ -206,6 +206,16 @@ void net_start(struct witness *w, struct vdev *d, struct pulse_device *out);
 bool net_step(void);
 
 /**
+ * virtio_doorbell() - Ring a queue's doorbell
+ * @q:	Queue
+ */
+void virtio_doorbell(const struct virtq *q);
+
+/* The first device in use and its first queue; NULL where there is none. */
+extern const struct vdev *io_device;
+extern const struct virtq *io_queue;
+
+/**
  * io_start() - Find and start the devices that the parameters ask for
  * @w:	Witness
  * Return: whether there are any

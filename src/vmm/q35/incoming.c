@@ -41,8 +41,11 @@ static int adopt(void *opaque, void (*apply)(void *arg), void *arg, struct err *
 
 static void run(struct migration *m)
 {
+	const struct lazy_hooks lazy = migration_lazy(m);
+
 	migration_status_set(m, MIGRATION_ACTIVE);
-	if (m->uri.kind == URI_FILE)
+	m->job.options.lazy = m->uri.kind == URI_LAZY ? &lazy : NULL;
+	if (m->uri.kind == URI_FILE || m->uri.kind == URI_LAZY)
 		m->ret = migrate_snapshot_load(&m->job, m->uri.rest, &m->e);
 	else
 		m->ret = migrate_load(&m->job, &m->e);
@@ -79,7 +82,9 @@ static void finished(void *opaque)
 	struct migration *m = opaque;
 
 	m->progress = m->job.progress;
+	m->lazy = m->job.lazy;
 	migration_join(m);
+	migration_lazy_release(m);
 	migration_status_set(m, m->ret < 0 ? MIGRATION_FAILED : MIGRATION_COMPLETED);
 	if (m->ret < 0)
 		refused(m);
@@ -166,7 +171,7 @@ static int begin(struct migration *m, struct err *e)
 
 	if (uri_waits(&m->uri))
 		return listen_for_source(m, e);
-	if (m->uri.kind != URI_FILE)
+	if (m->uri.kind != URI_FILE && m->uri.kind != URI_LAZY)
 		r = uri_open(&m->uri, &c, e);
 	return r < 0 ? r : job_start(m, c, e);
 }

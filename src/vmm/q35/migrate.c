@@ -218,6 +218,9 @@ static int connect_and_send(struct migration *m, struct err *e)
 
 static void run(struct migration *m)
 {
+	m->ret = migration_lazy_wait(m, &m->e);
+	if (m->ret < 0)
+		return;
 	if (m->uri.kind == URI_FILE)
 		m->ret = migrate_snapshot_save(&m->job, m->uri.rest, true, &m->e);
 	else
@@ -245,6 +248,7 @@ static void finished(void *opaque)
 		log_warn("migrate: %s", m->e.msg);
 	m->progress = m->job.progress;
 	migration_join(m);
+	migration_lazy_release(m);
 	migration_status_set(m, m->ret >= 0            ? MIGRATION_COMPLETED
 				: m->ret == -ECANCELED ? MIGRATION_CANCELLED
 						       : MIGRATION_FAILED);

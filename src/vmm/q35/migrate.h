@@ -70,6 +70,7 @@ enum migration_capability {
  * @channel:	The job's, for cutting it. Under @lock
  * @multifd, @multifd_len: Those beside it. Under @lock
  * @job:	The engine's
+ * @lazy:	Brings memory that is still in a snapshot; NULL: all is there
  * @image:	The guest's own sections, with room for their states
  * @copies:	The same sections as @job has them: they read and fill that room
  * @ret, @e:	How the job ended
@@ -97,6 +98,7 @@ struct migration {
 	struct channel *channel, *multifd[MULTIFD_CHANNELS_MAX];
 	unsigned int multifd_len;
 	struct migrate_job job;
+	struct lazy *lazy;
 	struct image image;
 	struct migrate_sections copies;
 	int ret;
@@ -136,6 +138,12 @@ const char *migration_status_name(enum migration_status s);
 /* migrate_settings.c */
 void migration_limits(struct migration *m);
 void migration_multifd(struct migration *m);
+
+/* lazy.c: the guest runs while its memory is read. */
+struct lazy_hooks migration_lazy(struct migration *m);
+void migration_lazy_release(struct migration *m);                       /* if all is there */
+MUST_CHECK int migration_lazy_wait(struct migration *m, struct err *e); /* from the job's thread */
+json_t *migration_lazy_info(const struct migration *m); /* NULL: nothing is missing */
 
 /* incoming.c: -incoming, and migrate-incoming. */
 MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,

@@ -323,6 +323,8 @@ int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *
 		if (s >= MIGRATION_ACTIVE && s <= MIGRATION_COMPLETED)
 			add_progress(*ret, &p, s);
 	}
+	if (migration_lazy_info(m))
+		json_object_set_new(*ret, "outlive-lazy", migration_lazy_info(m));
 	if (s == MIGRATION_FAILED)
 		json_object_set_new(*ret, "error-desc", json_string(m->e.msg));
 	return 0;

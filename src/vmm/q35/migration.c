@@ -422,6 +422,11 @@ void migration_end(struct migration *m)
 	pthread_mutex_unlock(&m->lock);
 	if (m->busy)
 		migration_join(m);
+	if (m->lazy && m->guest->q && vm_running(&m->guest->q->vm)) {
+		m->guest->quiet = true;
+		vm_stop(&m->guest->q->vm, RUN_SHUTDOWN); /* it must not see RAM that isn't there */
+	}
+	lazy_destroy(m->lazy);
 	arrivals_destroy(m->arrivals);
 	uri_destroy(&m->uri);
 	json_decref(m->parameters);

@@ -2,9 +2,9 @@
 /*
  * Theory of operation: the new process. It builds the same guest as any other start does, but takes
  * each back end's descriptors and each RAM block's file from the old process, resets nothing and
- * reads nothing: its event loop doesn't run yet. Then it sleeps until the guest is offered, loads,
- * applies, wins the word and runs the vCPUs; what isn't the guest (monitors, pid file, service
- * manager) comes after that.
+ * reads nothing: its event loop doesn't run yet. Then it sleeps until the guest's state begins to
+ * come, loads and applies it as it comes, wins the word and runs the vCPUs; what isn't the guest
+ * (monitors, pid file, service manager) comes after that.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -204,19 +204,22 @@ static int build(struct arrival *a, struct err *e)
 	return r;
 }
 
-/* The pause: from the offer to running vCPUs. */
+/* The pause: from the first of the state to running vCPUs. */
 static int take_guest(struct arrival *a, struct err *e)
 {
 	struct state_reader r;
 	int ret;
 
 	target_reader(&a->t, &r);
-	ret = image_load(&a->image, &r, e);
+	ret = image_receive(&a->image, &r, e);
 	if (ret < 0)
 		return ret;
 	area_mark(&a->t.area, MARK_LOADED);
-	image_apply(&a->image);
 	ret = x86_cpus_commit(a->g->q->vcpus, e);
+	if (ret < 0)
+		return ret;
+	area_mark(&a->t.area, MARK_APPLIED);
+	ret = image_ended(&r, e);
 	return ret < 0 ? ret : target_take(&a->t, e);
 }
 
@@ -298,6 +301,8 @@ static int live(struct arrival *a, struct err *e)
 	if (r < 0)
 		return r;
 	r = take_guest(a, e);
+	if (r < 0 && target_abandoned(&a->t))
+		return -ECANCELED;
 	if (r < 0) {
 		target_refuse(&a->t, e);
 		return r;

@@ -84,6 +84,10 @@ static void list_blockers(struct guest *g, json_t *sentences)
 	if (g->q->vm.state == RUN_INMIGRATE)
 		json_array_append_new(sentences,
 				      json_string("the guest waits for its state (-incoming)"));
+	if (migration_lazy_info(g->migration))
+		json_array_append_new(sentences,
+				      json_string("the guest's memory is still being read from its "
+						  "snapshot; query-migrate shows how far it is"));
 	if (migration_busy(g->migration))
 		json_array_append_new(sentences, json_string("the guest is being migrated"));
 }

@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The benchmarks themselves: cases give a figure for each VMM, and what the instrument shows is true."""
+import json
+import subprocess
+
+import pytest
+
+from frame.paths import ROOT
+
+BENCH = ROOT / "bench" / "run"
+
+
+@pytest.fixture
+def bench(kvm, tmp_path):
+    """Runs the benchmark; what it wrote, and what it said."""
+    def run(*words, timeout=150):
+        asked = subprocess.run([BENCH, "--no-floor", "--output", tmp_path, *map(str, words)], capture_output=True,
+                               text=True, timeout=timeout, check=False)
+        assert asked.returncode == 0, (asked.stdout, asked.stderr)
+        return json.loads((tmp_path / "bench.json").read_text()), asked.stdout
+    return run
+
+
+def test_each_kind_of_exit_is_measured_in_each_vmm(bench):
+    figures = bench("--rounds", 1, "exits")[0]["cases"]["exits"]["figures"]
+    assert list(figures) == ["port read", "port write", "MMIO read", "MMIO write", "doorbell"]
+    for values in figures.values():
+        assert {"outlive", "qemu-7.2"} <= set(values)
+        assert all(0.05 < value < 1e5 for (value,) in values.values()), figures
+
+
+def test_packets_come_back_in_each_vmm(bench):
+    figures = bench("--rounds", 1, "net")[0]["cases"]["net"]["figures"]
+    assert set(figures) == {"there and back", "32 at a time"}
+    assert all(value > 0 for values in figures.values() for (value,) in values.values()), figures
