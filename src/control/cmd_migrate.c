@@ -21,6 +21,7 @@ static const char *const capability_names[] = {"xbzrle",
 					       "x-ignore-shared",
 					       "zero-copy-send",
 					       "mapped-ram",
+					       "dirty-limit",
 					       NULL};
 
 /* Those whose absence is declared rather than promised: asking for them is an error until a machine
@@ -71,6 +72,10 @@ static const struct option parameters[] = {
 	 .names = zero_pages, .type = "ZeroPageDetection"},
 	{"xbzrle-cache-size", OPTION_SIZE, "bytes of the cache of sent pages"},
 	{"max-postcopy-bandwidth", OPTION_SIZE, "bytes a second in the background; 0: no limit"},
+	{"vcpu-dirty-limit", OPTION_INT, "MiB a second that a vCPU may write when dirty-limit acts",
+	 .min = 1, .max = 1000000},
+	{"x-vcpu-dirty-limit-period", OPTION_INT, "has no effect: the ring tells at once", .min = 1,
+	 .max = 1000},
 	OPTIONS_END,
 };
 

@@ -90,10 +90,14 @@ MUST_CHECK int kvm_slot_dirty_get(struct kvm_vm *vm, uint32_t id, uint64_t *word
  * multiple of 64). */
 MUST_CHECK int kvm_slot_dirty_clear(struct kvm_vm *vm, uint32_t id, uint64_t first, uint32_t pages,
 				    const uint64_t *words, struct err *e);
-typedef void kvm_dirty_fn(void *opaque, uint32_t slot, uint64_t page);
+/* Returns false if this page was known to be dirty: it doesn't count. KVM notes what it writes by
+ * itself (clocks) each time anew. */
+typedef bool kvm_dirty_fn(void *opaque, uint32_t slot, uint64_t page);
 /* Dirty ring: gives each page noted by any vCPU to @fn and catches later writes to it. One caller
  * at a time. */
 MUST_CHECK int kvm_ring_reap(struct kvm_vm *vm, kvm_dirty_fn *fn, void *opaque, struct err *e);
+
+uint64_t kvm_vcpu_dirtied(const struct kvm_vcpu *c); /* pages that counted */
 
 /* Interrupts and doorbells. Lines 0-23 are the IOAPIC's inputs (0-15 the PICs' as well). */
 void kvm_irq_line(struct kvm_vm *vm, unsigned int gsi, bool level);

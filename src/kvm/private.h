@@ -67,6 +67,7 @@ struct kvm_vm {
  * @run:	Shared with the kernel
  * @ring:	Dirty ring, or NULL
  * @ring_next:	Next entry to look at
+ * @dirtied:	Pages of the ring that counted so far; written by whoever reaps, atomic
  * @in_run:	Atomic: the thread is in KVM_RUN or about to be
  */
 struct kvm_vcpu {
@@ -77,6 +78,7 @@ struct kvm_vcpu {
 	struct kvm_run *run;
 	struct kvm_dirty_gfn *ring;
 	uint32_t ring_next;
+	uint64_t dirtied;
 	bool in_run;
 };
 

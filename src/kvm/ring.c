@@ -11,21 +11,32 @@
 
 #include <sys/ioctl.h>
 
+/**
+ * kvm_vcpu_dirtied() - How many pages the dirty ring of a vCPU has given so far
+ * @c:		A vCPU; any thread
+ *
+ * A page counts if it was not known to be dirty. Without a ring this is 0.
+ */
+uint64_t kvm_vcpu_dirtied(const struct kvm_vcpu *c)
+{
+	return __atomic_load_n(&c->dirtied, __ATOMIC_RELAXED);
+}
+
 static bool reap_vcpu(struct kvm_vcpu *c, uint32_t entries, kvm_dirty_fn *fn, void *opaque)
 {
-	bool any = false;
+	uint32_t n, new = 0;
 
-	for (uint32_t n = 0; n < entries; n++) {
+	for (n = 0; n < entries; n++) {
 		struct kvm_dirty_gfn *g = &c->ring[c->ring_next % entries];
 
 		if (__atomic_load_n(&g->flags, __ATOMIC_ACQUIRE) != KVM_DIRTY_GFN_F_DIRTY)
 			break;
-		fn(opaque, g->slot, g->offset);
+		new += fn(opaque, g->slot, g->offset);
 		__atomic_store_n(&g->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
 		c->ring_next++;
-		any = true;
 	}
-	return any;
+	__atomic_fetch_add(&c->dirtied, new, __ATOMIC_RELAXED);
+	return n > 0;
 }
 
 /**

@@ -98,6 +98,7 @@ static bool dirty_ring_full(struct vm_vcpu *v)
 {
 	if (v->vm->c.dirty_full)
 		v->vm->c.dirty_full(v->vm->c.opaque);
+	vcpu_pace(v);
 	return true;
 }
 

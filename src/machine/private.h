@@ -13,16 +13,20 @@ enum vcpu_command { VCPU_RUN = 1, VCPU_WORK, VCPU_QUIT };
 
 /* threads.c */
 MUST_CHECK int vcpu_thread_start(struct vm_vcpu *v, struct err *e);
-void vcpus_command(struct vm *vm, /* Beside enum machine_request: a vCPU can't go on. */
-#define VM_REQUEST_INTERNAL_ERROR 31
-
-		   enum vcpu_command kind);
+void vcpus_command(struct vm *vm, enum vcpu_command kind);
 void vcpus_wait(struct vm *vm);
 struct vm_vcpu *vcpu_current(void);
+bool vcpu_must_leave(const struct vm_vcpu *v);
 
 /* exit.c: serves the exit on the run page. false: the vCPU can't go on. Own thread. */
 bool vcpu_exit_serve(struct vm_vcpu *v);
 void vcpu_fault(struct vm_vcpu *v, const char *fmt, ...) PRINTF(2, 3);
+
+/* throttle.c */
+bool vcpu_rests(const struct vm_vcpu *v);
+void vcpu_rest(struct vm_vcpu *v);
+void vcpus_awake(struct vm *vm);
+void vcpu_pace(struct vm_vcpu *v);
 
 /* vm.c */
 void vm_tell(struct vm *vm, enum vm_event event, int arg);

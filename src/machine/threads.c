@@ -58,7 +58,11 @@ pid_t vm_vcpu_tid(struct vm_vcpu *v)
 	return tid;
 }
 
-static bool must_leave(const struct vm_vcpu *v)
+/**
+ * vcpu_must_leave() - Has this vCPU to leave the run loop?
+ * @v:		The vCPU; own thread
+ */
+bool vcpu_must_leave(const struct vm_vcpu *v)
 {
 	return v->hold || __atomic_load_n(&v->vm->stop, __ATOMIC_SEQ_CST);
 }
@@ -80,9 +84,14 @@ static void run_loop(struct vm_vcpu *v)
 	bool served = false;
 
 	v->hold = false;
-	while (!must_leave(v)) {
-		int r = kvm_vcpu_run(v->kvm);
+	while (!vcpu_must_leave(v)) {
+		int r;
 
+		if (vcpu_rests(v)) {
+			vcpu_rest(v);
+			continue;
+		}
+		r = kvm_vcpu_run(v->kvm);
 		served = r == 0;
 		if (r < 0 && r != -EINTR)
 			vcpu_fault(v, "KVM_RUN: %s", strerror(-r));

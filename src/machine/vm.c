@@ -193,6 +193,7 @@ static void vcpus_stop(struct vm *vm)
 	__atomic_store_n(&vm->stop, true, __ATOMIC_SEQ_CST);
 	for (unsigned int i = 0; i < vm->vcpus_len; i++)
 		kvm_vcpu_kick(vm->vcpus[i]->kvm, vm->vcpus[i]->thread);
+	vcpus_awake(vm);
 	vcpus_wait(vm);
 	vm->stop_ns = time_ns() - begin;
 }

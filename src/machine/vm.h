@@ -108,6 +108,9 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @seen:	Last command this thread has taken
  * @hold:	Leave the run loop: the vCPU asked for a reset, or can't go on
  * @exits:	How often it left guest mode for us; own thread writes
+ * @rest_ns:	Stays out of guest mode until then (time_ns()); 0: doesn't. Atomic, see throttle.c
+ * @rested_ns:	How long it has rested in all; own thread writes, atomic
+ * @limit_pages, @limit_ns: Pages dirtied, and the time, at which its dirty limit began to count
  */
 struct vm_vcpu {
 	struct vm *vm;
@@ -118,6 +121,10 @@ struct vm_vcpu {
 	uint32_t seen;
 	bool hold;
 	uint64_t exits;
+	int64_t rest_ns;
+	uint64_t rested_ns;
+	uint64_t limit_pages;
+	int64_t limit_ns;
 };
 
 /**
@@ -152,6 +159,8 @@ struct vm_config {
  * @listeners:	struct vm_listener
  * @stop_ns:	How long the last vm_stop() took until the last vCPU was out
  * @refused:	A device can't let the guest run; see vm_refuse()
+ * @rest_count:	Changes when vCPUs that rest should look again (futex, atomic)
+ * @dirty_limit: Pages a second that each vCPU may write; 0: any (atomic)
  */
 struct vm {
 	struct vm_config c;
@@ -169,6 +178,8 @@ struct vm {
 	struct list listeners;
 	int64_t stop_ns;
 	bool refused;
+	uint32_t rest_count;
+	uint64_t dirty_limit;
 };
 
 MUST_CHECK int vm_init(struct vm *vm, const struct vm_config *config, struct err *e);

@@ -80,14 +80,19 @@ static int slot_collect(struct slots *s, struct slot *slot, struct err *e)
 	return r;
 }
 
-static void ring_page(void *opaque, uint32_t id, uint64_t page)
+static bool ring_page(void *opaque, uint32_t id, uint64_t page)
 {
 	struct slots *s = opaque;
 	struct slot *slot =
 		&s->slot[(uint16_t)id % SLOTS_ROOM]; /* the upper half is the address space */
 
-	if (slot->used && page < pages_of(slot) && slot->block->dirty.words)
-		bitmap_set(&slot->block->dirty, (slot->offset >> PAGE_SHIFT) + page);
+	if (!slot->used || page >= pages_of(slot) || !slot->block->dirty.words)
+		return false;
+	page += slot->offset >> PAGE_SHIFT;
+	if (bitmap_test(&slot->block->dirty, page))
+		return false;
+	bitmap_set(&slot->block->dirty, page);
+	return true;
 }
 
 static int slot_delete(struct slots *s, struct slot *slot, struct err *e)

@@ -160,6 +160,9 @@ struct migrate_progress {
  *		touched, and whatever else must be in place before the source is told that the guest
  *		is here.
  *		NULL: @apply is just run
+ * @slow:	Called after each round of pre-copy that another one follows: the guest may have to
+ *		be slowed so that it ends (converge.h); @limit_us is the pause to get below. NULL:
+ *		never
  * @progress:	Called at each change of phase and at most ten times a second; NULL: nobody looks
  * @opaque:	For all of them
  */
@@ -173,6 +176,7 @@ struct migrate_hooks {
 	void (*resume)(void *opaque);
 	bool (*cancelled)(void *opaque);
 	int (*adopt)(void *opaque, void (*apply)(void *arg), void *arg, struct err *e);
+	void (*slow)(void *opaque, const struct migrate_progress *p, uint64_t limit_us);
 	void (*progress)(void *opaque, const struct migrate_progress *p);
 	void *opaque;
 };

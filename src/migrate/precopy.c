@@ -209,6 +209,8 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	round_note(p, begin, sent_bytes(p) - before);
 	*ret_again = precopy_again(g, limit, p->fair_rounds);
 	p->fair_rounds += g->predicted_us <= limit;
+	if (*ret_again && p->job->hooks.slow)
+		p->job->hooks.slow(p->job->hooks.opaque, g, limit);
 	return 0;
 }
 

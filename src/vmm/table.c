@@ -52,8 +52,8 @@ static const struct option machine_options[] = {
 static const struct option accel_options[] = {
 	S("accel", "accelerator: kvm"),
 	{"kernel-irqchip", OPTION_ENUM, "interrupt controllers in KVM", .names = irqchips},
-	{"dirty-ring-size", OPTION_INT, "entries of the dirty ring per vCPU; 0: dirty log",
-	 .max = 65536},
+	{"dirty-ring-size", OPTION_INT,
+	 "entries of the dirty ring per vCPU, a power of two; 0: dirty log", .max = 65536},
 	OPTIONS_END,
 };
 

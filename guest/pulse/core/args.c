@@ -33,6 +33,7 @@ struct parameter {
 static const struct parameter parameters[] = {
 	PARAM("cpus", NUMBER, cpus, 0),
 	PARAM("rate", RATE, rate, 256),
+	PARAM("writers", NUMBER, writers, 0),
 	PARAM("verify", RATE, verify, 256),
 	PARAM("ws", SIZE, working, 4 << 20),
 	PARAM("gap_ns", NUMBER, gap_ns, 100000),

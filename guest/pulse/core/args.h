@@ -33,6 +33,7 @@ enum args_idle { IDLE_HALT, IDLE_SPIN };
 struct args {
 	uint64_t cpus;
 	uint64_t rate;
+	uint64_t writers; /* vCPUs that write, 0: all */
 	uint64_t verify;
 	uint64_t working;
 	uint64_t gap_ns;

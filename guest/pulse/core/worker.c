@@ -200,12 +200,15 @@ void worker_start(struct worker *w, unsigned int number, unsigned int workers)
 	w->all_active = false;
 	w->out->first_page = w->work.first;
 	w->out->owned = own_count(w);
+	w->reads_only = w->args->writers && number >= w->args->writers;
 	worker_rate(w, w->args->rate);
 	pace_set(&w->check, w->clock, w->args->verify);
 }
 
 void worker_rate(struct worker *w, uint64_t rate)
 {
+	if (w->reads_only)
+		rate = RATE_OFF;
 	pace_set(&w->dirty, w->clock, rate);
 	w->out->rate = rate;
 }

@@ -68,6 +68,7 @@ struct share {
  * @all_seen:	Number of the request it works on
  * @all_active:	Whether it does
  * @random:	State of the page picker
+ * @reads_only:	Never writes its pages (writers=)
  */
 struct worker {
 	struct pulse_cpu *out;
@@ -81,6 +82,7 @@ struct worker {
 	uint64_t all_next, all_seen;
 	bool all_active;
 	uint64_t random;
+	bool reads_only;
 };
 
 /**

@@ -15,11 +15,12 @@
 #include <errno.h>
 #include <string.h>
 
-static int kvm_make(struct q35 *q, struct err *e)
+static int kvm_make(struct q35 *q, const struct q35_config *c, struct err *e)
 {
+	const struct kvm_vm_options options = {.dirty_ring_entries = c->dirty_ring_entries};
 	int r = kvm_host_open(&q->host, e);
 
-	return r < 0 ? r : kvm_vm_create(&q->kvm, &q->host, NULL, e);
+	return r < 0 ? r : kvm_vm_create(&q->kvm, &q->host, &options, e);
 }
 
 static int memory_make(struct q35 *q, const struct q35_config *c, struct err *e)
@@ -72,6 +73,16 @@ static void vcpu_reset(struct vm_vcpu *v, void *opaque)
 	}
 }
 
+/* On a vCPU's thread, which can't write before there is room again. */
+static void dirty_full(void *opaque)
+{
+	struct q35 *q = opaque;
+	struct err e;
+
+	if (slots_dirty_collect(q->slots, &e) < 0)
+		log_error("dirty ring: %s", e.msg);
+}
+
 static int vm_make(struct q35 *q, const struct q35_config *c, struct err *e)
 {
 	const struct vm_config config = {
@@ -83,6 +94,7 @@ static int vm_make(struct q35 *q, const struct q35_config *c, struct err *e)
 		.devices = &q->devices,
 		.policy = c->policy,
 		.reset_vcpu = vcpu_reset,
+		.dirty_full = dirty_full,
 		.opaque = q,
 	};
 
@@ -164,7 +176,7 @@ static int chips_make(struct q35 *q, struct err *e)
 
 static int make(struct q35 *q, const struct q35_config *c, struct err *e)
 {
-	int r = kvm_make(q, e);
+	int r = kvm_make(q, c, e);
 
 	if (r >= 0)
 		r = memory_make(q, c, e);

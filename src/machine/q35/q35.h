@@ -45,6 +45,7 @@
  * @rtc_s:	Seconds since the epoch that the guest's clock starts at
  * @policy:	What happens at reset, power-off, panic
  * @incoming:	State will be loaded
+ * @dirty_ring_entries: Of each vCPU's dirty ring; 0: the dirty log
  */
 struct q35_config {
 	struct q35_ram_config ram;
@@ -59,6 +60,7 @@ struct q35_config {
 	void *opaque;
 	int64_t rtc_s;
 	struct vm_policy policy;
+	uint32_t dirty_ring_entries;
 };
 
 /**

@@ -152,6 +152,16 @@ static void boot_fill(const struct vmm *v, struct q35_boot_config *b)
 	};
 }
 
+static uint32_t ring_entries(const struct vmm_options *o)
+{
+	const struct vmm_items *all = &o->groups[VMM_ACCEL];
+	int64_t entries = 0;
+
+	for (size_t i = 0; i < all->len; i++)
+		entries = option_int(all->items[i].values, "dirty-ring-size", entries);
+	return (uint32_t)entries;
+}
+
 static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 {
 	const struct vmm_options *o = v->options;
@@ -172,6 +182,7 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 		.globals = guest_globals,
 		.opaque = v,
 		.rtc_s = time_wall_ns() / NS_PER_SEC,
+		.dirty_ring_entries = ring_entries(o),
 	};
 	memcpy(c->uuid, o->uuid, sizeof(c->uuid));
 	policy_fill(v, &c->policy);

@@ -31,7 +31,11 @@ static int dirty_sync(void *opaque, struct err *e)
 {
 	struct migration *m = opaque;
 
-	return slots_dirty_collect(m->guest->q->slots, e);
+	int r = slots_dirty_collect(m->guest->q->slots, e);
+
+	if (r >= 0)
+		vm_dirty_pace(&m->guest->q->vm);
+	return r;
 }
 
 static int dirty_clear(void *opaque, struct ram_block *b, const struct bitmap *which,
@@ -46,7 +50,13 @@ static void dirty_stop(void *opaque)
 {
 	struct migration *m = opaque;
 
+	slowdown_end(m);
 	slots_dirty_stop(m->guest->q->slots);
+}
+
+static void slow(void *opaque, const struct migrate_progress *p, uint64_t limit_us)
+{
+	slowdown_round(opaque, p, limit_us);
 }
 
 static bool cancelled(void *opaque)
@@ -68,6 +78,7 @@ static int stop_here(struct migration *m, struct err *e)
 	m->was = q->vm.state;
 	m->job.options.runstate = run_state_name(m->was);
 	vm_stop(&q->vm, RUN_FINISH_MIGRATE);
+	slowdown_end(m);
 	r = x86_cpus_capture(q->vcpus, e);
 	if (r >= 0)
 		r = block_inactivate_all(e);
@@ -167,6 +178,7 @@ static void options_fill(struct migration *m)
 
 	migration_limits(m);
 	migration_multifd(m);
+	slowdown_begin(m);
 	o->return_path = m->capabilities & CAPABILITY_RETURN_PATH && both_ways(m);
 	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
 	o->shared = shared;
@@ -177,6 +189,7 @@ static void options_fill(struct migration *m)
 					      .dirty_clear = dirty_clear,
 					      .dirty_stop = dirty_stop,
 					      .stop = stop,
+					      .slow = slow,
 					      .resume = resume,
 					      .cancelled = cancelled,
 					      .progress = progress,

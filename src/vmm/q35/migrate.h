@@ -2,6 +2,8 @@
 #ifndef VMM_MIGRATE_H
 #define VMM_MIGRATE_H
 
+#include "machine/throttle.h"
+#include "migrate/converge.h"
 #include "migrate/migrate.h"
 #include "migrate/uri.h"
 #include "vmm/image.h"
@@ -48,6 +50,28 @@ enum migration_capability {
 	CAPABILITY_IGNORE_SHARED = 1 << 5,
 	CAPABILITY_MAPPED = 1 << 6,
 	CAPABILITY_MULTIFD = 1 << 7,
+	CAPABILITY_AUTO_CONVERGE = 1 << 8,
+	CAPABILITY_DIRTY_LIMIT = 1 << 9,
+};
+
+/**
+ * struct slowdown - A guest that writes faster than it is sent is slowed. The job's thread, but for
+ * what is under the migration's lock
+ * @rules:	Under the lock
+ * @dirty_limit: Bytes a second of each vCPU. Under the lock
+ * @stuck:	Rounds in a row that didn't get nearer to the end
+ * @percent:	How much all vCPUs are slowed, 0: not. Under the lock
+ * @limited:	The dirty limit holds. Under the lock
+ * @throttle:	Slows all vCPUs, or NULL
+ * @rested_ns:	Of each vCPU when the job began; owned
+ */
+struct slowdown {
+	struct converge_rules rules;
+	uint64_t dirty_limit;
+	unsigned int stuck, percent;
+	bool limited;
+	struct throttle *throttle;
+	uint64_t *rested_ns;
 };
 
 /**
@@ -79,6 +103,7 @@ enum migration_capability {
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
  * @arrivals:	Waits for a source, or NULL
+ * @slowdown:	How the guest is slowed so that the job ends
  */
 struct migration {
 	struct guest *guest;
@@ -108,6 +133,7 @@ struct migration {
 	void (*apply)(void *arg);
 	void *apply_arg;
 	struct arrivals *arrivals;
+	struct slowdown slowdown;
 };
 
 /* migration.c: what both directions share. */
@@ -144,6 +170,12 @@ struct lazy_hooks migration_lazy(struct migration *m);
 void migration_lazy_release(struct migration *m);                       /* if all is there */
 MUST_CHECK int migration_lazy_wait(struct migration *m, struct err *e); /* from the job's thread */
 json_t *migration_lazy_info(const struct migration *m); /* NULL: nothing is missing */
+
+/* slowdown.c */
+void slowdown_begin(struct migration *m);
+void slowdown_round(struct migration *m, const struct migrate_progress *p, uint64_t limit_us);
+void slowdown_end(struct migration *m); /* any thread, more than once */
+void slowdown_describe(struct migration *m, json_t *info);
 
 /* incoming.c: -incoming, and migrate-incoming. */
 MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,

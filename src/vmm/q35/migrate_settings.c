@@ -19,7 +19,7 @@ struct capability {
 
 static const struct capability capabilities[] = {
 	{"xbzrle", 0},
-	{"auto-converge", 0},
+	{"auto-converge", CAPABILITY_AUTO_CONVERGE},
 	{"events", CAPABILITY_EVENTS},
 	{"postcopy-ram", 0},
 	{"release-ram", 0},
@@ -31,6 +31,7 @@ static const struct capability capabilities[] = {
 	{"x-ignore-shared", CAPABILITY_IGNORE_SHARED},
 	{"zero-copy-send", 0},
 	{"mapped-ram", CAPABILITY_MAPPED},
+	{"dirty-limit", CAPABILITY_DIRTY_LIMIT},
 };
 
 static unsigned int bit_of(const char *name)
@@ -38,6 +39,19 @@ static unsigned int bit_of(const char *name)
 	for (size_t i = 0; i < ARRAY_SIZE(capabilities); i++)
 		if (!strcmp(capabilities[i].name, name))
 			return capabilities[i].bit;
+	return 0;
+}
+
+static int slowing_ways(const struct migration *m, unsigned int now, struct err *e)
+{
+	if (!(now & CAPABILITY_DIRTY_LIMIT))
+		return 0;
+	if (now & CAPABILITY_AUTO_CONVERGE)
+		return err_set(e, EINVAL, "dirty-limit and auto-converge exclude each other");
+	if (!kvm_vm_has_ring(m->guest->q->kvm))
+		return err_set(e, ENOTSUP,
+			       "dirty-limit needs the dirty ring: start the guest with -accel "
+			       "kvm,dirty-ring-size=4096, or use auto-converge");
 	return 0;
 }
 
@@ -72,6 +86,8 @@ int guest_migrate_set_capabilities(void *opaque, struct control_request *rq, con
 			return err_set(e, ENOTSUP, "capability '%s' isn't supported here", name);
 		now = on ? now | bit : now & ~bit;
 	}
+	if (slowing_ways(m, now, e) < 0)
+		return -e->code;
 	m->capabilities = now;
 	return 0;
 }
@@ -104,14 +120,15 @@ static json_t *defaults(void)
 {
 	return json_pack(
 		"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:s, s:s, s:s, s:i, s:i, s:i, "
-		"s:s, s:i, s:i, s:i, s:i, s:s}",
+		"s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i}",
 		"announce-initial", 50, "announce-max", 550, "announce-rounds", 5, "announce-step",
 		100, "throttle-trigger-threshold", 50, "cpu-throttle-initial", 20,
 		"cpu-throttle-increment", 10, "cpu-throttle-tailslow", 0, "max-cpu-throttle", 99,
 		"tls-creds", "", "tls-hostname", "", "tls-authz", "", "max-bandwidth", 134217728,
 		"downtime-limit", 300, "multifd-channels", 2, "multifd-compression", "none",
 		"multifd-zlib-level", 1, "multifd-zstd-level", 1, "xbzrle-cache-size", 67108864,
-		"max-postcopy-bandwidth", 0, "zero-page-detection", "legacy");
+		"max-postcopy-bandwidth", 0, "zero-page-detection", "legacy", "vcpu-dirty-limit", 1,
+		"x-vcpu-dirty-limit-period", 1000);
 }
 
 static json_t *parameters_of(struct migration *m)
@@ -146,6 +163,23 @@ int guest_migrate_set_parameters(void *opaque, struct control_request *rq, const
 	return 0;
 }
 
+static unsigned int percent_of(const json_t *p, const char *name)
+{
+	return (unsigned int)option_int(p, name, 0);
+}
+
+static void slowing_rules(const json_t *p, struct slowdown *s)
+{
+	s->rules = (struct converge_rules){
+		.threshold = percent_of(p, "throttle-trigger-threshold"),
+		.initial = percent_of(p, "cpu-throttle-initial"),
+		.increment = percent_of(p, "cpu-throttle-increment"),
+		.max = percent_of(p, "max-cpu-throttle"),
+		.tailslow = option_bool(p, "cpu-throttle-tailslow", false),
+	};
+	s->dirty_limit = (uint64_t)option_int(p, "vcpu-dirty-limit", 1) * MiB;
+}
+
 /**
  * migration_limits() - Give a job the limits of the parameters; also while it runs
  * @m:	Main thread
@@ -158,6 +192,9 @@ void migration_limits(struct migration *m)
 
 	__atomic_store_n(&m->job.options.limit_us, MAX(limit_us, (uint64_t)1), __ATOMIC_RELAXED);
 	__atomic_store_n(&m->job.options.max_bandwidth, bandwidth, __ATOMIC_RELAXED);
+	pthread_mutex_lock(&m->lock);
+	slowing_rules(p, &m->slowdown);
+	pthread_mutex_unlock(&m->lock);
 }
 
 static enum multifd_compression compression_of(const json_t *p)
@@ -322,6 +359,8 @@ int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *
 		add_ms(*ret, "total-time", p.total_us);
 		if (s >= MIGRATION_ACTIVE && s <= MIGRATION_COMPLETED)
 			add_progress(*ret, &p, s);
+		if (s >= MIGRATION_ACTIVE)
+			slowdown_describe(m, *ret);
 	}
 	if (migration_lazy_info(m))
 		json_object_set_new(*ret, "outlive-lazy", migration_lazy_info(m));

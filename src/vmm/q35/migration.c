@@ -430,6 +430,7 @@ void migration_end(struct migration *m)
 	arrivals_destroy(m->arrivals);
 	uri_destroy(&m->uri);
 	json_decref(m->parameters);
+	free(m->slowdown.rested_ns);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);
