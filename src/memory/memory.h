@@ -192,6 +192,9 @@ void ram_offer_by(struct memory *m, int (*offer)(void *opaque, const char *name)
 /* The file of the block of this name that another process hands over, and its size; -1: none. The
  * caller owns it, for ram_adopt(). */
 int ram_offered(struct memory *m, const char *name, uint64_t *ret_size);
+/* After ram_adopt() of a running guest's memory: page table entries for what is there, low
+ * addresses first, for as long as @budget_ns; nothing is allocated. */
+void memory_prefault(struct memory *m, int64_t budget_ns);
 struct ram_block *ram_find(struct memory *m, const char *name);
 /* Changes the used size of a resizable block (content kept up to the smaller size); maps of it
  * follow. */

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The flattened view, the gate and the dirty marks: what a device and a listener see. */
+#include "base/clock.h"
+#include "base/owned.h"
 #include "memory/memory.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -136,6 +140,41 @@ static void another_process_sees_the_same_pages(void **state)
 	memory_destroy(&other);
 }
 
+/* Does this process have a page table entry? Bit 63 of the page's word in pagemap. */
+static bool mapped(const uint8_t *p)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t word = 0;
+
+	assert_int_equal(pread(fd, &word, 8, (off_t)((uintptr_t)p / page_size() * 8)), 8);
+	close(fd);
+	return word >> 63;
+}
+
+static void prefault_maps_what_is_there_and_allocates_nothing(void **state)
+{
+	struct fixture *f = *state;
+	struct memory other;
+	struct ram_block *b;
+	struct stat before, after;
+
+	memory_init(&other);
+	f->ram->hva[0] = f->ram->hva[8 * MiB] = f->ram->hva[8 * MiB + 32 * page_size()] = 1;
+	ok(f, ram_adopt(&other, "pc.ram", 16 * MiB, NULL, dup(f->ram->fd), 0, &b, &f->e));
+	assert_int_equal(fstat(b->fd, &before), 0);
+	memory_prefault(&other, 0);
+	assert_false(mapped(b->hva));
+	memory_prefault(&other, 10 * NS_PER_SEC);
+	assert_int_equal(fstat(b->fd, &after), 0);
+	assert_int_equal(after.st_blocks, before.st_blocks);
+	assert_true(mapped(b->hva));
+	assert_true(mapped(b->hva + 8 * MiB));
+	assert_true(mapped(b->hva + 8 * MiB + 32 * page_size()));
+	assert_false(mapped(b->hva + 4 * MiB));
+	assert_false(mapped(b->hva + 8 * MiB + 31 * page_size()));
+	memory_destroy(&other);
+}
+
 static void a_resizable_block_takes_its_mapping_along(void **state)
 {
 	struct fixture *f = *state;
@@ -232,6 +271,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(writes_are_marked_while_tracking, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_process_sees_the_same_pages, setup,
 						teardown),
+		cmocka_unit_test_setup_teardown(prefault_maps_what_is_there_and_allocates_nothing,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(a_resizable_block_takes_its_mapping_along, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(bad_wishes_are_refused, setup, teardown),

@@ -22,6 +22,8 @@
 #include <string.h>
 #include <systemd/sd-daemon.h>
 
+#define PREFAULT_NS (10 * NS_PER_MS) /* the guest runs meanwhile, but who upgrades it waits */
+
 /**
  * struct arrival - A guest being taken over
  * @t:		Our side of the hand-over
@@ -186,6 +188,7 @@ static int guest_make(struct arrival *a, struct err *e)
 	if (r < 0)
 		return r;
 	image_open(&a->image, &sections);
+	memory_prefault(&a->g->q->memory, PREFAULT_NS);
 	return image_prefill(&a->image, e);
 }
 
