@@ -19,7 +19,8 @@ from testrun.process import run
 @dataclass
 class Level:
     """A level: where its C tests are built, its limit in minutes, whether its threads are tested
-    under TSan, and the command that downloads what it needs (tests have no network).
+    under TSan, and the commands that fetch or build what it needs beside the tree (tests have no
+    network).
     """
 
     name: str
@@ -46,9 +47,9 @@ LEVELS = {level.name: level for level in (
     Level("checks", minutes=12),
     Level("unit", build="build-asan", minutes=8, threads=True),
     Level("wire", build="build-asan", minutes=4),
-    Level("native", minutes=15, prepare=("tools/newest-qemu",)),
-    Level("interop", minutes=15, prepare=("tools/newest-qemu",)),
-    Level("lab", minutes=25, prepare=("lab/lab", "kernels", "--fetch")),
+    Level("native", minutes=15, prepare=(("tools/newest-qemu",), ("tools/last-release",))),
+    Level("interop", minutes=15, prepare=(("tools/newest-qemu",),)),
+    Level("lab", minutes=25, prepare=(("lab/lab", "kernels", "--fetch"),)),
     Level("fault", minutes=15),
 )}
 
@@ -70,8 +71,8 @@ class Runner:
         start = time.monotonic()
         end = min(start + level.minutes * 60, self.deadline)
         result = Result(level)
-        if level.prepare:
-            result.cases += self.prepare(level, end)
+        for number, argv in enumerate(level.prepare):
+            result.cases += self.prepare(f"{level.name}-prepare{number or ''}", argv, end)
         if level.name == "checks":
             result.cases += self.checks(end)
         else:
@@ -90,12 +91,11 @@ class Runner:
             self.built[name] = builds.build(self.root, name, self.jobs, self.logs)
         return [Case(f"build of {name}", FAILED, self.built[name])] if self.built[name] else []
 
-    def prepare(self, level, end):
-        """Download what a level needs; a failed case when that is not possible."""
-        done = run(list(level.prepare), end - time.monotonic(),
-                   os.path.join(self.logs, f"{level.name}-prepare.log"), self.root)
-        what = " ".join(level.prepare)
-        return [Case(what, FAILED, builds.tail(done.output))] if done.status else []
+    def prepare(self, name, argv, end):
+        """Get something that a level needs; a failed case when that is not possible."""
+        done = run(list(argv), end - time.monotonic(), os.path.join(self.logs, f"{name}.log"), self.root)
+        print(f"{argv[0]}: {done.output.strip().splitlines()[-1]}" if done.output.strip() else argv[0], flush=True)
+        return [Case(" ".join(argv), FAILED, builds.tail(done.output))] if done.status else []
 
     def checks(self, end):
         """The checks of the source."""
