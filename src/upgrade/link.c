@@ -234,16 +234,21 @@ static int recv_fds(int sock, struct bundle *b, const json_t *names, int64_t end
 
 	while (b->len < want) {
 		int fds[FDS_CHUNK], r = wait_readable(sock, end_ns, e);
-		size_t got = FDS_CHUNK;
+		size_t due = MIN(want - b->len, (size_t)FDS_CHUNK), got = due;
 		char byte;
 		ssize_t n = r < 0 ? r : scm_recv(sock, &byte, 1, fds, &got);
 
 		if (r < 0)
 			return r;
-		if (n <= 0 || !got || got > want - b->len)
+		if (n <= 0)
 			return err_set(e, EPROTO, "descriptors are missing");
 		for (size_t i = 0; i < got; i++)
 			bundle_append(b, json_string_value(json_array_get(names, b->len)), fds[i]);
+		if (got < due)
+			return err_set(e, EMFILE,
+				       "%zu descriptors came, %zu of them didn't fit: the limit of "
+				       "open files (ulimit -n) is too low",
+				       want, want - b->len);
 	}
 	return 0;
 }

@@ -286,15 +286,19 @@ static void flow(struct state_writer *w)
 	area_set_written(&u->area, 8 + w->len);
 }
 
-static void capture(struct upgrade *u)
+static int capture(struct upgrade *u)
 {
+	int r;
+
 	u->flowed = 0;
 	state_writer_clear(&u->state);
 	u->state.flush = flow;
 	u->state.opaque = u;
-	u->guest->capture(u->guest->opaque, &u->state);
-	flow(&u->state);
+	r = u->guest->capture(u->guest->opaque, &u->state, &u->e);
+	if (r >= 0)
+		flow(&u->state);
 	u->state.flush = NULL;
+	return r;
 }
 
 static int publish(struct upgrade *u)
@@ -372,8 +376,9 @@ static int switch_over(struct upgrade *u)
 		return r;
 	u->paused = true;
 	area_mark(&u->area, MARK_STOPPED);
-	capture(u);
-	r = publish(u);
+	r = capture(u);
+	if (r >= 0)
+		r = publish(u);
 	if (r < 0)
 		return r;
 	area_mark(&u->area, MARK_CAPTURED);

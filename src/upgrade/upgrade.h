@@ -34,8 +34,8 @@
  * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread,
  *		guest running
  * @pause:	Stops vCPUs and I/O, drained. Main thread
- * @capture:	Writes all state, and flushes what is final so that the target begins with it; can't
- *		fail. Main thread, paused
+ * @capture:	Writes all state, and flushes what is final so that the target begins with it; fails
+ *		where the kernel wouldn't tell. Main thread, paused
  * @late:	What only the paused process knows and isn't guest state (half-read monitor input);
  *JSON, new reference. Main thread, paused
  * @resume:	Undoes @pause. Main thread
@@ -51,7 +51,7 @@ struct upgrade_guest {
 	void (*rehearse)(void *opaque, struct state_writer *w);
 	int (*recheck)(void *opaque, struct err *e);
 	int (*pause)(void *opaque, struct err *e);
-	void (*capture)(void *opaque, struct state_writer *w);
+	int (*capture)(void *opaque, struct state_writer *w, struct err *e);
 	json_t *(*late)(void *opaque);
 	void (*resume)(void *opaque);
 	void (*leave)(void *opaque);

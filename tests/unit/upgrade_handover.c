@@ -101,12 +101,13 @@ static int target_main(void)
  * @witness:	Pipe into which whoever runs the guest writes its letter
  * @left:	leave() was called
  * @along:	The rest of the state is written only when the target has read the first half
+ * @unreadable:	Capturing fails at its end
  * @halves:	Letters of targets that have
  */
 struct world {
 	struct loop *loop;
 	int witness[2];
-	bool paused, left, done, along;
+	bool paused, left, done, along, unreadable;
 	int ret, pauses, resumes, halves;
 	struct err e;
 	struct upgrade_report report;
@@ -138,7 +139,7 @@ static int do_pause(void *opaque, struct err *e)
 	return 0;
 }
 
-static void capture(void *opaque, struct state_writer *sw)
+static int capture(void *opaque, struct state_writer *sw, struct err *e)
 {
 	struct world *w = opaque;
 	struct pollfd p = {.fd = w->witness[0], .events = POLLIN};
@@ -149,6 +150,7 @@ static void capture(void *opaque, struct state_writer *sw)
 	if (w->along && poll(&p, 1, 10000) == 1 && read(w->witness[0], &letter, 1) == 1)
 		w->halves += letter == 'h';
 	state_put(sw, STATE + HALF, strlen(STATE) - HALF);
+	return w->unreadable ? err_set(e, EIO, "KVM doesn't tell") : 0;
 }
 
 static void resume(void *opaque)
@@ -256,6 +258,15 @@ static void a_dry_run_builds_the_target_and_pauses_nothing(void **state)
 	assert_int_equal(w.pauses, 0);
 	assert_string_equal(w.report.to, "2.0");
 	assert_int_equal(owner_letter(&w), '-');
+}
+
+static void a_state_that_cannot_be_read_stays_here(void **state)
+{
+	struct world w = {.unreadable = true};
+
+	run_with(&w, "good", (struct upgrade_options){0});
+	stays_here(&w, "KVM doesn't tell");
+	assert_int_equal(w.pauses, 1);
 }
 
 static void a_blocker_stops_it_before_anything_starts(void **state)
@@ -432,6 +443,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(the_word_has_one_winner),
 		cmocka_unit_test(descriptors_go_by_name),
 		cmocka_unit_test(a_dry_run_builds_the_target_and_pauses_nothing),
+		cmocka_unit_test(a_state_that_cannot_be_read_stays_here),
 		cmocka_unit_test(a_blocker_stops_it_before_anything_starts),
 		cmocka_unit_test(a_missing_binary_is_named),
 		cmocka_unit_test(a_program_that_is_no_vmm_is_refused),

@@ -19,11 +19,14 @@ static int nothing_to_realize(struct device *dev, struct err *e)
 	return 0;
 }
 
-/* None of these can be refused for what a guest did; a host that does is broken. */
-static bool failed(int r, const struct err *e)
+/* None of these can be refused for what a guest did; a host that does is broken. Whoever moves the
+ * guest asks x86_cpus_capture() or x86_cpus_commit() afterwards. */
+static bool failed(const struct device *dev, int r, const struct err *e)
 {
-	if (r < 0)
+	if (r < 0) {
 		log_error("%s", e->msg);
+		x86_cpus_chip_failed(chip_of(dev)->cpus, e);
+	}
 	return r < 0;
 }
 
@@ -37,7 +40,7 @@ static void pic_capture(const struct device *dev, void *state)
 	struct kvm_irqchip k;
 	struct err e;
 
-	if (!failed(x86_chip_get(chip_of(dev)->kvm, pic_chip(dev), &k, &e), &e))
+	if (!failed(dev, x86_chip_get(chip_of(dev)->kvm, pic_chip(dev), &k, &e), &e))
 		pic_section_from(state, &k.chip.pic);
 }
 
@@ -47,10 +50,10 @@ static void pic_apply(struct device *dev, const void *state)
 	struct kvm_irqchip k;
 	struct err e;
 
-	if (failed(x86_chip_get(kvm, pic_chip(dev), &k, &e), &e))
+	if (failed(dev, x86_chip_get(kvm, pic_chip(dev), &k, &e), &e))
 		return;
 	pic_section_to(state, &k.chip.pic);
-	failed(x86_chip_set(kvm, pic_chip(dev), &k, &e), &e);
+	failed(dev, x86_chip_set(kvm, pic_chip(dev), &k, &e), &e);
 }
 
 static void pic_reset(struct device *dev)
@@ -77,7 +80,7 @@ static void ioapic_capture(const struct device *dev, void *state)
 	struct kvm_irqchip k;
 	struct err e;
 
-	if (!failed(x86_chip_get(chip_of(dev)->kvm, X86_IOAPIC, &k, &e), &e))
+	if (!failed(dev, x86_chip_get(chip_of(dev)->kvm, X86_IOAPIC, &k, &e), &e))
 		ioapic_section_from(state, &k.chip.ioapic);
 }
 
@@ -87,10 +90,10 @@ static void ioapic_apply(struct device *dev, const void *state)
 	struct kvm_irqchip k;
 	struct err e;
 
-	if (failed(x86_chip_get(kvm, X86_IOAPIC, &k, &e), &e))
+	if (failed(dev, x86_chip_get(kvm, X86_IOAPIC, &k, &e), &e))
 		return;
 	ioapic_section_to(state, &k.chip.ioapic);
-	failed(x86_chip_set(kvm, X86_IOAPIC, &k, &e), &e);
+	failed(dev, x86_chip_set(kvm, X86_IOAPIC, &k, &e), &e);
 }
 
 static void ioapic_reset(struct device *dev)
@@ -132,7 +135,7 @@ static void pit_read(const struct device *dev, struct pit_section *s)
 	struct kvm_pit_state2 k;
 	struct err e;
 
-	if (!failed(x86_pit_get(chip_of(dev)->kvm, &k, &e), &e))
+	if (!failed(dev, x86_pit_get(chip_of(dev)->kvm, &k, &e), &e))
 		pit_section_from(s, &k, clock_offset(dev));
 }
 
@@ -152,7 +155,7 @@ static void pit_run(struct device *dev)
 
 	if (p->stopped) {
 		pit_section_to(&p->s, &k, clock_offset(dev));
-		failed(x86_pit_set(p->chip.kvm, &k, &e), &e);
+		failed(dev, x86_pit_set(p->chip.kvm, &k, &e), &e);
 	}
 	p->stopped = false;
 }
@@ -238,7 +241,7 @@ static void kvmclock_stop(struct device *dev)
 	struct err e;
 
 	c->since_ns = 0;
-	if (!failed(x86_clock_get(c->chip.kvm, &k, &e), &e))
+	if (!failed(dev, x86_clock_get(c->chip.kvm, &k, &e), &e))
 		c->clock_ns = k.clock;
 	c->stopped_ns = time_ns();
 	c->stopped = true;
@@ -273,7 +276,7 @@ static void kvmclock_run(struct device *dev)
 	if (c->stopped) {
 		uint64_t passed_ns = c->since_ns ? (uint64_t)(time_ns() - c->since_ns) : 0;
 
-		failed(x86_clock_set(c->chip.kvm, c->clock_ns + passed_ns, &e), &e);
+		failed(dev, x86_clock_set(c->chip.kvm, c->clock_ns + passed_ns, &e), &e);
 		for (unsigned int i = 0; i < c->chip.cpus->len; i++)
 			x86_clock_paused(c->chip.cpus->cpu[i].v->kvm);
 	}

@@ -171,7 +171,30 @@ int x86_cpus_commit(struct x86_cpus *c, struct err *e)
 	c->pristine = false;
 	if (r == 0)
 		c->loading = false;
-	return r;
+	return r < 0 ? r : x86_cpus_captured(c, e);
+}
+
+/**
+ * x86_cpus_captured() - Did KVM tell and take everything since the guest ran?
+ * @c:		The vCPUs, stopped
+ * @e:		Set on failure: the first thing that it didn't
+ *
+ * Return: 0, or a negative errno: sections captured meanwhile aren't the guest's
+ */
+int x86_cpus_captured(const struct x86_cpus *c, struct err *e)
+{
+	return c->fault.code ? err_set(e, c->fault.code, "%s", c->fault.msg) : 0;
+}
+
+/**
+ * x86_cpus_chip_failed() - KVM wouldn't tell or take something
+ * @c:		The vCPUs
+ * @e:		What; kept if it is the first
+ */
+void x86_cpus_chip_failed(struct x86_cpus *c, const struct err *e)
+{
+	if (!c->fault.code)
+		c->fault = *e;
 }
 
 /**
@@ -188,6 +211,7 @@ const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int ind
 	if (x86_cpus_capture(c, &e) == 0)
 		return &c->cpu[index].now;
 	log_error("state of the vCPUs: %s", e.msg);
+	x86_cpus_chip_failed(c, &e);
 	return &c->cpu[index].fresh;
 }
 
@@ -218,6 +242,7 @@ void x86_cpus_run(struct x86_cpus *c)
 	int r;
 
 	c->captured = false;
+	c->fault.code = 0;
 	r = x86_cpus_commit(c, &e);
 	c->pristine = false;
 	if (r < 0) {

@@ -82,9 +82,10 @@ static int stop_here(struct migration *m, struct err *e)
 	r = x86_cpus_capture(q->vcpus, e);
 	if (r >= 0)
 		r = block_inactivate_all(e);
-	if (r >= 0)
-		image_capture(&m->image);
-	return r;
+	if (r < 0)
+		return r;
+	image_capture(&m->image);
+	return x86_cpus_captured(q->vcpus, e);
 }
 
 static int resume_here(struct migration *m, struct err *e)

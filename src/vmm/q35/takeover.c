@@ -334,6 +334,7 @@ int takeover_main(int sock)
 	int r = target_open(&a.t, sock, OUTLIVE_VERSION, schema, &e);
 
 	if (r < 0) {
+		target_refuse(&a.t, &e);
 		log_error("take-over: %s", e.msg);
 		return 1;
 	}

@@ -307,11 +307,12 @@ static int pause_guest(void *opaque, struct err *e)
 	return r;
 }
 
-static void capture(void *opaque, struct state_writer *w)
+static int capture(void *opaque, struct state_writer *w, struct err *e)
 {
 	struct departure *d = opaque;
 
 	image_write(&d->image, w);
+	return x86_cpus_captured(d->g->q->vcpus, e);
 }
 
 static void add_pending(const struct char_backend *c, void *opaque)
