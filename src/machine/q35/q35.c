@@ -69,6 +69,7 @@ static void vcpu_reset(struct vm_vcpu *v, void *opaque)
 		r = q35_boot_direct(q, &e);
 	if (r < 0) {
 		log_error("reset: %s", e.msg);
+		x86_cpus_failed(q->vcpus, &e);
 		vm_request(v->vm, MACHINE_EXIT, 1);
 	}
 }

@@ -25,7 +25,7 @@ static bool failed(const struct device *dev, int r, const struct err *e)
 {
 	if (r < 0) {
 		log_error("%s", e->msg);
-		x86_cpus_chip_failed(chip_of(dev)->cpus, e);
+		x86_cpus_failed(chip_of(dev)->cpus, e);
 	}
 	return r < 0;
 }

@@ -183,17 +183,17 @@ int x86_cpus_commit(struct x86_cpus *c, struct err *e)
  */
 int x86_cpus_captured(const struct x86_cpus *c, struct err *e)
 {
-	return c->fault.code ? err_set(e, c->fault.code, "%s", c->fault.msg) : 0;
+	return c->faulted ? err_set(e, c->fault.code, "%s", c->fault.msg) : 0;
 }
 
 /**
- * x86_cpus_chip_failed() - KVM wouldn't tell or take something
+ * x86_cpus_failed() - KVM wouldn't tell or take something
  * @c:		The vCPUs
- * @e:		What; kept if it is the first
+ * @e:		What; kept if it is the first. Any thread
  */
-void x86_cpus_chip_failed(struct x86_cpus *c, const struct err *e)
+void x86_cpus_failed(struct x86_cpus *c, const struct err *e)
 {
-	if (!c->fault.code)
+	if (!__atomic_exchange_n(&c->faulted, true, __ATOMIC_ACQ_REL))
 		c->fault = *e;
 }
 
@@ -211,7 +211,7 @@ const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int ind
 	if (x86_cpus_capture(c, &e) == 0)
 		return &c->cpu[index].now;
 	log_error("state of the vCPUs: %s", e.msg);
-	x86_cpus_chip_failed(c, &e);
+	x86_cpus_failed(c, &e);
 	return &c->cpu[index].fresh;
 }
 
@@ -242,7 +242,7 @@ void x86_cpus_run(struct x86_cpus *c)
 	int r;
 
 	c->captured = false;
-	c->fault.code = 0;
+	c->faulted = false;
 	r = x86_cpus_commit(c, &e);
 	c->pristine = false;
 	if (r < 0) {

@@ -32,6 +32,7 @@ struct x86_cpu {
  * @loading:	@now holds loaded sections that KVM hasn't got yet
  * @pristine:	What stands alone beside the registers (MSRs, MP state, ...) is in KVM as in @fresh:
  *		no vCPU has run, nothing was committed
+ * @faulted:	Atomic: @fault is taken
  * @fault:	First thing since the guest ran that KVM wouldn't tell or take, of vCPUs or chips
  */
 struct x86_cpus {
@@ -39,7 +40,7 @@ struct x86_cpus {
 	const struct kvm_host *host;
 	struct x86_msr_list msrs;
 	unsigned int phys_bits, len;
-	bool captured, loading, pristine;
+	bool captured, loading, pristine, faulted;
 	struct x86_cpu *cpu;
 	struct err fault;
 };
@@ -54,11 +55,12 @@ MUST_CHECK int x86_cpus_capture(struct x86_cpus *c, struct err *e);
 /* Gives KVM what was loaded; guest stopped. On failure the guest must not run here. */
 MUST_CHECK int x86_cpus_commit(struct x86_cpus *c, struct err *e);
 
-/* Is what the sections were captured from all true? Else the guest must stay here. */
+/* Has KVM told and taken everything, resets included, since the guest ran? Else what was captured
+ * isn't the guest's, and what was loaded isn't there. */
 MUST_CHECK int x86_cpus_captured(const struct x86_cpus *c, struct err *e);
 
-/* For the sections' devices. */
-void x86_cpus_chip_failed(struct x86_cpus *c, const struct err *e);
+/* For the sections' devices and for resets. Any thread: */
+void x86_cpus_failed(struct x86_cpus *c, const struct err *e);
 const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int index);
 struct x86_vcpu_state *x86_cpus_load(struct x86_cpus *c, unsigned int index);
 void x86_cpus_run(struct x86_cpus *c);

@@ -184,6 +184,8 @@ static int guest_make(struct arrival *a, struct err *e)
 	if (r >= 0)
 		r = guest_begin(a->g, e);
 	if (r >= 0)
+		r = x86_cpus_captured(a->g->q->vcpus, e);
+	if (r >= 0)
 		r = guest_sections(a->g, &sections, e);
 	if (r < 0)
 		return r;
