@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: preloaded into the VMM, and so into the one that follows it. Calls that a
- * hand-over makes are counted in each of the two processes; the one that the plan names fails, once.
- * The plan is a file that both map (FAIL_AT): whoever writes the test says there which process is
+ * hand-over makes are counted in each of the two processes; the one that the plan names fails,
+ * once. The plan is a file that both map (FAIL_AT): whoever writes the test says there which process is
  * the source, which role is meant, which call by its number, with which errno; it reads how many
  * there were and what failed.
  *
@@ -77,12 +77,9 @@ __attribute__((constructor)) static void attach(void)
 
 static bool on_upgrade_thread(void)
 {
-	static _Thread_local int known; /* 1: no, 2: yes */
 	char name[17] = "";
 
-	if (!known && prctl(PR_GET_NAME, name) == 0)
-		known = strcmp(name, "upgrade") ? 1 : 2;
-	return known == 2;
+	return getpid() != gettid() && prctl(PR_GET_NAME, name) == 0 && !strcmp(name, "upgrade");
 }
 
 static bool counts(int role)

@@ -53,9 +53,10 @@ def _failing(witness, tmp_path, leak_guard):
     starter = Starter(dataclasses.replace(outlive_program(), env=env), tmp_path)
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(4 << 20))
-    guest = Live(witness(starter, "-drive", f"file={disk},if=none,id=d0,format=raw", "-device", "virtio-blk-pci,drive=d0",
-                         "-chardev", "pty,id=terminal", "-device", "isa-serial,chardev=terminal,index=1",
-                         "-pidfile", "@RUN@/pid", cpus=1, memory_mib=64, args="ws=4M rate=4M"))
+    guest = Live(witness(starter, "-drive", f"file={disk},if=none,id=d0,format=raw",
+                         "-device", "virtio-blk-pci,drive=d0", "-chardev", "pty,id=terminal",
+                         "-device", "isa-serial,chardev=terminal,index=1", "-pidfile", "@RUN@/pid",
+                         cpus=1, memory_mib=64, args="ws=4M rate=4M"))
     yield guest, plan
     guest.end()
     starter.end()
