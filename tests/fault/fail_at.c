@@ -2,9 +2,9 @@
 /*
  * Theory of operation: preloaded into the VMM, and so into the one that follows it. Calls that a
  * hand-over makes are counted in each of the two processes; the one that the plan names fails,
- * once. The plan is a file that both map (FAIL_AT): whoever writes the test says there which process is
- * the source, which role is meant, which call by its number, with which errno; it reads how many
- * there were and what failed.
+ * once. The plan is a file that both map (FAIL_AT): whoever writes the test says there which
+ * process is the source, which role is meant, which call by its number, with which errno; it reads
+ * how many there were and what failed.
  *
  * The source counts from the first call of the thread that drives the upgrade to the end of its
  * undoing, on that thread and on the main thread. The target counts from its start to the ownership
