@@ -2,7 +2,8 @@
 /*
  * Theory of operation: one QMP command per guest. The answer comes from the new process on the same
  * connection; the old one answers only if the guest stays with it. What the answer says is shown as
- * a line, or as it is with --json.
+ * a line, or as it is with --json. With --all each guest is tried, whatever became of the others;
+ * then comes a table, or one array.
  */
 #include "base/clock.h"
 #include "base/option.h"
@@ -56,13 +57,20 @@ static double mark_ms(const json_t *report, const char *name)
 	return (double)option_int(json_object_get(report, "pause-us"), name, 0) / 1000;
 }
 
+static json_t *result_of(const char *name, json_t *report, int64_t total_ns)
+{
+	json_t *result = json_copy(report);
+
+	json_object_set_new(result, "name", json_string(name));
+	json_object_set_new(result, "total-ms", json_real((double)total_ns / NS_PER_MS));
+	return result;
+}
+
 static void show(const struct cli_args *args, const char *name, json_t *report, int64_t total_ns)
 {
-	OWNED_JSON *result = json_copy(report);
+	OWNED_JSON *result = result_of(name, report, total_ns);
 
 	if (args->json) {
-		json_object_set_new(result, "name", json_string(name));
-		json_object_set_new(result, "total-ms", json_real((double)total_ns / NS_PER_MS));
 		cli_print_json(result);
 	} else if (cli_switch(args, "dry-run")) {
 		printf("%s: nothing stands in the way of going from %s to %s\n", name,
@@ -97,7 +105,20 @@ static void show_blockers(const struct cli_args *args, const char *name, const j
 		fprintf(stderr, "outlive: %s: blocked: %s\n", name, json_string_value(one));
 }
 
-static int upgrade_guest(const struct cli_args *args, const char *name, struct record *record)
+static int fail_one(const struct cli_args *args, const char *name, int r, struct err *e,
+		    const json_t *blockers)
+{
+	if (r == -EPERM && json_array_size(blockers)) {
+		show_blockers(args, name, blockers);
+		return CLI_REFUSED;
+	}
+	err_in(e, "%s", name);
+	return cli_fail(r == -ETIMEDOUT ? CLI_TIMEOUT : CLI_FAILED, e);
+}
+
+/* @results: Gets what became of it; NULL: it is shown at once. */
+static int upgrade_guest(const struct cli_args *args, const char *name, struct record *record,
+			 json_t *results)
 {
 	OWNED_JSON *report = NULL, *blockers = NULL;
 	int64_t begin_ns = time_ns(), total_ns;
@@ -112,19 +133,17 @@ static int upgrade_guest(const struct cli_args *args, const char *name, struct r
 	total_ns = time_ns() - begin_ns;
 	guest_release(&g);
 	write_down(record, r >= 0 ? report : NULL, total_ns, &e);
-	if (r >= 0) {
+	if (results)
+		json_array_append_new(results, r >= 0 ? result_of(name, report, total_ns)
+						      : json_pack("{s:s, s:b, s:s, s:O*}", "name",
+								  name, "done", 0, "error", e.msg,
+								  "blockers", blockers));
+	else if (r >= 0)
 		show(args, name, report, total_ns);
-		return CLI_OK;
-	}
-	if (r == -EPERM && json_array_size(blockers)) {
-		show_blockers(args, name, blockers);
-		return CLI_REFUSED;
-	}
-	err_in(&e, "%s", name);
-	return cli_fail(r == -ETIMEDOUT ? CLI_TIMEOUT : CLI_FAILED, &e);
+	return r >= 0 ? CLI_OK : fail_one(args, name, r, &e, results ? NULL : blockers);
 }
 
-static int upgrade_one(const struct cli_args *args, const char *name)
+static int upgrade_one(const struct cli_args *args, const char *name, json_t *results)
 {
 	struct record record;
 	struct err e, unwritten;
@@ -132,7 +151,7 @@ static int upgrade_one(const struct cli_args *args, const char *name)
 
 	if (record_open(&record, cli_value(args, "record", NULL), &e) < 0)
 		return cli_fail(CLI_FAILED, &e);
-	code = upgrade_guest(args, name, &record);
+	code = upgrade_guest(args, name, &record, results);
 	if (record_close(&record, &unwritten) < 0) /* the guest is upgraded all the same */
 		fprintf(stderr, "outlive: %s\n", unwritten.msg);
 	return code;
@@ -141,19 +160,61 @@ static int upgrade_one(const struct cli_args *args, const char *name)
 /**
  * struct sweep - An upgrade of every guest
  * @args:	Parsed
- * @code:	Worst exit code so far
+ * @results:	What became of each
+ * @code:	Of the first that failed
  */
 struct sweep {
 	const struct cli_args *args;
+	json_t *results;
 	int code;
 };
 
 static void sweep_one(const struct guest *g, void *opaque)
 {
 	struct sweep *s = opaque;
-	int code = g->pid ? upgrade_one(s->args, g->name) : CLI_OK;
+	int code = g->pid ? upgrade_one(s->args, g->name, s->results) : CLI_OK;
 
 	s->code = s->code ? s->code : code;
+}
+
+static void print_table(const json_t *results)
+{
+	static const char *const columns[] = {"name",     "from",   "to", "paused-ms",
+					      "total-ms", "result", NULL};
+	OWNED_JSON *rows = json_array();
+	size_t i;
+	json_t *one;
+
+	json_array_foreach(results, i, one)
+	{
+		const char *error = option_str(one, "error", NULL);
+		const char *good = option_bool(one, "done", false) ? "upgraded" : "could be";
+
+		json_array_append_new(
+			rows, json_pack("{s:O, s:s, s:s, s:o, s:O*, s:s}", "name",
+					json_object_get(one, "name"), "from",
+					option_str(one, "from", "-"), "to",
+					option_str(one, "to", "-"), "paused-ms",
+					option_bool(one, "done", false)
+						? json_sprintf("%.2f", mark_ms(one, "running"))
+						: json_string("-"),
+					"total-ms", json_object_get(one, "total-ms"), "result",
+					error ? error : good));
+	}
+	cli_print_table(rows, columns);
+}
+
+static int upgrade_all(const struct cli_args *args)
+{
+	OWNED_JSON *results = json_array();
+	struct sweep s = {.args = args, .results = results};
+
+	guest_each(sweep_one, &s);
+	if (args->json)
+		cli_print_json(results);
+	else
+		print_table(results);
+	return s.code;
 }
 
 /**
@@ -164,7 +225,6 @@ static void sweep_one(const struct guest *g, void *opaque)
  */
 int cmd_upgrade(const struct cli_args *args)
 {
-	struct sweep s = {.args = args};
 	struct err e;
 
 	if (cli_switch(args, "all") == (args->words_len == 1)) {
@@ -172,7 +232,6 @@ int cmd_upgrade(const struct cli_args *args)
 		return cli_fail(CLI_USAGE, &e);
 	}
 	if (args->words_len == 1)
-		return upgrade_one(args, args->words[0]);
-	guest_each(sweep_one, &s);
-	return s.code;
+		return upgrade_one(args, args->words[0], NULL);
+	return upgrade_all(args);
 }
