@@ -21,6 +21,8 @@
  * @user:	Device that has it exclusively, or NULL; owned
  * @writable:	That device writes
  * @resized, @resized_opaque: Told of a new size
+ * @on_read, @on_write: enum block_on_error, for devices that leave it to the node
+ * @io_status:	enum block_io_status; atomic
  * @stats:	Each member is atomic
  */
 struct block_node {
@@ -37,6 +39,7 @@ struct block_node {
 	bool writable;
 	void (*resized)(void *opaque);
 	void *resized_opaque;
+	int on_read, on_write, io_status;
 	struct block_stats stats;
 };
 

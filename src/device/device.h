@@ -93,6 +93,19 @@ struct prop {
 	}
 
 /**
+ * struct device_io_error - A request of a disk that failed
+ * @node:	Of the disk
+ * @read:	It was a read
+ * @action:	enum block_error_action
+ * @error:	errno
+ */
+struct device_io_error {
+	const char *node;
+	bool read;
+	int action, error;
+};
+
+/**
  * struct device_env - What the machine gives its devices
  * @memory:	Guest memory
  * @io:		Ports and memory-mapped I/O
@@ -105,6 +118,8 @@ struct prop {
  * @pci_root:	Root bus, for the property "bus"
  * @vcpus:	How many the machine has: the default number of queues; 0 counts as 1
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
+ * @io_error:	Told of a failed request; any thread, so it only takes note. NULL: nobody asks
+ * @io_error_opaque: For @io_error
  * @globals:	Sets what the operator gave for all devices of a class (-global); NULL: nothing
  * @globals_opaque: For @globals
  * @eject:	The guest let go of a device (hot-unplug): the machine destroys it, later and on the
@@ -123,6 +138,8 @@ struct device_env {
 	struct pci_bus *pci_root;
 	unsigned int vcpus;
 	void (*request)(void *opaque, int what, int arg);
+	void (*io_error)(void *opaque, const struct device_io_error *what);
+	void *io_error_opaque;
 	int (*globals)(void *opaque, struct device *dev, struct err *e);
 	void *globals_opaque;
 	void (*eject)(void *opaque, struct device *dev);

@@ -108,7 +108,7 @@ static void blk_reset(struct virtio *v)
 {
 	struct virtio_blk *b = blk_of(v);
 
-	blk_carried_free(b);
+	carried_release(&b->carried);
 	__atomic_store_n(&b->wce, b->write_cache != PROP_IS_OFF, __ATOMIC_RELAXED);
 }
 
@@ -266,7 +266,7 @@ static void blk_unrealize(struct device *dev)
 	if (b->v.queues)
 		virtio_call(&b->v, owner_close, b);
 	virtio_release(&b->v);
-	blk_carried_free(b);
+	carried_release(&b->carried);
 	if (b->attached)
 		block_detach(b->drive);
 	b->attached = false;
@@ -321,8 +321,6 @@ static int blk_realize(struct device *dev, struct err *e)
 
 #define BLK_FIELD(m) offsetof(struct virtio_blk, m)
 
-static const char *const error_policies[] = {"auto", "report", NULL};
-
 static const struct prop blk_props[] = {
 	VIRTIO_PROPS(struct virtio_blk, "4294967295"),
 	{"drive", PROP_DRIVE, BLK_FIELD(drive), NULL, "Block node or drive id"},
@@ -349,16 +347,16 @@ static const struct prop blk_props[] = {
 	{"request-merging", PROP_BOOL, BLK_FIELD(request_merging), "on", "Accepted, has no effect"},
 	{.name = "rerror",
 	 .kind = PROP_ENUM,
-	 .offset = BLK_FIELD(rerror),
+	 .offset = BLK_FIELD(policy.on_read),
 	 .def = "auto",
-	 .names = error_policies,
-	 .help = "What a failed read does: report it to the guest"},
+	 .names = block_on_error_names,
+	 .help = "What a failed read does: report it to the guest, stop, ignore"},
 	{.name = "werror",
 	 .kind = PROP_ENUM,
-	 .offset = BLK_FIELD(werror),
+	 .offset = BLK_FIELD(policy.on_write),
 	 .def = "auto",
-	 .names = error_policies,
-	 .help = "What a failed write does: report it to the guest"},
+	 .names = block_on_error_names,
+	 .help = "What a failed write does: report it to the guest, stop, enospc, ignore"},
 	VIRTIO_SWITCH(struct virtio_blk, "config-wce", 11, "on", "The guest may switch the cache"),
 	VIRTIO_SWITCH(struct virtio_blk, "discard", VIRTIO_BLK_F_DISCARD, "on", "Offer discard"),
 	VIRTIO_SWITCH(struct virtio_blk, "write-zeroes", VIRTIO_BLK_F_WRITE_ZEROES, "on",

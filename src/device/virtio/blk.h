@@ -2,20 +2,9 @@
 #ifndef DEVICE_VIRTIO_BLK_H
 #define DEVICE_VIRTIO_BLK_H
 
-#include "block/block.h"
+#include "block/on_error.h"
+#include "device/virtio/carried.h"
 #include "device/virtio/virtio.h"
-
-/**
- * struct blk_carried - A request that another VMM had taken from a ring and not finished
- * @queue:	Index
- * @chain:	id, slots, lengths and gpas; gpas is owned
- * @lens:	Of each buffer; owned
- */
-struct blk_carried {
-	uint32_t queue;
-	struct virtq_chain chain;
-	uint32_t *lens;
-};
 
 /**
  * struct virtio_blk - A disk; requests are the owner's
@@ -27,12 +16,12 @@ struct blk_carried {
  * Properties
  * @max_discard, @max_zeroes: Properties, sectors
  * @seg_max_adjust, @request_merging, @share_rw, @write_cache: Properties
- * @rerror, @werror: Properties: what to do about errors (0: report)
+ * @policy:	Properties: what to do about errors
  * @bootindex:	Property, read by the machine
  * @cyls, @heads, @secs: Geometry
  * @wce:	Writes may stay in the host's cache until a flush; atomic
  * @attached:	The drive is ours
- * @carried, @carried_len: Loaded requests, submitted when the guest runs; owned
+ * @carried:	Submitted when the guest runs
  * @reads, @writes, @flushes, @errors: Counted
  */
 struct virtio_blk {
@@ -46,19 +35,17 @@ struct virtio_blk {
 	uint32_t max_discard, max_zeroes;
 	bool seg_max_adjust, request_merging, share_rw;
 	int write_cache;
-	int rerror, werror;
+	struct block_policy policy;
 	int32_t bootindex;
 	uint32_t cyls, heads, secs;
 	bool wce, attached;
-	struct blk_carried *carried;
-	unsigned int carried_len;
+	struct carried_list carried;
 	uint64_t reads, writes, flushes, errors;
 };
 
 /* blk_request.c */
 enum virtio_served blk_serve_one(struct virtio *v, struct virtqueue *q);
 void blk_resume_carried(struct virtio_blk *b);
-void blk_carried_free(struct virtio_blk *b);
 
 extern const struct device_class virtio_blk_class, virtio_blk_transitional_class,
 	virtio_blk_non_transitional_class;

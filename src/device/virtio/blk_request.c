@@ -8,6 +8,7 @@
 #include "base/bytes.h"
 #include "base/owned.h"
 #include "device/virtio/blk.h"
+#include "device/virtio/io_error.h"
 
 #include <errno.h>
 #include <linux/virtio_blk.h>
@@ -46,12 +47,51 @@ static void finish(struct blk_request *x, uint8_t status)
 	virtqueue_push(x->q, &x->chain, (uint32_t)MIN(written, (uint64_t)UINT32_MAX));
 }
 
+/* The buffers as the driver gave them: header and status were cut off at their ends. */
+static void buffers_copy(const struct blk_request *x, struct carried *to)
+{
+	unsigned int n = (unsigned int)x->chain.out_len + x->chain.in_len;
+
+	memcpy(to->chain.gpas, x->chain.gpas, n * sizeof(gpa_t));
+	for (unsigned int i = 0; i < n; i++) {
+		const uint8_t *start = memory_ptr(x->q->memory, x->chain.gpas[i], 1, MEMORY_READ);
+		const uint8_t *end = (const uint8_t *)x->chain.iov[i].iov_base +
+				     x->chain.iov[i].iov_len + (i == n - 1);
+
+		to->lens[i] = start ? (uint32_t)(end - start) : 0;
+	}
+}
+
+/* Keeps a request for when the guest runs again. False: the section has no room for more. */
+static bool shelve(struct blk_request *x)
+{
+	struct carried *c = carried_add(&x->b->carried, x->q->index, &x->chain);
+
+	if (!c)
+		return false;
+	buffers_copy(x, c);
+	virtqueue_shelve(x->q, &x->chain);
+	return true;
+}
+
+/* True: the request waits, its guest is being stopped. Sets @ret to 0 if the error is ignored. */
+static bool failed(struct blk_request *x, int *ret)
+{
+	switch (io_error(&x->b->v.pci.dev, x->b->drive, &x->b->policy, x->r.op, *ret)) {
+	case BLOCK_ERROR_IGNORE: *ret = 0; return false;
+	case BLOCK_ERROR_STOP: return shelve(x);
+	default: return false;
+	}
+}
+
 static void completed(struct block_request *r, int ret)
 {
 	struct blk_request *x = CONTAINER_OF(r, struct blk_request, r);
 	struct virtio_blk *b = x->b;
 	struct virtqueue *q = x->q;
 
+	if (ret < 0 && ret != -EOPNOTSUPP && failed(x, &ret))
+		return;
 	finish(x, !ret                 ? VIRTIO_BLK_S_OK
 		  : ret == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP
 				       : VIRTIO_BLK_S_IOERR);
@@ -257,33 +297,22 @@ enum virtio_served blk_serve_one(struct virtio *v, struct virtqueue *q)
 }
 
 /**
- * blk_carried_free() - Forget loaded requests
- * @b:		The disk
- */
-void blk_carried_free(struct virtio_blk *b)
-{
-	for (unsigned int i = 0; i < b->carried_len; i++) {
-		free(b->carried[i].chain.gpas);
-		free(b->carried[i].lens);
-	}
-	mem_free(&b->carried);
-	b->carried_len = 0;
-}
-
-/**
- * blk_resume_carried() - Submit the requests that came with the state
+ * blk_resume_carried() - Submit the requests that came with the state, or failed before the stop
  * @b:		The disk; owner, the guest runs
  */
 void blk_resume_carried(struct virtio_blk *b)
 {
-	for (unsigned int i = 0; i < b->carried_len; i++) {
-		struct blk_carried *c = &b->carried[i];
+	struct carried_list again = b->carried;
+
+	b->carried = (struct carried_list){0}; /* those that fail again are kept anew */
+	for (unsigned int i = 0; i < again.len; i++) {
+		struct carried *c = &again.all[i];
 		struct virtqueue *q = &b->v.queues[c->queue].vq;
 		struct blk_request *x = virtqueue_adopt(q, sizeof(*x), &c->chain, c->lens);
 
 		if (x)
 			begin(b, q, x);
 	}
-	blk_carried_free(b);
+	carried_release(&again);
 	block_kick(b->bq);
 }

@@ -3,30 +3,18 @@
 #define DEVICE_VIRTIO_BLK_STATE_H
 
 #include "device/virtio/blk.h"
-#include "device/virtio/virtio_state.h"
-
-/**
- * struct blk_carried_state - A request in a loaded state
- * @first:	Index of its first buffer in the body's arrays
- */
-struct blk_carried_state {
-	uint32_t queue, first;
-	uint16_t id, slots, out_len, in_len;
-};
+#include "device/virtio/carried.h"
 
 /**
  * struct blk_body - What the section's one field holds
  * @v:		The common part
  * @num_queues:	Ours, not sent
- * @carried, @carried_len: Requests in flight
- * @gpas, @lens, @buffers: Their buffers
+ * @carried:	Requests in flight
  */
 struct blk_body {
 	struct virtio_state v;
-	uint32_t num_queues, carried_len, buffers;
-	struct blk_carried_state carried[512];
-	gpa_t gpas[8192];
-	uint32_t lens[8192];
+	uint32_t num_queues;
+	struct carried_state carried;
 };
 
 /**

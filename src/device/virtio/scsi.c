@@ -83,8 +83,18 @@ static void scsi_reset(struct virtio *v)
 	struct virtio_scsi *c = scsi_of(v);
 
 	c->events_missed = false;
-	for (unsigned int i = 0; i < c->disks_len; i++)
+	for (unsigned int i = 0; i < c->disks_len; i++) {
+		carried_release(&c->disks[i]->carried);
 		c->disks[i]->attention = scsi_reset_happened;
+	}
+}
+
+static void scsi_resume(struct virtio *v)
+{
+	struct virtio_scsi *c = scsi_of(v);
+
+	for (unsigned int i = 0; i < c->disks_len; i++)
+		scsi_carried_resume(c->disks[i]);
 }
 
 static const char *const feature_names[64] = {"INOUT", "HOTPLUG", "CHANGE", "T10_PI"};
@@ -99,6 +109,7 @@ static const struct virtio_ops scsi_ops = {
 	.kick = scsi_kick,
 	.reset = scsi_reset,
 	.quiesce = scsi_quiesce,
+	.resume = scsi_resume,
 };
 
 static void scsi_unrealize(struct device *dev)

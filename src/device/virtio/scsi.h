@@ -2,7 +2,8 @@
 #ifndef DEVICE_VIRTIO_SCSI_H
 #define DEVICE_VIRTIO_SCSI_H
 
-#include "block/block.h"
+#include "block/on_error.h"
+#include "device/virtio/carried.h"
 #include "device/virtio/virtio_state.h"
 
 #define SCSI_CDB_BYTES       32
@@ -34,7 +35,8 @@ struct virtio_scsi;
  * Properties
  * @logical, @physical, @min_io, @opt_io, @discard_granularity, @max_unmap, @max_io, @rotation:
  * Properties
- * @write_cache, @share_rw, @dpofua, @removable, @bootindex, @rerror, @werror: Properties
+ * @write_cache, @share_rw, @dpofua, @removable, @bootindex, @policy: Properties
+ * @carried:	Commands that wait for the guest to run
  * @c:		Controller; NULL: not realized
  * @bq, @limits: Where requests go
  * @attached:	@drive is ours
@@ -51,9 +53,11 @@ struct scsi_disk {
 	uint64_t wwn, max_unmap, max_io;
 	uint32_t logical, physical, min_io, opt_io, discard_granularity;
 	uint16_t rotation;
-	int write_cache, rerror, werror;
+	int write_cache;
+	struct block_policy policy;
 	bool share_rw, dpofua, removable;
 	int32_t bootindex;
+	struct carried_list carried;
 	struct virtio_scsi *c;
 	struct block_queue *bq;
 	struct block_limits limits;
@@ -124,6 +128,10 @@ struct virtio_scsi *scsi_controller_find(const char *bus_name);
 /* scsi_queue.c: owner */
 enum virtio_served scsi_command_one(struct virtio *v, struct virtqueue *q);
 enum virtio_served scsi_control_one(struct virtio *v, struct virtqueue *q);
+void scsi_carried_resume(struct scsi_disk *d);
+void scsi_carried_abort(struct scsi_disk *d);
+void scsi_carried_cdb(const struct scsi_disk *d, unsigned int i, uint8_t *cdb);
+bool scsi_shelve(struct scsi_request *x);
 void scsi_event(struct virtio_scsi *c, uint32_t event, uint32_t reason, const struct scsi_disk *d);
 void scsi_finish(struct scsi_request *x, uint8_t status, const struct scsi_sense *sense);
 struct scsi_disk *scsi_disk_at(struct virtio_scsi *c, uint32_t id, uint32_t lun, bool exact);

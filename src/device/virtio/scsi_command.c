@@ -7,6 +7,7 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
+#include "device/virtio/io_error.h"
 #include "device/virtio/scsi.h"
 
 #include <errno.h>
@@ -29,12 +30,24 @@ static void reply(struct scsi_request *x, int len, uint32_t allocation)
 	scsi_finish(x, SCSI_GOOD, &scsi_no_sense);
 }
 
+/* True: the command waits, its guest is being stopped. Sets @ret to 0 if the error is ignored. */
+static bool failed(struct scsi_request *x, int *ret)
+{
+	switch (io_error(&x->d->dev, x->d->drive, &x->d->policy, x->r.op, *ret)) {
+	case BLOCK_ERROR_IGNORE: *ret = 0; return false;
+	case BLOCK_ERROR_STOP: return scsi_shelve(x);
+	default: return false;
+	}
+}
+
 static void completed(struct block_request *r, int ret)
 {
 	struct scsi_request *x = CONTAINER_OF(r, struct scsi_request, r);
 	struct virtio_scsi *c = x->c;
 	struct virtqueue *q = x->q;
 
+	if (ret < 0 && failed(x, &ret))
+		return;
 	if (ret) {
 		fail(x, ret == -ENOSPC  ? &(const struct scsi_sense){7, 0x27, 7}
 			: ret == -EROFS ? &scsi_write_protected

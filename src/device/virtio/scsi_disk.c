@@ -2,7 +2,7 @@
 /*
  * Theory of operation: scsi-hd: a disk on a controller's bus. It has a block queue on the
  * controller's I/O thread; the list of disks and everything commands touch is changed there only.
- * Its section has attention and sense, and a list of requests that is empty: stopping the
+ * Its section has attention and sense, and a list of requests: stopping the
  * controller has completed them.
  */
 #include "base/owned.h"
@@ -13,8 +13,34 @@
 #include <stdio.h>
 #include <string.h>
 
-#define AUTO       UINT32_MAX
-#define SENSE_SENT 96
+#define AUTO           UINT32_MAX
+#define SENSE_SENT     96
+
+#define REQUEST_RETRY  1
+#define SCSI_CDB_SENT  16
+#define PROGRESS_BYTES 16 /* sector, how many, bytes of a buffer */
+
+/**
+ * struct scsi_requests - Commands in flight
+ * @carried:	Their chains
+ * @cdbs:	Their commands
+ * @lun, @queues, @packed: The disk's and its controller's, not sent
+ */
+struct scsi_requests {
+	struct carried_state carried;
+	uint8_t cdbs[CARRIED_MAX][SCSI_CDB_SENT];
+	uint32_t lun, queues;
+	bool packed;
+};
+
+/* READ, WRITE, VERIFY, WRITE AND VERIFY: for these QEMU's section says how far it has come. */
+static bool has_progress(const uint8_t *cdb)
+{
+	static const uint8_t codes[] = {0x08, 0x28, 0xa8, 0x88, 0x0a, 0x2a, 0xaa,
+					0x8a, 0x2f, 0xaf, 0x8f, 0x2e, 0xae, 0x8e};
+
+	return memchr(codes, cdb[0], sizeof(codes)) != NULL;
+}
 
 /**
  * struct scsi_device_state - The part all SCSI devices have
@@ -23,8 +49,8 @@ struct scsi_device_state {
 	uint8_t key, asc, ascq;
 	bool sense_is_attention;
 	uint8_t sense[SENSE_SENT], sense_rest[252 - SENSE_SENT];
-	uint32_t sense_len;
-	uint32_t requests;
+	uint32_t sense_len, reserved;
+	struct scsi_requests requests;
 };
 
 /**
@@ -36,16 +62,66 @@ struct scsi_disk_state {
 	uint8_t padding[3];
 };
 
+/* The command itself is read anew from the driver's buffers, so it is written for QEMU only. */
 static void requests_save(const void *member, struct state_writer *w)
 {
+	const struct scsi_requests *s = member;
+
+	for (unsigned int i = 0; i < s->carried.len; i++) {
+		state_put_u8(w, REQUEST_RETRY);
+		state_put(w, s->cdbs[i], SCSI_CDB_SENT);
+		state_put_be32(w, i); /* tag */
+		state_put_be32(w, s->lun);
+		state_put_be32(w, s->carried.entries[i].queue);
+		carried_save(&s->carried, i, s->packed, w);
+		if (has_progress(s->cdbs[i]))
+			state_put(w, (const uint8_t[PROGRESS_BYTES]){0}, PROGRESS_BYTES);
+	}
 	state_put_u8(w, 0);
+}
+
+/* How far QEMU had come is of no use: the command begins anew. */
+static int progress_load(const uint8_t *cdb, bool retry, struct state_reader *r, struct err *e)
+{
+	uint32_t buffer;
+
+	if (!has_progress(cdb))
+		return 0;
+	state_skip(r, PROGRESS_BYTES - 4);
+	buffer = state_get_be32(r);
+	if (buffer)
+		return err_set(e, EINVAL, "requests: one has %u bytes of a copy", buffer);
+	return 0;
+}
+
+static int request_load(struct scsi_requests *s, bool retry, struct state_reader *r, struct err *e)
+{
+	uint8_t cdb[SCSI_CDB_SENT];
+	uint32_t queue;
+	int ret;
+
+	state_get(r, cdb, sizeof(cdb));
+	state_skip(r, 8); /* tag and lun */
+	queue = state_get_be32(r);
+	if (queue >= s->queues)
+		return err_set(e, EINVAL, "requests: queue %u, %u here", queue, s->queues);
+	ret = carried_load(&s->carried, queue, s->packed, r, e);
+	if (ret)
+		return ret;
+	memcpy(s->cdbs[s->carried.len - 1], cdb, sizeof(cdb));
+	return progress_load(cdb, retry, r, e);
 }
 
 static int requests_load(void *member, struct state_reader *r, unsigned int version, struct err *e)
 {
-	if (!state_get_u8(r))
-		return 0;
-	return err_set(e, EINVAL, "requests: some are in flight; the sender must drain the disk");
+	struct scsi_requests *s = member;
+	int ret = 0;
+	uint8_t kind;
+
+	s->carried.len = s->carried.buffers = 0;
+	while (!ret && (kind = state_get_u8(r)) != 0)
+		ret = request_load(s, kind == REQUEST_RETRY, r, e);
+	return ret;
 }
 
 static const struct state_codec requests_codec = {"scsi-requests", requests_save, requests_load, 0};
@@ -85,6 +161,7 @@ static const struct state_field device_fields[] = {
 	FIELD("sense_is_ua", struct scsi_device_state, sense_is_attention),
 	FIELD_U8S("sense", struct scsi_device_state, sense),
 	FIELD("sense_len", struct scsi_device_state, sense_len),
+	NOT_SENT(struct scsi_device_state, reserved, "padding"),
 	FIELD_CODEC("requests", struct scsi_device_state, requests, &requests_codec),
 	FIELDS_END,
 };
@@ -123,6 +200,16 @@ static struct scsi_disk *disk_of(const struct device *dev)
 	return CONTAINER_OF(dev, struct scsi_disk, dev);
 }
 
+static void requests_capture(const struct scsi_disk *d, struct scsi_requests *s)
+{
+	s->lun = d->lun;
+	s->queues = d->c->num_queues;
+	s->packed = virtio_offers(&d->c->v, VIRTIO_F_PACKED_RING);
+	carried_capture(&s->carried, &d->carried);
+	for (unsigned int i = 0; i < d->carried.len; i++)
+		scsi_carried_cdb(d, i, s->cdbs[i]);
+}
+
 static void disk_capture(const struct device *dev, void *state)
 {
 	const struct scsi_disk *d = disk_of(dev);
@@ -135,6 +222,7 @@ static void disk_capture(const struct device *dev, void *state)
 	memcpy(s->sense, d->sense, SENSE_SENT);
 	memcpy(s->sense_rest, d->sense + SENSE_SENT, sizeof(s->sense_rest));
 	s->sense_len = d->sense_len;
+	requests_capture(d, &s->requests);
 }
 
 static void disk_apply(struct device *dev, const void *state)
@@ -147,12 +235,14 @@ static void disk_apply(struct device *dev, const void *state)
 	memcpy(d->sense, s->sense, SENSE_SENT);
 	memcpy(d->sense + SENSE_SENT, s->sense_rest, sizeof(s->sense_rest));
 	d->sense_len = s->sense_len;
+	carried_apply(&d->carried, &s->requests.carried);
 }
 
 static void disk_reset(struct device *dev)
 {
 	struct scsi_disk *d = disk_of(dev);
 
+	carried_release(&d->carried);
 	d->attention = scsi_reset_happened;
 	d->sense_len = 0;
 	memset(d->sense, 0, sizeof(d->sense));
@@ -213,6 +303,7 @@ static void owner_leave(void *opaque)
 	if (i == c->disks_len)
 		return;
 	block_drain(d->bq);
+	scsi_carried_abort(d);
 	block_queue_close(d->bq);
 	d->bq = NULL;
 	memmove(c->disks + i, c->disks + i + 1, (c->disks_len - i - 1) * sizeof(c->disks[0]));
@@ -312,8 +403,6 @@ static int disk_realize(struct device *dev, struct err *e)
 
 #define DISK_FIELD(m) offsetof(struct scsi_disk, m)
 
-static const char *const error_policies[] = {"auto", "report", NULL};
-
 static const struct prop disk_props[] = {
 	{"bus", PROP_STRING, DISK_FIELD(bus_name), NULL, "Controller's id and \".0\""},
 	{"channel", PROP_U32, DISK_FIELD(channel), "0", "Channel"},
@@ -341,16 +430,16 @@ static const struct prop disk_props[] = {
 	{"bootindex", PROP_I32, DISK_FIELD(bootindex), "-1", "Place in the boot order"},
 	{.name = "rerror",
 	 .kind = PROP_ENUM,
-	 .offset = DISK_FIELD(rerror),
+	 .offset = DISK_FIELD(policy.on_read),
 	 .def = "auto",
-	 .names = error_policies,
-	 .help = "What a failed read does: report it to the guest"},
+	 .names = block_on_error_names,
+	 .help = "What a failed read does: report it to the guest, stop, ignore"},
 	{.name = "werror",
 	 .kind = PROP_ENUM,
-	 .offset = DISK_FIELD(werror),
+	 .offset = DISK_FIELD(policy.on_write),
 	 .def = "auto",
-	 .names = error_policies,
-	 .help = "What a failed write does: report it to the guest"},
+	 .names = block_on_error_names,
+	 .help = "What a failed write does: report it to the guest, stop, enospc, ignore"},
 	PROPS_END,
 };
 

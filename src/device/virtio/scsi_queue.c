@@ -149,6 +149,29 @@ static bool request_parse(struct scsi_request *x, uint8_t head[REQUEST_BYTES])
 	return true;
 }
 
+/* False: the driver broke the queue. */
+static bool begin(struct virtio_scsi *c, struct virtqueue *q, struct scsi_request *x)
+{
+	uint8_t head[REQUEST_BYTES];
+
+	x->c = c;
+	x->q = q;
+	if (!request_parse(x, head)) {
+		virtqueue_detach(q, &x->chain);
+		virtqueue_break(q, "SCSI command without header or answer");
+		return false;
+	}
+	x->lun = lun_of(head);
+	x->d = head[0] == 1 ? scsi_disk_at(x->c, head[1], x->lun, false) : NULL;
+	if (!x->d)
+		respond_bare(x, VIRTIO_SCSI_S_BAD_TARGET);
+	else if (x->out_bytes && x->in_bytes)
+		respond_bare(x, VIRTIO_SCSI_S_FAILURE);
+	else
+		scsi_command_start(x);
+	return true;
+}
+
 /**
  * scsi_command_one() - Take one command
  * @v:		The controller; owner
@@ -159,31 +182,107 @@ static bool request_parse(struct scsi_request *x, uint8_t head[REQUEST_BYTES])
 enum virtio_served scsi_command_one(struct virtio *v, struct virtqueue *q)
 {
 	struct scsi_request *x = virtqueue_pop(q, sizeof(*x));
-	uint8_t head[REQUEST_BYTES];
 
 	if (!x)
 		return VIRTIO_EMPTY;
-	x->c = scsi_of(v);
-	x->q = q;
-	if (!request_parse(x, head)) {
-		virtqueue_detach(q, &x->chain);
-		virtqueue_break(q, "SCSI command without header or answer");
-		return VIRTIO_EMPTY;
+	return begin(scsi_of(v), q, x) ? VIRTIO_SERVED : VIRTIO_EMPTY;
+}
+
+/**
+ * scsi_shelve() - Keep a command that failed until the guest runs again
+ * @x:		Freed, if it is kept
+ *
+ * Return: false: there is no room for more
+ */
+bool scsi_shelve(struct scsi_request *x)
+{
+	unsigned int n = (unsigned int)x->chain.out_len + x->chain.in_len;
+	struct carried *c = carried_add(&x->d->carried, x->q->index - SCSI_FIXED_QUEUES, &x->chain);
+
+	if (!c)
+		return false;
+	memcpy(c->chain.gpas, x->chain.gpas, n * sizeof(gpa_t));
+	for (unsigned int i = 0; i < n; i++)
+		c->lens[i] = (uint32_t)x->chain.iov[i].iov_len;
+	request_free(x);
+	virtqueue_shelve(x->q, &x->chain);
+	return true;
+}
+
+static struct virtqueue *carried_queue(struct scsi_disk *d, const struct carried *c)
+{
+	return &d->c->v.queues[c->queue + SCSI_FIXED_QUEUES].vq;
+}
+
+/**
+ * scsi_carried_cdb() - The command of one that is kept
+ * @d:		The disk, guest stopped
+ * @i:		Which
+ * @cdb:	16 bytes, filled in; zeroes if the driver has taken the memory away
+ */
+void scsi_carried_cdb(const struct scsi_disk *d, unsigned int i, uint8_t *cdb)
+{
+	const struct carried *c = &d->carried.all[i];
+	uint8_t head[REQUEST_BYTES] = {0};
+	size_t at = 0;
+
+	for (unsigned int k = 0; k < c->chain.out_len && at < sizeof(head); k++) {
+		size_t n = MIN((size_t)c->lens[k], sizeof(head) - at);
+
+		if (!memory_read(d->dev.env->memory, c->chain.gpas[k], head + at, n))
+			break;
+		at += n;
 	}
-	x->lun = lun_of(head);
-	x->d = head[0] == 1 ? scsi_disk_at(x->c, head[1], x->lun, false) : NULL;
-	if (!x->d)
-		respond_bare(x, VIRTIO_SCSI_S_BAD_TARGET);
-	else if (x->out_bytes && x->in_bytes)
-		respond_bare(x, VIRTIO_SCSI_S_FAILURE);
-	else
-		scsi_command_start(x);
-	return VIRTIO_SERVED;
+	memcpy(cdb, head + 19, 16);
+}
+
+/**
+ * scsi_carried_resume() - Start the commands again that wait for the guest to run
+ * @d:		The disk; owner
+ */
+void scsi_carried_resume(struct scsi_disk *d)
+{
+	struct carried_list again = d->carried;
+
+	d->carried = (struct carried_list){0};
+	for (unsigned int i = 0; i < again.len; i++) {
+		struct carried *c = &again.all[i];
+		struct virtqueue *q = carried_queue(d, c);
+		struct scsi_request *x = virtqueue_adopt(q, sizeof(*x), &c->chain, c->lens);
+
+		if (x)
+			begin(d->c, q, x);
+	}
+	carried_release(&again);
+	block_kick(d->bq);
+}
+
+/**
+ * scsi_carried_abort() - Answer the commands that wait: the driver or the disk is gone
+ * @d:		The disk; owner
+ */
+void scsi_carried_abort(struct scsi_disk *d)
+{
+	for (unsigned int i = 0; i < d->carried.len; i++) {
+		struct carried *c = &d->carried.all[i];
+		struct virtqueue *q = carried_queue(d, c);
+		struct scsi_request *x = NULL;
+
+		if (virtio_servable(&d->c->v, q))
+			x = virtqueue_adopt(q, sizeof(*x), &c->chain, c->lens);
+		if (!x)
+			continue;
+		x->q = q;
+		respond_bare(x, VIRTIO_SCSI_S_ABORTED);
+		virtio_notify(&d->c->v, q);
+	}
+	carried_release(&d->carried);
 }
 
 static void disk_reset(struct scsi_disk *d)
 {
 	block_drain(d->bq);
+	scsi_carried_abort(d);
 	d->attention = scsi_reset_happened;
 }
 
@@ -204,6 +303,7 @@ static uint8_t task_manage(struct virtio_scsi *c, uint32_t type, const uint8_t *
 		if (d->lun != lun_of(address))
 			return VIRTIO_SCSI_S_INCORRECT_LUN;
 		block_drain(d->bq);
+		scsi_carried_abort(d);
 		return VIRTIO_SCSI_S_OK;
 	case VIRTIO_SCSI_T_TMF_LOGICAL_UNIT_RESET:
 		if (d->lun != lun_of(address))

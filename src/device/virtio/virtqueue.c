@@ -400,6 +400,16 @@ void virtqueue_detach(struct virtqueue *q, struct virtq_chain *c)
 }
 
 /**
+ * virtqueue_shelve() - Forget a chain that stays in flight; virtqueue_adopt() makes it again
+ * @q:		The queue
+ * @c:		Freed
+ */
+void virtqueue_shelve(struct virtqueue *q, struct virtq_chain *c)
+{
+	free(c);
+}
+
+/**
  * virtqueue_empty() - Has the driver made nothing available?
  * @q:		The queue
  *

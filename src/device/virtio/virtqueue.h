@@ -154,6 +154,7 @@ void virtqueue_flush(struct virtqueue *q);
 void virtqueue_unpop(struct virtqueue *q, struct virtq_chain *c);
 bool virtqueue_rewind(struct virtqueue *q, unsigned int slots);
 void virtqueue_detach(struct virtqueue *q, struct virtq_chain *c);
+void virtqueue_shelve(struct virtqueue *q, struct virtq_chain *c);
 bool virtqueue_empty(struct virtqueue *q);
 void virtqueue_want_kicks(struct virtqueue *q, bool on);
 bool virtqueue_should_notify(struct virtqueue *q);

@@ -50,6 +50,8 @@ static void env_fill(struct q35 *q, const struct q35_config *c)
 		.msi = &wires_msi,
 		.msi_opaque = q->kvm,
 		.gsi = {.set = wires_gsi, .opaque = q->kvm},
+		.io_error = c->io_error,
+		.io_error_opaque = c->io_error_opaque,
 		.globals = c->globals,
 		.globals_opaque = c->opaque,
 		.request = vm_request,

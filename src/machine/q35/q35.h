@@ -41,6 +41,8 @@
  * @uuid:	16 bytes
  * @smbios:	Text that the user gave for a field of an SMBIOS table, NULL: none; may be NULL
  * @globals:	See struct device_env; may be NULL
+ * @io_error:	See struct device_env; may be NULL
+ * @io_error_opaque: For @io_error
  * @opaque:	For @smbios and @globals
  * @rtc_s:	Seconds since the epoch that the guest's clock starts at
  * @policy:	What happens at reset, power-off, panic
@@ -58,6 +60,8 @@ struct q35_config {
 	const char *(*smbios)(void *opaque, int type, const char *name);
 	int (*globals)(void *opaque, struct device *dev, struct err *e);
 	void *opaque;
+	void (*io_error)(void *opaque, const struct device_io_error *what);
+	void *io_error_opaque;
 	int64_t rtc_s;
 	struct vm_policy policy;
 	uint32_t dirty_ring_entries;

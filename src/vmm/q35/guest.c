@@ -200,6 +200,8 @@ static int make(struct guest *g, struct q35_config *c, const struct guest_parts 
 	if (r >= 0)
 		r = guest_objects_make(g, parts ? parts->objects : NULL, e);
 	if (r >= 0)
+		r = guest_drive_policies(g->v, e);
+	if (r >= 0)
 		r = guest_flash_fill(g->v, &c->ram, e);
 	if (r >= 0)
 		r = q35_create(&g->q, c, g->v->loop, e);
@@ -238,6 +240,8 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 		block_begin_inactive();
 	g->stopped = vmm_given(v->options, VMM_STOPPED);
 	c.incoming = g->incoming;
+	c.io_error = guest_io_error;
+	c.io_error_opaque = g;
 	if (parts) {
 		c.ram.adopt = parts->adopt_ram;
 		c.ram.opaque = parts->opaque;

@@ -84,6 +84,7 @@ MUST_CHECK int guest_begin(struct guest *g, struct err *e);
 MUST_CHECK int guest_backends_make(struct guest *g, struct err *e);
 int guest_globals(void *opaque, struct device *dev, struct err *e);
 MUST_CHECK int guest_globals_check(const struct vmm *v, struct err *e);
+MUST_CHECK int guest_drive_policies(const struct vmm *v, struct err *e);
 void guest_drive_name(const json_t *d, size_t index, char name[64]);
 MUST_CHECK int guest_devices_make(struct guest *g, struct err *e);
 MUST_CHECK int guest_devices_take(struct guest *g, const json_t *devices, struct err *e);
@@ -99,6 +100,7 @@ MUST_CHECK int guest_flash_fill(const struct vmm *v, struct q35_ram_config *ram,
 MUST_CHECK int guest_stays(const struct guest *g, struct err *e);
 void guest_ops_fill(struct guest *g);
 void guest_events_watch(struct guest *g);
+void guest_io_error(void *opaque, const struct device_io_error *what);
 
 /* All sections of the machine in the order in which they are saved and applied. */
 MUST_CHECK int guest_sections(struct guest *g, struct migrate_sections *ret, struct err *e);

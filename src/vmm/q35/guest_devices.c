@@ -6,7 +6,7 @@
  */
 #include "base/fdstore.h"
 #include "base/owned.h"
-#include "block/block.h"
+#include "block/on_error.h"
 #include "net/net.h"
 #include "vmm/q35/ops.h"
 
@@ -92,6 +92,51 @@ int guest_globals_check(const struct vmm *v, struct err *e)
 			continue;
 		err_set(e, ENOENT, "there is no driver '%s'", driver);
 		return vmm_err_item(e, &all->items[i]);
+	}
+	return 0;
+}
+
+static int policy_word(const json_t *d, const char *key, bool read, int *ret, struct err *e)
+{
+	const char *word = option_str(d, key, "auto");
+
+	for (*ret = BLOCK_ON_ERROR_AUTO; block_on_error_names[*ret]; (*ret)++)
+		if (!strcmp(block_on_error_names[*ret], word) &&
+		    !(read && *ret == BLOCK_ON_ERROR_ENOSPC))
+			return 0;
+	return err_set(e, EINVAL, "%s: '%s' is none of report, ignore, stop%s", key, word,
+		       read ? "" : " and enospc");
+}
+
+static int drive_policy(const json_t *d, struct block_policy *ret, struct err *e)
+{
+	int r = policy_word(d, "rerror", true, &ret->on_read, e);
+
+	return r < 0 ? r : policy_word(d, "werror", false, &ret->on_write, e);
+}
+
+/**
+ * guest_drive_policies() - Tell the nodes of -drive what its werror and rerror say
+ * @v:		The process; nodes are there
+ * @e:		Set on failure only: names the argument
+ *
+ * Return: 0, or -EINVAL
+ */
+int guest_drive_policies(const struct vmm *v, struct err *e)
+{
+	const struct vmm_items *all = &v->options->groups[VMM_DRIVE];
+
+	for (size_t i = 0; i < all->len; i++) {
+		struct block_policy policy;
+		struct block_node *n;
+		char name[64];
+
+		if (drive_policy(all->items[i].values, &policy, e) < 0)
+			return vmm_err_item(e, &all->items[i]);
+		guest_drive_name(all->items[i].values, i, name);
+		n = block_find(name);
+		if (n)
+			block_policy_set(n, &policy);
 	}
 	return 0;
 }

@@ -3,6 +3,13 @@
  * of the process when it is due. */
 #include "vmm/q35/guest.h"
 
+#include "base/owned.h"
+#include "block/on_error.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
 static json_t *shutdown_data(bool by_guest)
 {
 	return json_pack("{s:b, s:s}", "guest", by_guest, "reason",
@@ -30,11 +37,18 @@ static json_t *watchdog_data(int action)
 	return json_pack("{s:s}", "action", words[action]);
 }
 
+static void status_reset(struct block_node *n, void *opaque)
+{
+	block_io_status_reset(n);
+}
+
 static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 {
 	struct guest *g = CONTAINER_OF(l, struct guest, listener);
 	struct control *c = g->v->control;
 
+	if (event == VM_RESUMED)
+		block_each(status_reset, NULL);
 	if (g->quiet && (event == VM_STOPPED || event == VM_RESUMED))
 		return;
 	switch (event) {
@@ -55,6 +69,54 @@ static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 	case VM_WATCHDOG: control_event(c, "WATCHDOG", watchdog_data(arg)); break;
 	case VM_EXIT: end(g, arg); break;
 	}
+}
+
+/**
+ * struct io_failure - A failed request of a disk on its way to the main thread
+ */
+struct io_failure {
+	struct guest *g;
+	struct device_io_error what;
+	char node[64];
+};
+
+static json_t *io_error_data(const struct io_failure *f)
+{
+	static const char *const actions[] = {[BLOCK_ERROR_REPORT] = "report",
+					      [BLOCK_ERROR_IGNORE] = "ignore",
+					      [BLOCK_ERROR_STOP] = "stop"};
+
+	return json_pack("{s:s, s:s, s:s, s:s, s:b, s:s}", "device", "", "node-name", f->node,
+			 "operation", f->what.read ? "read" : "write", "action",
+			 actions[f->what.action], "nospace", f->what.error == ENOSPC, "reason",
+			 strerror(f->what.error));
+}
+
+static void on_io_failure(void *opaque)
+{
+	struct io_failure *f = opaque;
+	struct vm *vm = &f->g->q->vm;
+
+	control_event(f->g->v->control, "BLOCK_IO_ERROR", io_error_data(f));
+	if (f->what.action == BLOCK_ERROR_STOP && vm_running(vm))
+		vm_stop(vm, RUN_IO_ERROR);
+	free(f);
+}
+
+/**
+ * guest_io_error() - A request of a disk failed
+ * @opaque:	The guest
+ * @what:	Which, and what becomes of it; any thread
+ */
+void guest_io_error(void *opaque, const struct device_io_error *what)
+{
+	struct guest *g = opaque;
+	struct io_failure *f = mem_zalloc(sizeof(*f));
+
+	f->g = g;
+	f->what = *what;
+	snprintf(f->node, sizeof(f->node), "%s", what->node);
+	loop_post(g->v->loop, on_io_failure, f);
 }
 
 /**

@@ -6,6 +6,7 @@
  */
 #include "vmm/q35/ops.h"
 
+#include "block/on_error.h"
 #include "block/throttle.h"
 
 #include <errno.h>
@@ -58,6 +59,8 @@ static struct block_node *disk_at(struct guest *g, size_t i, char qdev[160])
 int op_query_block(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
 		   struct err *e)
 {
+	static const char *const status_words[] = {
+		[BLOCK_IO_OK] = "ok", [BLOCK_IO_FAILED] = "failed", [BLOCK_IO_NOSPACE] = "nospace"};
 	struct guest *g = opaque;
 	char qdev[160];
 
@@ -66,11 +69,11 @@ int op_query_block(void *opaque, struct control_request *rq, const json_t *args,
 		struct block_node *n = disk_at(g, i, qdev);
 
 		if (n)
-			json_array_append_new(*ret, json_pack("{s:s, s:s, s:s, s:b, s:b, s:o, s:s}",
-							      "device", "", "qdev", qdev, "type",
-							      "unknown", "removable", 0, "locked",
-							      0, "inserted", control_block_info(n),
-							      "io-status", "ok"));
+			json_array_append_new(
+				*ret, json_pack("{s:s, s:s, s:s, s:b, s:b, s:o, s:s}", "device", "",
+						"qdev", qdev, "type", "unknown", "removable", 0,
+						"locked", 0, "inserted", control_block_info(n),
+						"io-status", status_words[block_io_status(n)]));
 	}
 	return 0;
 }
