@@ -26,7 +26,7 @@ static inline __attribute__((always_inline)) bool words_are_zero(const uint64_t 
 	return true;
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ZERO_WITHOUT_AVX2)
 static __attribute__((target("avx2"))) bool words_are_zero_avx2(const uint64_t *words)
 {
 	return words_are_zero(words);
@@ -46,7 +46,7 @@ bool page_is_zero(const void *page)
 
 	if (words[0] | words[1] | words[63] | words[511])
 		return false;
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(ZERO_WITHOUT_AVX2)
 	if (__builtin_cpu_supports("avx2"))
 		return words_are_zero_avx2(words);
 #endif

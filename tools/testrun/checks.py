@@ -36,6 +36,7 @@ CHECKS = (
     Check("gcc with address and undefined sanitizers compiles the tree", folder="build-asan"),
     Check("gcc with thread sanitizer compiles the tree", folder="build-tsan"),
     Check("clang-14 compiles the tree", folder="build-clang"),
+    Check("nor where clang compiles them", ("bench/guard/run", "--build", "build-clang"), compiles=True),
     Check("gcc for aarch64 compiles the neutral rooms", ("tools/check-aarch64",)),
 )
 
