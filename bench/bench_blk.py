@@ -12,6 +12,7 @@ from frame.witness import options
 from measure.guest import started
 
 UNIT = "us"
+FLOOR = {"one at a time": ("doorbell by eventfd", "futex, there and back")}
 UNITS = {"32 at a time": "requests/ms"}
 SECONDS = 1.0
 BYTES = 16 << 20

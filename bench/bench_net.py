@@ -12,6 +12,7 @@ from frame.witness import options
 from measure.guest import started
 
 UNIT = "us"
+FLOOR = {"there and back": ("doorbell by eventfd", ("futex, there and back", 2))}
 UNITS = {"32 at a time": "packets/ms"}
 SECONDS = 1.0
 TAP = "tap0"

@@ -10,6 +10,8 @@ from frame.vmm import Vmm
 from frame.witness import Witness, options
 
 UNIT = "ms"
+FLOOR = {f"{mib} MiB: guest works": ("create VM", "create interrupt controllers", "create PIT", "slot of 1 GiB",
+                                     "create vCPU", "set CPUID", "first run, to its first exit") for mib in (256, 4096)}
 
 
 def measure(program, folder):

@@ -7,6 +7,7 @@ pause is the longest gap in the guest's own clock; all is from the command to th
 """
 import dataclasses
 import json
+import math
 import os
 import time
 
@@ -16,6 +17,10 @@ from frame.wait import until
 from frame.witness import Witness, options
 
 UNIT = "ms"
+ROUNDS = {cpus: math.ceil(cpus / (os.cpu_count() or 1)) for cpus in (1, 8)}  # of vCPUs, all CPUs busy with them
+FLOOR = {f"{cpus} vCPU{'s' if cpus > 1 else ''}, pause": (("capture a vCPU", times), ("apply a vCPU", times),
+                                                        "futex, there and back")
+         for cpus, times in ROUNDS.items()}
 ARGS = "rate=off verify=off wall=0"
 MIB = 1024
 
@@ -32,12 +37,12 @@ def columns(found):
             yield dataclasses.replace(program, name="qemu-new cpr-exec")
 
 
-def shared_ram(folder, cpr):
+def shared_ram(folder, cpr, mib):
     """Options that put guest memory where another process finds it."""
     if cpr:
-        return ["-object", f"memory-backend-memfd,id=ram,size={MIB}M,share=on",
+        return ["-object", f"memory-backend-memfd,id=ram,size={mib}M,share=on",
                 "-machine", "memory-backend=ram,aux-ram-share=on"]
-    return ["-object", f"memory-backend-file,id=ram,size={MIB}M,share=on,mem-path={folder}/ram",
+    return ["-object", f"memory-backend-file,id=ram,size={mib}M,share=on,mem-path={folder}/ram",
             "-machine", "memory-backend=ram"]
 
 
@@ -46,9 +51,9 @@ def largest_gap(report):
     return max(gap["ns"] for gap in report["cpu"][0]["top"]) / 1e6
 
 
-def upgrade_ours(program, folder, cpus):
+def upgrade_ours(program, folder, cpus, mib=MIB):
     """Pause and total of outlive-upgrade."""
-    with Vmm(program, options(args=ARGS, cpus=cpus, memory_mib=MIB), f"{folder}/log") as vmm:
+    with Vmm(program, options(args=ARGS, cpus=cpus, memory_mib=mib), f"{folder}/log") as vmm:
         guest = Witness(vmm).start()
         guest.ask("zp")
         begin = time.monotonic()
@@ -96,10 +101,10 @@ def report_of(qmp):
     return pulse_report.read(pulse_report.Qmp(client=qmp))
 
 
-def move_qemu(program, folder, cpus):
+def move_qemu(program, folder, cpus, mib=MIB):
     """Pause and total of QEMU, to a process that waits."""
     cpr = program.name.endswith("cpr-transfer")
-    words = [*options(args=ARGS, cpus=cpus, memory_mib=MIB), *shared_ram(folder, cpr)]
+    words = [*options(args=ARGS, cpus=cpus, memory_mib=mib), *shared_ram(folder, cpr, mib)]
     with Vmm(program, words, f"{folder}/log") as vmm:
         guest = Witness(vmm).start()
         target_words = [word for word in words if word != "-S"]
@@ -139,9 +144,9 @@ def waiting(program, words, folder):
     return process
 
 
-def exec_qemu(program, folder, cpus):
+def exec_qemu(program, folder, cpus, mib=MIB):
     """Pause and total of QEMU's cpr-exec: the same process goes on in the new program."""
-    words = [*options(args=ARGS, cpus=cpus, memory_mib=MIB), *shared_ram(folder, True)]
+    words = [*options(args=ARGS, cpus=cpus, memory_mib=mib), *shared_ram(folder, True, mib)]
     with Vmm(program, words, f"{folder}/log") as vmm:
         guest = Witness(vmm).start()
         again = [word for word in vmm.options if word != "-S"]

@@ -14,6 +14,8 @@ def floor_note(case, figure, ours):
     if not floor or not stats.known(case["figures"][figure].get(ours)):
         return ""
     value = stats.summary(case["figures"][figure][ours]).median
+    if value < floor:
+        return f"floor {stats.number(floor)} {case['units'][figure]}: the machine was too busy to tell the distance"
     return (f"floor {stats.number(floor)} {case['units'][figure]}: {ours} is "
             f"{stats.number(value / floor)} times that")
 

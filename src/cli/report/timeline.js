@@ -138,7 +138,7 @@ function rounds(picture) {
 
 function pictureHtml(picture) {
 	const bad = picture.end !== "completed", [tiles, parts] = pauseOf(picture), span = picture["total-ms"];
-	const facts = picture.facts.map((fact) => `<span>${escaped(fact.name)} <b>${escaped(fact.text)}</b></span>`).join("");
+	const facts = picture.facts.map((fact) => `<span>${escaped(fact.name)} <b>${escaped(fact.text)}</b></span>`).join(" ");
 	return `<section class=card><h2>${escaped(picture.title)}<span class="pill${bad ? " bad" : ""}">${escaped(picture.end)}</span></h2>` +
 		`<p class=facts>${facts}</p>${picture.error ? `<p>${escaped(picture.error)}</p>` : ""}${tiles}` +
 		`<h3>What happened when</h3>${band(picture.parts, span, 34, true)}` +
