@@ -62,6 +62,7 @@ def migrated(source, target, guest, path):
     if "outlive-upgrade" in {command["name"] for command in target.qmp.command("query-commands")}:
         upgraded(target, there, os.path.join(os.path.dirname(path), "upgrade.record"))
     there.close()
+    target.qmp.command("quit")  # wherever the guest is now
     return {"pause felt": felt, "pause said": said.get("outlive-downtime-us", said["downtime"] * 1e3) / 1e3,
             "pause predicted": expected_ms(path) or None, "all": total * 1e3}
 

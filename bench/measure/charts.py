@@ -67,7 +67,8 @@ def row(at, colour_of, name, values, place):
              f'height="10" rx="5" fill="{colour_of}" fill-opacity=".18"/>']
     parts += [f'<circle cx="{place(value):.1f}" cy="{y}" r="3.2" fill="{colour_of}" fill-opacity=".6"/>'
               for value in values]
-    parts.append(f'<rect x="{place(known.median) - 1.5:.1f}" y="{y - 9}" width="3" height="18" rx="1.5" fill="{colour_of}"/>')
+    parts.append(f'<rect x="{place(known.median) - 1.5:.1f}" y="{y - 9}" width="3" height="18" rx="1.5" '
+                 f'fill="{colour_of}"/>')
     said = "too wide" if known.wide else stats.number(known.median)
     return parts + [text(WIDTH, y + 4, said, "end", "strong")]
 

@@ -94,7 +94,7 @@ def lines_html(results, outlive):
     for name, case in results["cases"].items():
         for program, record in case.get("records", {}).items():
             for picture in pictures(record, outlive):
-                found.setdefault(name, []).append(dict(picture, title=f"{program}: {picture['kind']}"))
+                found.setdefault(name, []).append(dict(picture, title=program))
     if not found:
         return ""
     data = json.dumps(found).replace("<", "\\u003c")

@@ -33,3 +33,14 @@ def test_packets_come_back_in_each_vmm(bench):
     figures = bench("--rounds", 1, "net")[0]["cases"]["net"]["figures"]
     assert set(figures) == {"there and back", "32 at a time"}
     assert all(value > 0 for values in figures.values() for (value,) in values.values()), figures
+
+
+def test_a_recorded_run_of_each_vmm_is_drawn_and_no_guest_is_left(bench, tmp_path):
+    case = bench("--rounds", 1, "--only", "outlive,qemu-7.2", "timeline")[0]["cases"]["timeline"]
+    assert set(case["records"]) == {"outlive, migration", "outlive, upgrade", "qemu-7.2, migration"}
+    page = (tmp_path / "bench.html").read_text()
+    lines = json.loads(page.split("Object.entries(")[-1].split("))\n\ttimelines")[0])["timeline"]
+    assert [one["title"] for one in lines] == ["outlive, migration", "outlive, upgrade", "qemu-7.2, migration"]
+    for one in lines[0], lines[2]:
+        assert one["end"] == "completed" and one["parts"][-1]["name"] == "switchover" and one["pause"]["felt-ms"] > 0
+        assert sum(part["sent"] for part in one["rounds"]) > 256 << 20 and one["rounds"][0]["rate"] > 0
