@@ -30,9 +30,13 @@ static int instance_check(const struct device *dev, const void *state, struct er
 static void cpu_capture(const struct device *dev, void *state)
 {
 	struct x86_cpus *c = chip_of(dev)->cpus;
+	struct cpu_section *s = state;
 
-	cpu_section_from(state, x86_cpus_state(c, (unsigned int)dev->instance), c->host,
-			 c->phys_bits);
+	cpu_section_from(s, x86_cpus_state(c, (unsigned int)dev->instance), c->host, c->phys_bits);
+	s->offers_tsx_ctrl &= c->model.tsx_ctrl;
+	s->offers_tsc_scale &= c->model.tsc_scale;
+	s->offers_xfd &= c->model.xfd;
+	s->offers_amx &= c->model.amx;
 }
 
 static void cpu_apply(struct device *dev, const void *state)

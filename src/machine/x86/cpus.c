@@ -35,6 +35,20 @@ static unsigned int phys_bits(const struct x86_cpuid *cpuid)
 	return l ? l->eax & 0xff : 36;
 }
 
+static struct x86_cpu_model model_of(const struct x86_cpuid *cpuid)
+{
+	const struct kvm_cpuid_entry2 *seven = x86_cpuid_find(cpuid, 7, 0);
+	const struct kvm_cpuid_entry2 *xsave = x86_cpuid_find(cpuid, 0xd, 1);
+	const struct kvm_cpuid_entry2 *svm = x86_cpuid_find(cpuid, 0x8000000a, 0);
+
+	return (struct x86_cpu_model){
+		.tsx_ctrl = seven && seven->edx & 1U << 29, /* ARCH_CAPABILITIES, which has it */
+		.tsc_scale = svm && svm->edx & 1U << 4,
+		.xfd = xsave && xsave->eax & 1U << 4,
+		.amx = seven && seven->edx & 1U << 24,
+	};
+}
+
 /**
  * x86_cpus_create() - Take note of the vCPUs as they are before they ever run
  * @ret:	Set on success; release with x86_cpus_destroy()
@@ -60,6 +74,7 @@ int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid
 	c->vm = vm;
 	c->host = kvm_vm_host(vm->c.kvm);
 	c->phys_bits = phys_bits(cpuid);
+	c->model = model_of(cpuid);
 	c->len = vm->vcpus_len;
 	c->pristine = true;
 	for (unsigned int i = 0; i < c->len && r == 0; i++)

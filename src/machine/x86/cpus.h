@@ -27,7 +27,16 @@ struct x86_cpu {
 };
 
 /**
+ * struct x86_cpu_model - What of the CPU model decides which sections have more than others
+ * @tsx_ctrl, @tsc_scale, @xfd, @amx: By CPUID, as QEMU asks it: not by what the host could do
+ */
+struct x86_cpu_model {
+	bool tsx_ctrl, tsc_scale, xfd, amx;
+};
+
+/**
  * struct x86_cpus - All vCPUs. Main thread
+ * @model:	The same for all of them
  * @captured:	@now holds the state as of the last stop
  * @loading:	@now holds loaded sections that KVM hasn't got yet
  * @pristine:	What stands alone beside the registers (MSRs, MP state, ...) is in KVM as in @fresh:
@@ -39,6 +48,7 @@ struct x86_cpus {
 	struct vm *vm;
 	const struct kvm_host *host;
 	struct x86_msr_list msrs;
+	struct x86_cpu_model model;
 	unsigned int phys_bits, len;
 	bool captured, loading, pristine, faulted;
 	struct x86_cpu *cpu;
