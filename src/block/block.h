@@ -125,6 +125,17 @@ void block_detach(struct block_node *n);
 void block_begin_inactive(void);
 MUST_CHECK int block_activate_all(struct err *e);
 MUST_CHECK int block_inactivate_all(struct err *e);
+/* Points: what a disk is at a moment, kept in a file; see point.c. Main thread, no request in
+ * flight. */
+MUST_CHECK int block_point_make(struct block_node *n, const char *prefix, char **ret,
+				struct err *e);
+MUST_CHECK int block_point_drop(struct block_node *n, const char *path, const char *older,
+				struct err *e);
+MUST_CHECK int block_point_restore(struct block_node *n, const char *path, bool force,
+				   struct err *e);
+MUST_CHECK int block_point_check(struct block_node *n, const char *path, struct err *e);
+const char *block_point_of(const struct block_node *n); /* NULL: it keeps none */
+bool block_written(const struct block_node *n);         /* by a device */
 /* The size changed (block_resize): called on the main thread. */
 void block_on_resize(struct block_node *n, void (*fn)(void *opaque), void *opaque);
 

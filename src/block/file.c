@@ -23,6 +23,8 @@ static const struct block_option options[] = {
 	{"aio", BLOCK_OPTION_STRING, false,
 	 "'io_uring', 'native' or 'threads': io_uring serves all three"},
 	{"locking", BLOCK_OPTION_STRING, false, "'auto', 'on' or 'off': image locks"},
+	{"outlive-undo", BLOCK_OPTION_STRING, false,
+	 "undo file of a snapshot point, to go on with"},
 	{NULL, 0, false, NULL},
 };
 
@@ -138,6 +140,7 @@ static int check_words(const struct block_node *n, struct err *e)
 static int file_open(struct block_node *n, struct err *e)
 {
 	const char *filename = block_option_string(n, "filename", "");
+	const char *undo = block_option_string(n, "outlive-undo", NULL);
 	struct file *f;
 	int fd, r = check_words(n, e);
 
@@ -163,13 +166,19 @@ static int file_open(struct block_node *n, struct err *e)
 	};
 	probe_alignment(f);
 	n->priv = f;
-	return 0;
+	r = undo ? undo_open(&f->undo, undo, e) : 0;
+	if (r < 0) {
+		close(fd);
+		free(f);
+	}
+	return r;
 }
 
 static void file_close(struct block_node *n)
 {
 	struct file *f = n->priv;
 
+	undo_close(f->undo, f->fd);
 	close(f->fd);
 	free(f);
 }
@@ -187,6 +196,8 @@ static int file_resize(struct block_node *n, uint64_t bytes, struct err *e)
 	const struct file *f = n->priv;
 	struct stat st;
 
+	if (f->undo && bytes < n->size)
+		undo_save(f->undo, f->fd, bytes, n->size - bytes);
 	if (fstat(f->fd, &st) == 0 && S_ISREG(st.st_mode) && ftruncate(f->fd, (off_t)bytes) < 0)
 		return err_sys(e, "resize %s", block_filename(n));
 	return probe_size(f->fd, block_filename(n), &n->size, e);

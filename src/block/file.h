@@ -3,6 +3,7 @@
 #define BLOCK_FILE_H
 
 #include "block/driver.h"
+#include "block/undo.h"
 
 /**
  * struct file - An open image (block_node.priv of drivers "file" and "host_device")
@@ -14,11 +15,14 @@
  * @punch_hole:	Likewise
  * @alignment:	Of offsets and lengths, bytes
  * @memory_alignment: Of buffers, bytes
+ * @undo:	Gets what is overwritten (a point); NULL: nobody wants it. Changes only while no
+ *		request is in flight
  */
 struct file {
 	int fd;
 	bool direct, no_flush, unmap, zero_range, punch_hole;
 	uint32_t alignment, memory_alignment;
+	struct undo *undo;
 };
 
 /* file_queue.c */

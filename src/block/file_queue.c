@@ -325,6 +325,8 @@ void file_submit(struct block_queue *q, struct block_request *r)
 		block_complete_later(r, -EINVAL);
 		return;
 	}
+	if (f->undo && r->op != BLOCK_READ && r->op != BLOCK_FLUSH)
+		undo_save(f->undo, f->fd, r->offset, r->bytes);
 	op = op_take(q->priv);
 	op->q = q;
 	op->r = r;

@@ -154,6 +154,8 @@ int cmd_console(const struct cli_args *args);
 int cmd_stop(const struct cli_args *args);
 int cmd_upgrade(const struct cli_args *args);
 int cmd_migrate(const struct cli_args *args);
+int cmd_snapshot_point(const struct cli_args *args);
+int cmd_snapshot_rollback(const struct cli_args *args);
 int cmd_snapshot_save(const struct cli_args *args);
 int cmd_snapshot_restore(const struct cli_args *args);
 int cmd_snapshot_list(const struct cli_args *args);

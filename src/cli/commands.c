@@ -100,6 +100,14 @@ static const struct cli_option report_options[] = {
 	{0},
 };
 
+static const struct cli_option rollback_options[] = {
+	SNAPSHOT_DIR,
+	{"force", 'f', NULL, "even if somebody else may have written the disks since"},
+	{"lazy", 'l', NULL,
+	 "let the guest run at once; its memory is read on demand and beside it"},
+	{0},
+};
+
 static const struct cli_option inspect_options[] = {
 	{"sections", 0, NULL, "names of the sections only"},
 	{0},
@@ -144,6 +152,12 @@ const struct cli_command cli_commands[] = {
 	{"snapshot restore", "NAME SNAPSHOT", 2, 2, false, "Start a guest from a snapshot",
 	 restore_options, "  outlive snapshot restore web before-update --force\n",
 	 cmd_snapshot_restore},
+	{"snapshot point", "NAME POINT", 2, 2, false,
+	 "Keep what a running guest and its disks are now", snapshot_options,
+	 "  outlive snapshot point web before-update\n", cmd_snapshot_point},
+	{"snapshot rollback", "NAME POINT", 2, 2, false,
+	 "Take a guest and its disks back to a point; later points are gone", rollback_options,
+	 "  outlive snapshot rollback web before-update\n", cmd_snapshot_rollback},
 	{"snapshot list", "NAME", 1, 1, false, "List a guest's snapshots", snapshot_options,
 	 "  outlive snapshot list web --json\n", cmd_snapshot_list},
 	{"snapshot show", "NAME SNAPSHOT", 2, 2, false, "Show what is known of a snapshot",

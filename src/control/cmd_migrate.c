@@ -90,6 +90,8 @@ static const struct option migrate_args[] = {
 	 "only with file: the guest runs on here when all of it is written (a snapshot)"},
 	{"outlive-mapped", OPTION_BOOL,
 	 "only with file: pages at fixed places (default: as capability mapped-ram says)"},
+	{"outlive-points", OPTION_STRING,
+	 "only with file: keep what the disks are at that moment in files of this prefix"},
 	{"outlive-compress", OPTION_ENUM, "only with file: pack all of it", .names = packings,
 	 .type = "OutlivePacking"},
 	OPTIONS_END,

@@ -44,7 +44,7 @@ struct command {
 /* Groups, each closed by a NULL name; commands.c lists them. */
 extern const struct command commands_protocol[], commands_run[], commands_device[],
 	commands_block[], commands_char[], commands_fd[], commands_machine[], commands_migrate[],
-	commands_memory[], commands_job[], commands_upgrade[];
+	commands_snapshot[], commands_memory[], commands_job[], commands_upgrade[];
 extern const struct command *const command_groups[]; /* NULL-terminated */
 const struct command *command_find(const char *name);
 const char *command_nearest(const char *name);

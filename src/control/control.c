@@ -10,9 +10,19 @@
 #include <string.h>
 
 const struct command *const command_groups[] = {
-	commands_protocol, commands_run,    commands_machine, commands_device,
-	commands_block,    commands_char,   commands_fd,      commands_migrate,
-	commands_upgrade,  commands_memory, commands_job,     NULL,
+	commands_protocol,
+	commands_run,
+	commands_machine,
+	commands_device,
+	commands_block,
+	commands_char,
+	commands_fd,
+	commands_migrate,
+	commands_upgrade,
+	commands_memory,
+	commands_job,
+	commands_snapshot,
+	NULL,
 };
 
 /**

@@ -9,9 +9,11 @@ import pytest
 
 import pulse_report
 from frame.moving import awaiting, check, ended
-from frame.named import ARGS, report_of
+from frame.named import ARGS, PULSE, report_of
 from frame.paths import ROOT, outlive as program
+from frame.qemu import HOST_CPU
 from frame.wait import until
+from frame.witness import CMDLINE
 
 OK, FAILED, USAGE, NO_GUEST, REFUSED, TIMEOUT = range(6)
 

@@ -203,6 +203,8 @@ void guest_ops_fill(struct guest *g)
 		.migrate_cancel = guest_migrate_cancel,
 		.migrate_continue = guest_migrate_continue,
 		.migrate_incoming = guest_migrate_incoming,
+		.rollback = guest_rollback,
+		.point_drop = guest_point_drop,
 		.query_migrate = guest_query_migrate,
 		.migrate_set_capabilities = guest_migrate_set_capabilities,
 		.query_migrate_capabilities = guest_query_migrate_capabilities,

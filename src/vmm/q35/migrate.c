@@ -82,6 +82,8 @@ static int stop_here(struct migration *m, struct err *e)
 	r = x86_cpus_capture(q->vcpus, e);
 	if (r >= 0)
 		r = block_inactivate_all(e);
+	if (r >= 0)
+		r = points_make(m, e);
 	if (r < 0)
 		return r;
 	image_capture(&m->image);
@@ -252,6 +254,21 @@ static void left(struct migration *m)
 			  m->e.msg);
 }
 
+/* The guest may run on already. */
+static void points_give_up(struct migration *m)
+{
+	struct vm *vm = &m->guest->q->vm;
+	bool runs = vm->state == RUN_RUNNING;
+
+	if (!json_array_size(m->points))
+		return;
+	if (runs)
+		vm_stop(vm, RUN_SAVE_VM);
+	points_abort(m);
+	if (runs)
+		vm_start(vm);
+}
+
 static void finished(void *opaque)
 {
 	struct migration *m = opaque;
@@ -260,6 +277,8 @@ static void finished(void *opaque)
 		left(m);
 	if (m->ret < 0 && m->ret != -ECANCELED)
 		log_warn("migrate: %s", m->e.msg);
+	if (m->ret < 0)
+		points_give_up(m);
 	m->progress = m->job.progress;
 	migration_join(m);
 	migration_lazy_release(m);
@@ -297,6 +316,11 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 {
 	struct migrate_options *o = &m->job.options;
 
+	mem_free(&m->points_prefix);
+	json_decref(m->points);
+	m->points = NULL;
+	if (option_str(args, "outlive-points", NULL))
+		m->points_prefix = str_dup(option_str(args, "outlive-points", ""));
 	m->stays = option_bool(args, "outlive-continue", false);
 	o->mapped = option_bool(args, "outlive-mapped", m->capabilities & CAPABILITY_MAPPED);
 	o->compress = !strcmp(option_str(args, "outlive-compress", "none"), "zstd");
@@ -309,9 +333,10 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 	if (m->stays)
 		return err_set(e, EINVAL,
 			       "outlive-continue: only with file:, or the guest would run twice");
-	if (o->mapped || o->compress)
-		return err_set(e, EINVAL, "mapped-ram and outlive-compress: only with file:");
-	return 0;
+	if (o->mapped || o->compress || m->points_prefix)
+		return err_set(e, EINVAL,
+			       "mapped-ram, outlive-compress and outlive-points: only with file:");
+	return points_blocker(e);
 }
 
 static int start(struct migration *m, const json_t *args, struct err *e)

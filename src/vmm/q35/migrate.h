@@ -95,6 +95,9 @@ struct slowdown {
  * @multifd, @multifd_len: Those beside it. Under @lock
  * @job:	The engine's
  * @lazy:	Brings memory that is still in a snapshot; NULL: all is there
+ * @points_prefix: A snapshot keeps what the disks are in files of this name; NULL: it doesn't
+ * @points:	And did: filename, file, older of each disk. Main thread
+ * @images:	Filename, size and time of change of each disk as of the pause. Main thread
  * @image:	The guest's own sections, with room for their states
  * @copies:	The same sections as @job has them: they read and fill that room
  * @ret, @e:	How the job ended
@@ -124,6 +127,8 @@ struct migration {
 	unsigned int multifd_len;
 	struct migrate_job job;
 	struct lazy *lazy;
+	char *points_prefix;
+	json_t *points, *images;
 	struct image image;
 	struct migrate_sections copies;
 	int ret;
@@ -176,6 +181,12 @@ void slowdown_begin(struct migration *m);
 void slowdown_round(struct migration *m, const struct migrate_progress *p, uint64_t limit_us);
 void slowdown_end(struct migration *m); /* any thread, more than once */
 void slowdown_describe(struct migration *m, json_t *info);
+
+/* points.c */
+MUST_CHECK int points_make(struct migration *m, struct err *e);
+void points_abort(struct migration *m);
+MUST_CHECK int points_blocker(struct err *e);
+control_op guest_rollback, guest_point_drop;
 
 /* incoming.c: -incoming, and migrate-incoming. */
 MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,

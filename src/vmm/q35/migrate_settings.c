@@ -362,6 +362,10 @@ int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *
 		if (s >= MIGRATION_ACTIVE)
 			slowdown_describe(m, *ret);
 	}
+	if (s == MIGRATION_COMPLETED && m->images)
+		json_object_set(*ret, "outlive-images", m->images);
+	if (s == MIGRATION_COMPLETED && m->points)
+		json_object_set(*ret, "outlive-disks", m->points);
 	if (migration_lazy_info(m))
 		json_object_set_new(*ret, "outlive-lazy", migration_lazy_info(m));
 	if (s == MIGRATION_FAILED)

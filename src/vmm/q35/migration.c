@@ -431,6 +431,9 @@ void migration_end(struct migration *m)
 	uri_destroy(&m->uri);
 	json_decref(m->parameters);
 	free(m->slowdown.rested_ns);
+	json_decref(m->points);
+	json_decref(m->images);
+	free(m->points_prefix);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a point keeps what an image is now. Where the file system can share blocks,
+ * it is a clone of the image (FICLONE), made at once and of no further interest. Elsewhere it is an
+ * undo file (undo.h), which the bottom node of the disk feeds from now on; the node's options say
+ * so, so that an upgrade carries it. Only the newest point's undo file is fed: going back to an
+ * older one means to apply the newer ones first.
+ *
+ * All on the main thread, with no request in flight.
+ */
+#include "block/file.h"
+
+#include "base/owned.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define UNDO_OPTION "outlive-undo"
+
+static struct block_node *file_node(struct block_node *n)
+{
+	while (n->child)
+		n = n->child;
+	return n->driver->fd ? n : NULL;
+}
+
+static bool is_undo(const char *path)
+{
+	size_t n = strlen(path);
+
+	return n > 5 && !strcmp(path + n - 5, ".undo");
+}
+
+/* From now on @u is fed; NULL: none. The one before is the caller's. */
+static void feed(struct block_node *n, struct undo *u)
+{
+	((struct file *)n->priv)->undo = u;
+	if (u)
+		json_object_set_new(n->options, UNDO_OPTION, json_string(u->path));
+	else
+		json_object_del(n->options, UNDO_OPTION);
+}
+
+static bool clone_to(int from, const char *path)
+{
+	OWNED_FD to = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (to >= 0 && ioctl(to, FICLONE, from) == 0 && fsync(to) == 0)
+		return true;
+	if (to >= 0)
+		unlink(path);
+	return false;
+}
+
+/**
+ * block_point_make() - Keep what a disk is now
+ * @n:		A disk's node
+ * @prefix:	The file is called so, with ".clone" or ".undo" behind it
+ * @ret:	Set on success only: its path; the caller frees it
+ * @e:		Set on failure only
+ *
+ * Errors: ENOTSUP the disk's driver can't; as open(2)
+ * Return: 0, or a negative errno
+ */
+int block_point_make(struct block_node *n, const char *prefix, char **ret, struct err *e)
+{
+	struct block_node *bottom = file_node(n);
+	OWNED(char) *clone = str_printf("%s.clone", prefix);
+	OWNED(char) *undo = str_printf("%s.undo", prefix);
+	struct file *f = bottom ? bottom->priv : NULL;
+	struct undo *u;
+	int r;
+
+	if (!f)
+		return err_set(e, ENOTSUP, "a disk of driver %s can't have points",
+			       n->driver->name);
+	if (clone_to(f->fd, clone)) {
+		*ret = str_dup(clone);
+		return 0;
+	}
+	r = undo_create(&u, undo, bottom->size, e);
+	if (r < 0)
+		return r;
+	undo_close(f->undo, f->fd);
+	feed(bottom, u);
+	*ret = str_dup(undo);
+	return 0;
+}
+
+/* Takes the undo file at @path up again where there was one before; NULL: none. */
+static int go_back(struct block_node *n, const char *path, struct err *e)
+{
+	struct file *f = n->priv;
+	struct undo *older = NULL;
+	int r = path ? undo_open(&older, path, e) : 0;
+
+	if (r == 0 && older)
+		r = undo_merge(older, f->undo, e);
+	if (r < 0) {
+		undo_close(older, f->fd);
+		return r;
+	}
+	undo_close(f->undo, f->fd);
+	feed(n, older);
+	return 0;
+}
+
+/**
+ * block_point_drop() - Forget a point
+ * @n:		A disk's node
+ * @path:	Its file; the caller removes it
+ * @older:	File of the point before, which goes on then; NULL: there is none
+ * @e:		Set on failure only
+ *
+ * Errors: as undo_open(), undo_merge()
+ * Return: 0, or a negative errno
+ */
+int block_point_drop(struct block_node *n, const char *path, const char *older, struct err *e)
+{
+	struct block_node *bottom = file_node(n);
+	struct file *f = bottom ? bottom->priv : NULL;
+
+	if (!f || !f->undo || strcmp(f->undo->path, path) != 0)
+		return 0;
+	return go_back(bottom, older && is_undo(older) ? older : NULL, e);
+}
+
+static int restore_clone(struct file *f, const char *path, struct err *e)
+{
+	OWNED_FD from = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (from < 0 || ioctl(f->fd, FICLONE, from) < 0 || fdatasync(f->fd) < 0)
+		return err_sys(e, "clone %s back", path);
+	return 0;
+}
+
+static int restore_undo(struct block_node *n, const char *path, bool force, struct err *e)
+{
+	struct file *f = n->priv;
+	struct undo *u;
+	int r = undo_open(&u, path, e);
+
+	if (r < 0)
+		return r;
+	if (!force)
+		r = undo_check(u, f->fd, e);
+	if (r == 0)
+		r = undo_apply(u, f->fd, e);
+	if (r < 0) {
+		undo_close(u, f->fd);
+		return r;
+	}
+	undo_close(f->undo, f->fd);
+	feed(n, u);
+	return 0;
+}
+
+/**
+ * block_point_restore() - Make a disk what it was, and keep that again from now on
+ * @n:		A disk's node; nobody uses the image
+ * @path:	Of block_point_make()
+ * @force:	Also if the point may not be complete, or somebody else has changed the image
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY the image is in use; EBADMSG, ESTALE as undo_check(); as pwrite(2)
+ * Return: 0, or a negative errno
+ */
+int block_point_restore(struct block_node *n, const char *path, bool force, struct err *e)
+{
+	struct block_node *bottom = file_node(n);
+	struct file *f = bottom ? bottom->priv : NULL;
+	off_t end;
+	int r;
+
+	if (!f)
+		return err_set(e, ENOTSUP, "a disk of driver %s has no points", n->driver->name);
+	r = block_lock(f->fd, block_filename(n), true, e);
+	if (r < 0)
+		return r;
+	r = is_undo(path) ? restore_undo(bottom, path, force, e) : restore_clone(f, path, e);
+	end = lseek(f->fd, 0, SEEK_END);
+	if (r == 0 && end >= 0)
+		for (; n; n = n->child)
+			__atomic_store_n(&n->size, (uint64_t)end, __ATOMIC_RELAXED);
+	if (block_is_inactive())
+		block_unlock(f->fd);
+	return r;
+}
+
+/**
+ * block_point_of() - The undo file that a disk feeds
+ * @n:	A disk's node
+ *
+ * Return: its path, borrowed; NULL: none
+ */
+const char *block_point_of(const struct block_node *n)
+{
+	const struct block_node *bottom = file_node((struct block_node *)(uintptr_t)n);
+	const struct file *f = bottom ? bottom->priv : NULL;
+
+	return f && f->undo ? f->undo->path : NULL;
+}
+
+/**
+ * block_written() - Does a device write to this node?
+ * @n:	Any node
+ */
+bool block_written(const struct block_node *n)
+{
+	return n->user && n->writable;
+}
+
+/**
+ * block_point_check() - Could block_point_restore() make the disk what it was?
+ * @n:		A disk's node
+ * @path:	Of block_point_make()
+ * @e:		Says why not
+ *
+ * Errors: EBADMSG, ESTALE as undo_check(); as open(2)
+ * Return: 0, or a negative errno
+ */
+int block_point_check(struct block_node *n, const char *path, struct err *e)
+{
+	struct block_node *bottom = file_node(n);
+	struct file *f = bottom ? bottom->priv : NULL;
+	struct undo *u;
+	int r;
+
+	if (!f || !is_undo(path))
+		return f && access(path, R_OK) == 0 ? 0 : err_sys(e, "%s", path);
+	if (f->undo && !strcmp(f->undo->path, path))
+		return undo_check(f->undo, f->fd, e);
+	r = undo_open(&u, path, e);
+	if (r < 0)
+		return r;
+	r = undo_check(u, f->fd, e);
+	undo_drop(u);
+	return r;
+}

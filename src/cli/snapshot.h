@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef CLI_SNAPSHOT_H
+#define CLI_SNAPSHOT_H
+
+#include "cli/cli.h"
+
+/* What the commands about snapshots share: files, descriptions, loading. */
+
+char *snapshot_folder(const struct cli_args *args, const struct guest *g);
+MUST_CHECK int snapshot_folder_make(const struct cli_args *args, const struct guest *g, char **ret,
+				    struct err *e);
+char *snapshot_file(const char *dir, const char *name, const char *kind);
+MUST_CHECK int snapshot_describe(const char *dir, const char *name, const struct guest *g,
+				 const json_t *info, struct err *e);
+MUST_CHECK int snapshot_description(const char *dir, const char *name, json_t **ret, struct err *e);
+bool snapshot_is_point(const json_t *description);
+MUST_CHECK int snapshot_forget(const char *dir, const char *name, const json_t *description,
+			       struct err *e);
+/* @prefix: of the files that keep what the disks are; NULL: the guest's disks aren't kept. */
+MUST_CHECK int snapshot_write(const struct cli_args *args, struct qmp *q, const char *path,
+			      const char *prefix, json_t **info, struct err *e);
+void snapshot_report(const struct cli_args *args, const char *path, const json_t *info);
+MUST_CHECK int snapshot_wait_loaded(struct guest *g, struct err *e);
+/* Descriptions of the points in a folder, the newest first. New reference. */
+json_t *snapshot_points(const char *dir);
+int snapshot_with_guest(const struct cli_args *args,
+			int (*fn)(const struct cli_args *args, struct guest *g, struct err *e),
+			bool running);
+/* point.c: keeps no more what disks were at a point that is being deleted. */
+MUST_CHECK int point_drop(struct guest *g, const char *dir, const json_t *description,
+			  struct err *e);
+
+#endif

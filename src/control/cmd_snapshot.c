@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: going back to a point, and points forgotten; the machine does it. */
+#include "control/command.h"
+
+static const struct option disk_fields[] = {
+	{"filename", OPTION_STRING, "the disk's image", .required = true},
+	{"file", OPTION_STRING, "the point's file for it", .required = true},
+	{"older", OPTION_STRING, "dropping: the file of the point before, which goes on"},
+	{"unchecked", OPTION_BOOL, "going back: not the first file for this disk"},
+	OPTIONS_END,
+};
+
+static const struct option rollback_args[] = {
+	{"uri", OPTION_STRING, "the snapshot: file:PATH or lazy:PATH", .required = true},
+	{"disks", OPTION_OBJECT, "points of disks, the newest first", .required = true,
+	 .list = true, .fields = disk_fields, .type = "OutlivePoint"},
+	{"force", OPTION_BOOL, "also if a point can't be trusted"},
+	OPTIONS_END,
+};
+
+static const struct option drop_args[] = {
+	{"disks", OPTION_OBJECT, "points of disks", .required = true, .list = true,
+	 .fields = disk_fields, .type = "OutlivePoint"},
+	OPTIONS_END,
+};
+
+const struct command commands_snapshot[] = {
+	{"outlive-rollback", rollback_args, .op = COMMAND_OP(rollback),
+	 .help = "make the disks what they were, and load the snapshot in place"},
+	{"outlive-point-drop", drop_args, .op = COMMAND_OP(point_drop),
+	 .help = "keep no more what disks were"},
+	{0},
+};

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Points: a guest and its disk go back in time together. The witness writes its disk and knows what it last wrote."""
+import json
+import os
+import signal
+
+import pytest
+
+import pulse_report
+from frame.named import PULSE, report_of
+from frame.qemu import HOST_CPU
+from frame.wait import until
+from frame.witness import CMDLINE
+
+FAILED, REFUSED = 1, 4
+ARGS = "rate=1M ws=2M blk=4 blk_size=4M"
+
+
+@pytest.fixture
+def image(tmp_path):
+    """A disk of 8 MiB, half of it with something in it, on a file system that can't share blocks."""
+    path = tmp_path / "disk.img"
+    path.write_bytes(os.urandom(4 << 20) + bytes(4 << 20))
+    return path
+
+
+@pytest.fixture
+def db(cli, image):
+    """A guest that writes and checks its disk; gives its name."""
+    cli("run", "db", "-m", "32M", "--bios", PULSE, "--disk", image, "--", "-cpu", HOST_CPU,
+        "-fw_cfg", f"name={CMDLINE},string={ARGS}")
+    with report_of(cli, "db") as source:
+        pulse_report.wait(source, "ready", 60)
+    works_on(cli)
+    return "db"
+
+
+def disk(now):
+    return now["device"][0]
+
+
+def works_on(cli, requests=500):
+    """The guest goes on reading and writing its disk, and finds there what it wrote."""
+    with report_of(cli, "db") as source:
+        before = disk(pulse_report.read(source))
+        now = pulse_report.wait(source, lambda now: disk(now)["in"] > before["in"] + requests or disk(now)["bad"], 60)
+    assert (disk(now)["bad"], disk(now)["lost"], now["faults"]) == (0, 0, 0), now
+    return disk(now)["in"]
+
+
+def requests_done(cli):
+    with report_of(cli, "db") as source:
+        return disk(pulse_report.read(source))["in"]
+
+
+def test_a_guest_goes_back_to_a_point_with_its_disk(cli, db):
+    told = json.loads(cli("snapshot", "point", db, "one", "--json"))
+    assert told["pause-ms"] > 0
+    at = requests_done(cli)
+    later = works_on(cli, 3000)
+    pid = json.loads(cli("ls", "--json"))[0]["pid"]
+    for _ in range(2):
+        cli("snapshot", "rollback", db, "one")
+        assert requests_done(cli) < later and works_on(cli) > 0
+        later = max(at, works_on(cli, 1000))
+    assert json.loads(cli("ls", "--json"))[0]["pid"] == pid, "it went back in place"
+
+
+def test_the_disk_is_to_the_byte_what_it_was(cli, db, image):
+    cli("pause", db)
+    cli("snapshot", "point", db, "still")
+    was = image.read_bytes()
+    cli("resume", db)
+    works_on(cli, 3000)
+    assert image.read_bytes() != was
+    cli("snapshot", "rollback", db, "still")
+    assert json.loads(cli("ls", "--json"))[0]["state"] == "paused"
+    assert image.read_bytes() == was
+
+
+def test_points_follow_each_other_and_the_later_ones_go_with_a_rollback(cli, db):
+    for name in ("one", "two", "three"):
+        cli("snapshot", "point", db, name)
+        works_on(cli, 1000)
+    cli("snapshot", "rollback", db, "two")
+    works_on(cli, 1000)
+    names = {row["name"] for row in json.loads(cli("snapshot", "list", db, "--json"))}
+    assert names == {"one", "two"}
+    cli("snapshot", "delete", db, "two")
+    works_on(cli, 1000)
+    cli("snapshot", "rollback", db, "one")
+    works_on(cli)
+
+
+def test_a_point_outlives_upgrade_and_sudden_death(cli, db):
+    cli("snapshot", "point", db, "one")
+    works_on(cli)
+    cli("upgrade", db)
+    works_on(cli, 2000)
+    os.kill(json.loads(cli("ls", "--json"))[0]["pid"], signal.SIGKILL)
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 10, "the guest has ended")
+    cli("snapshot", "rollback", db, "one")
+    works_on(cli, 2000)
+    cli("snapshot", "rollback", db, "one", "--lazy")
+    works_on(cli)
+
+
+def test_a_disk_that_somebody_else_wrote_is_noticed(cli, db, image):
+    cli("snapshot", "point", db, "one")
+    works_on(cli)
+    cli("kill", db)
+    os.utime(image, ns=(0, image.stat().st_mtime_ns + 10 ** 10))
+    assert "somebody else" in cli("snapshot", "rollback", db, "one", code=FAILED)
+    cli("kill", db)
+    cli("snapshot", "rollback", db, "one", "--force")
+    works_on(cli)
+
+
+def test_a_guest_with_points_stays_on_its_host(cli, db, tmp_path):
+    cli("snapshot", "point", db, "one")
+    assert "delete the guest's points first" in cli("migrate", db, f"unix:{tmp_path}/none", code=FAILED)
+    cli("snapshot", "delete", db, "one")
+    assert "No such file" in cli("migrate", db, f"unix:{tmp_path}/none", code=FAILED)
+    works_on(cli)
+    assert not [name for name in os.listdir(f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots")]
+
+
+def test_a_snapshot_without_its_disks_is_not_restored_onto_others(cli, db):
+    cli("snapshot", "save", db, "s", "--stop")
+    cli("snapshot", "restore", db, "s")
+    works_on(cli)
+    cli("kill", db)
+    assert "was written since" in cli("snapshot", "restore", db, "s", code=REFUSED)
+    assert "is a point" not in cli("snapshot", "restore", db, "s", "--force")
+
+
+def test_a_point_that_cannot_be_made_leaves_the_guest_alone(cli, db):
+    blocker = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots/one.disk0.undo"
+    os.makedirs(os.path.dirname(blocker), exist_ok=True)
+    os.mkdir(blocker)
+    cli("snapshot", "point", db, "one", code=FAILED)
+    works_on(cli)
+    os.rmdir(blocker)
+    cli("snapshot", "point", db, "one")
+    works_on(cli)
