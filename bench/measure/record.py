@@ -35,9 +35,11 @@ class Recorder:
         self.file.write(json.dumps(line) + "\n")
 
     def look(self):
-        """Until the run has ended, for it or for us."""
+        """Until the run has ended, for it or for us; then once more."""
+        last = False
         try:
-            while not self.ended.is_set():
+            while not last:
+                last = self.ended.is_set()
                 info = self.client.command("query-migrate")
                 self.write({"query-migrate": info, "at-ms": (time.monotonic() - self.begin) * 1e3})
                 while self.client.events:
