@@ -48,10 +48,16 @@ struct area_header {
 	int64_t marks_ns[HANDOVER_MARKS];
 };
 
-static int area_map(struct area *a, struct err *e)
+/* @fd: The area's on success, the caller's on failure, which leaves @a without a mapping. */
+static int area_map(struct area *a, int fd, struct err *e)
 {
-	a->map = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, a->fd, 0);
-	return a->map == MAP_FAILED ? err_sys(e, "map the hand-over area") : 0;
+	void *p = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+
+	if (p == MAP_FAILED)
+		return err_sys(e, "map the hand-over area");
+	a->map = p;
+	a->fd = fd;
+	return 0;
 }
 
 /**
@@ -72,8 +78,7 @@ int area_create(struct area *a, size_t state_room, struct err *e)
 	a->size = page_size() + ALIGN_UP(state_room, page_size());
 	if (ftruncate(fd, (off_t)a->size) < 0)
 		return err_sys(e, "size the hand-over area to %zu bytes", a->size);
-	a->fd = fd;
-	r = area_map(a, e);
+	r = area_map(a, fd, e);
 	if (r < 0)
 		return r;
 	fd_take(&fd);
@@ -100,13 +105,13 @@ int area_open(struct area *a, int fd, struct err *e)
 		return err_sys(e, "hand-over area");
 	if ((size_t)st.st_size < page_size())
 		return err_set(e, EPROTO, "the hand-over area is too small");
-	a->fd = fd;
 	a->size = (size_t)st.st_size;
-	r = area_map(a, e);
+	r = area_map(a, fd, e);
 	if (r < 0)
 		return r;
 	if (a->map->magic != AREA_MAGIC) {
 		munmap(a->map, a->size);
+		*a = (struct area){.fd = -1};
 		return err_set(e, EPROTO, "the hand-over area has another format");
 	}
 	return 0;
