@@ -135,6 +135,8 @@ void kvm_vcpu_kick(struct kvm_vcpu *c, pthread_t thread);
  * -EINTR: done; 0: there is another exit to serve first (the rest of a wide access), then call
  * again. Own thread only.
  */
+/* What the kernel's timers have for the vCPU becomes part of its state; no guest code runs. */
+MUST_CHECK int kvm_vcpu_settle(struct kvm_vcpu *c, struct err *e);
 MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
 
 /* The vCPU's registers as text for a log, several lines. */

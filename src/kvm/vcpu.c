@@ -214,6 +214,59 @@ int kvm_vcpu_complete_io(struct kvm_vcpu *c)
 	return r;
 }
 
+static int mask_in_run(struct kvm_vcpu *c, const struct kvm_signal_mask *mask, struct err *e)
+{
+	return ioctl(c->fd, KVM_SET_SIGNAL_MASK, mask) < 0
+		       ? err_sys(e, "KVM_SET_SIGNAL_MASK of vCPU %u", c->id)
+		       : 0;
+}
+
+/* KVM_RUN with the kick signal pending: it looks after interrupts and comes back. */
+static int run_signalled(struct kvm_vcpu *c, const sigset_t *kick, struct err *e)
+{
+	const struct timespec no_time = {0};
+	struct {
+		struct kvm_signal_mask head;
+		uint64_t set;
+	} none = {.head.len = 8};
+	int r = mask_in_run(c, &none.head, e);
+
+	if (r < 0)
+		return r;
+	pthread_kill(pthread_self(), KICK_SIGNAL);
+	r = run_once(c);
+	sigtimedwait(kick, NULL, &no_time);
+	if (r != -EINTR)
+		return err_set(e, EIO, "vCPU %u ran though it had a signal", c->id);
+	return mask_in_run(c, NULL, e);
+}
+
+/**
+ * kvm_vcpu_settle() - Have KVM write down what its timers have for a vCPU
+ * @c:		A vCPU out of guest mode, its last I/O complete; its own thread, or one that blocks
+ *		the kick signal while that one is parked
+ * @e:		Set on failure
+ *
+ * A timer that has ended is only counted until the vCPU runs next; then it becomes an interrupt
+ * request. KVM_RUN with a signal pending does that and returns before it enters the guest.
+ *
+ * Errors: EIO the kernel ran the guest all the same; else as the ioctls
+ * Source: Linux 6.1 arch/x86/kvm/x86.c vcpu_run()
+ * Return: 0, or a negative errno
+ */
+int kvm_vcpu_settle(struct kvm_vcpu *c, struct err *e)
+{
+	sigset_t kick, before;
+	int r;
+
+	sigemptyset(&kick);
+	sigaddset(&kick, KICK_SIGNAL);
+	pthread_sigmask(SIG_BLOCK, &kick, &before);
+	r = run_signalled(c, &kick, e);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return r;
+}
+
 /**
  * kvm_vcpus_nmi() - Send a non-maskable interrupt to every vCPU
  * @vm:		A VM

@@ -4,13 +4,15 @@
  * the orders.
  *
  * Capture: MP state first, since KVM takes a pending INIT or start-up IPI while it is read, which
- * changes the rest. Apply: special registers first (EFER and the APIC base decide what the others
- * may be), then the local APIC, so that the TSC deadline among the MSRs meets the timer in its
- * mode; nested state after the special registers it builds on; the TSC's frequency before the TSC;
- * events and debug registers after everything that may raise or clear one; MP state near the end,
- * so that nothing counts as a wake-up.
+ * changes the rest; then a one-shot timer that has run out becomes the request it means, and is
+ * captured as one that isn't armed. Apply: special registers first (EFER and the APIC base decide
+ * what the others may be), then the local APIC, so that the TSC deadline among the MSRs meets the
+ * timer in its mode; nested state after the special registers it builds on; the TSC's frequency
+ * before the TSC; events and debug registers after everything that may raise or clear one; MP state
+ * near the end, so that nothing counts as a wake-up.
  */
 #include "kvm/x86/state.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "kvm/x86/state_private.h"
 
@@ -19,6 +21,12 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <time.h>
+
+#define LAPIC_LVT_TIMER     0x320
+#define LAPIC_TIMER_MODE    (3U << 17) /* 0: one-shot */
+#define LAPIC_INITIAL_COUNT 0x380
+#define LAPIC_CURRENT_COUNT 0x390
 
 static int call(struct kvm_vcpu *c, unsigned long request, void *arg, const char *name,
 		struct err *e)
@@ -67,6 +75,33 @@ static void tsc_khz_capture(struct kvm_vcpu *c, struct x86_vcpu_state *s)
 	s->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
 }
 
+static uint32_t *lapic_reg(struct kvm_lapic_state *l, unsigned int offset)
+{
+	return (void *)(l->regs + offset);
+}
+
+/* A one-shot timer that has run out. KVM shows the same whether its interrupt was requested or not
+ * yet, and starting from the same again would request it (again). */
+static bool one_shot_over(struct kvm_lapic_state *l)
+{
+	return (*lapic_reg(l, LAPIC_LVT_TIMER) & LAPIC_TIMER_MODE) == 0 &&
+	       *lapic_reg(l, LAPIC_INITIAL_COUNT) && !*lapic_reg(l, LAPIC_CURRENT_COUNT);
+}
+
+/* Has the request made if it isn't yet. The kernel's timer may lag a little behind its count. */
+static int timer_settle(struct kvm_vcpu *c, bool *ret_over, struct err *e)
+{
+	const struct timespec lag = {.tv_nsec = 50 * NS_PER_US};
+	struct kvm_lapic_state l;
+	int r = CALL(c, KVM_GET_LAPIC, &l, e);
+
+	*ret_over = r == 0 && one_shot_over(&l);
+	if (!*ret_over)
+		return r;
+	nanosleep(&lag, NULL);
+	return kvm_vcpu_settle(c, e);
+}
+
 /**
  * x86_vcpu_capture() - Read the whole state of a vCPU
  * @c:		The vCPU, out of guest mode, its last I/O complete
@@ -81,8 +116,10 @@ int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs, struct
 		     struct err *e)
 {
 	const struct kvm_host *h = kvm_vcpu_host(c);
+	bool over = false;
 	int r = CALL(c, KVM_GET_MP_STATE, &s->mp_state, e);
 
+	r = r ? r : timer_settle(c, &over, e);
 	r = r ? r : CALL(c, KVM_GET_VCPU_EVENTS, &s->events, e);
 	r = r ? r : CALL(c, KVM_GET_REGS, &s->regs, e);
 	r = r ? r : CALL(c, KVM_GET_SREGS, &s->sregs, e);
@@ -94,6 +131,8 @@ int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs, struct
 	r = r ? r : nested_capture(c, h, s, e);
 	if (r == 0)
 		tsc_khz_capture(c, s);
+	if (r == 0 && over && one_shot_over(&s->lapic))
+		*lapic_reg(&s->lapic, LAPIC_INITIAL_COUNT) = 0; /* it has fired: not again */
 	return r;
 }
 
