@@ -129,6 +129,7 @@ struct migrate_pause {
  * @rate:	Bytes a second, last round
  * @dirty_rate: Bytes a second that the guest dirtied in the last round
  * @setup_us, @total_us: Durations so far
+ * @fixed_us:	Of a pause, what doesn't depend on how much RAM is left
  * @predicted_us: Pause if it were now
  * @pause_us:	Pause of this side: guest stopped until the last byte was sent; 0 before the end
  * @pause:	Its steps; 0 what isn't done yet
@@ -140,7 +141,7 @@ struct migrate_progress {
 	uint64_t ram_bytes, sent_bytes, multifd_bytes, remaining_bytes, dirty_bytes;
 	uint64_t normal_pages, zero_pages;
 	uint64_t rate, dirty_rate;
-	uint64_t setup_us, total_us, predicted_us, pause_us;
+	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
 	struct migrate_pause pause;
 	struct migrate_round rounds[MIGRATE_ROUNDS_KEPT];
 };
@@ -153,6 +154,8 @@ struct migrate_progress {
  *		and they are about to be read (and no others: what was written since then must stay
  *		reported); NULL: @dirty_sync did it
  * @dirty_stop:	End logging
+ * @rehearse:	How long it takes, us, to write the states of all devices and vCPUs; the guest isn't
+ *		stopped for it. NULL: nobody knows
  * @stop:	Bring vCPUs and I/O to rest; returns when they are
  * @resume:	The guest runs on here: the job failed after @stop
  * @cancelled:	Has the operator asked to cancel? NULL: never
@@ -172,6 +175,7 @@ struct migrate_hooks {
 	int (*dirty_clear)(void *opaque, struct ram_block *b, const struct bitmap *which,
 			   uint64_t first_page, uint64_t pages, struct err *e);
 	void (*dirty_stop)(void *opaque);
+	uint64_t (*rehearse)(void *opaque);
 	int (*stop)(void *opaque, struct err *e);
 	void (*resume)(void *opaque);
 	bool (*cancelled)(void *opaque);

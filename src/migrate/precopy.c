@@ -4,13 +4,18 @@
  *written during the one before. After each round the pause is predicted that would follow if the
  *guest were stopped now:
  *
- *	pages left / measured rate + what the devices cost
+ *	pages left / measured rate + what is the same however much is left
+ *
+ * The latter is measured, too: how long the target takes to answer when it has read everything
+ *(PING, on the return path), how long the dirty log took, and how long it takes to write all device
+ *states, twice, since they must be read over there. After each round the target is asked whether it
+ *has got that far: so the rate is the one at which it takes pages, not the one at which buffers
+ *fill, and nothing is in the buffers when the guest is stopped.
  *
  * As long as that is above the limit there is no choice but another round. Below the limit it is a
  *matter of price: another round costs about as long as sending what is left takes, and what it
  *gains is the part of the pause that the guest doesn't dirty again meanwhile. So rounds go on while
- *the guest dirties clearly slower than we send, and RAM is still the larger part of the pause. What
- *the devices cost is a guess before the first stop, see DEVICES_US.
+ *the guest dirties clearly slower than we send, and RAM is still a good part of the pause.
  */
 #include "migrate/precopy.h"
 #include "base/clock.h"
@@ -27,10 +32,11 @@
 
 enum {
 	PART_PAGES = 2048,           /* between two looks at the clock, and at whether to cancel */
-	DEVICES_US = 2000,           /* saving and sending the device sections */
 	LIMIT_US = 300 * 1000,       /* QEMU's default of downtime-limit */
 	PROGRESS_NS = 100 * 1000000, /* between two reports of progress */
-	FAIR_ROUNDS = 32,            /* below the limit, not more rounds than these */
+	REHEARSALS = 3,
+	FAIR_US = 250,    /* not worth a round */
+	FAIR_ROUNDS = 32, /* below the limit, not more rounds than these */
 };
 
 /**
@@ -39,6 +45,9 @@ enum {
  * @ram:	Its RAM
  * @begin_ns:	When the job began
  * @reported_ns: When progress was reported
+ * @devices_us:	What the devices will cost
+ * @sync_us:	What the dirty log cost in the last round
+ * @link_us:	There and back, as the target answers
  * @fair_rounds: Rounds since the prediction first fitted the limit
  * @logging:	The dirty log is on
  * @stopped:	The guest is
@@ -47,6 +56,7 @@ struct precopy {
 	struct migrate_job *job;
 	struct ram_source ram;
 	int64_t begin_ns, reported_ns;
+	uint64_t devices_us, sync_us, link_us;
 	unsigned int fair_rounds;
 	bool logging, stopped;
 };
@@ -142,10 +152,10 @@ static uint64_t rate_of(uint64_t bytes, int64_t ns)
 uint64_t precopy_predict(const struct migrate_progress *p)
 {
 	if (!p->remaining_bytes)
-		return DEVICES_US;
+		return p->fixed_us;
 	if (!p->rate)
 		return UINT64_MAX;
-	return DEVICES_US + (uint64_t)((double)p->remaining_bytes * 1e6 / (double)p->rate);
+	return p->fixed_us + (uint64_t)((double)p->remaining_bytes * 1e6 / (double)p->rate);
 }
 
 /**
@@ -156,11 +166,11 @@ uint64_t precopy_predict(const struct migrate_progress *p)
  */
 bool precopy_again(const struct migrate_progress *p, uint64_t limit_us, unsigned int fair_rounds)
 {
-	uint64_t ram_us = p->predicted_us - DEVICES_US;
+	uint64_t ram_us = p->predicted_us - p->fixed_us;
 
 	if (p->predicted_us > limit_us)
 		return true;
-	if (fair_rounds >= FAIR_ROUNDS || ram_us <= DEVICES_US / 4)
+	if (fair_rounds >= FAIR_ROUNDS || ram_us <= MAX(p->fixed_us / 4, (uint64_t)FAIR_US))
 		return false;
 	return p->dirty_rate < p->rate / 4 * 3; /* a round takes at least a quarter off the pause */
 }
@@ -187,6 +197,31 @@ static void round_note(struct precopy *p, int64_t begin_ns, uint64_t sent)
 				       .predicted_us = g->predicted_us};
 }
 
+/* The target has read everything; and how long an answer takes then. */
+static int ask_target(struct precopy *p, struct err *e)
+{
+	int64_t begin;
+	int ret;
+
+	if (!p->job->options.return_path)
+		return 0;
+	ret = return_path_ping(p->job, e);
+	begin = time_ns();
+	if (ret == 0)
+		ret = return_path_ping(p->job, e);
+	p->link_us = since_us(begin);
+	return ret;
+}
+
+static int sync_timed(struct precopy *p, struct err *e)
+{
+	int64_t begin = time_ns();
+	int ret = ram_sync(&p->ram, e);
+
+	p->sync_us = since_us(begin);
+	return ret;
+}
+
 static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 {
 	struct migrate_progress *g = &p->job->progress;
@@ -199,9 +234,12 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	*round_slot(g) = (struct migrate_round){0};
 	ret = send_round(p, e);
 	if (ret == 0)
-		ret = ram_sync(&p->ram, e);
+		ret = ask_target(p, e);
+	if (ret == 0)
+		ret = sync_timed(p, e);
 	if (ret < 0)
 		return ret;
+	g->fixed_us = p->devices_us + p->sync_us + p->link_us;
 	g->rate = rate_of(sent_bytes(p) - before, time_ns() - begin);
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
@@ -274,6 +312,33 @@ static int switchover(struct precopy *p, struct err *e)
 	return ret;
 }
 
+/* Writes the device sections to nowhere: what they say isn't the guest's, it runs. */
+static uint64_t devices_dry_us(const struct migrate_job *job)
+{
+	struct migrate_job dry = *job;
+	int64_t begin = time_ns();
+
+	dry.channel = channel_open_memory(NULL, 0);
+	devices_save(&dry);
+	channel_destroy(dry.channel);
+	return since_us(begin);
+}
+
+/* What stopping, writing here and reading there will take. The shortest of a few counts: the first
+ * touches memory that then is there, and others may be disturbed. */
+static void rehearse(struct precopy *p)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+	uint64_t write_us = UINT64_MAX, stop_us = UINT64_MAX;
+	int i;
+
+	for (i = 0; i < REHEARSALS; i++) {
+		write_us = MIN(write_us, devices_dry_us(p->job));
+		stop_us = MIN(stop_us, h->rehearse ? h->rehearse(h->opaque) : 0);
+	}
+	p->devices_us = 2 * write_us + 2 * stop_us;
+}
+
 static int begin(struct precopy *p, struct err *e)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
@@ -287,6 +352,7 @@ static int begin(struct precopy *p, struct err *e)
 	if (ret < 0)
 		return ret;
 	p->logging = true;
+	rehearse(p);
 	configuration_save(p->job);
 	if (p->job->options.return_path)
 		return_path_request(p->job);

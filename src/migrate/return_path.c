@@ -22,13 +22,63 @@ void return_path_request(struct migrate_job *job)
 	channel_put_be16(job->channel, 0);
 }
 
-static int lost(struct migrate_job *job, struct err *e)
+/* The next message. 0, or why there is none. */
+static int get_reply(struct migrate_job *job, uint16_t *type, uint32_t *value, struct err *e)
 {
-	int ret = channel_check(job->channel, e);
+	struct channel *c = job->channel;
+	uint16_t len;
 
+	*type = channel_get_be16(c);
+	len = channel_get_be16(c);
+	if (!channel_failed(c) && len == sizeof(*value))
+		*value = channel_get_be32(c);
+	if (channel_failed(c))
+		return channel_check(c, e);
+	if (len != sizeof(*value) || (*type != WIRE_REPLY_SHUT && *type != WIRE_REPLY_PONG))
+		return err_set(e, EPROTO, "answer %#x with %u bytes isn't known", *type, len);
+	return 0;
+}
+
+static int refused(struct err *e)
+{
+	return err_set(e, EREMOTEIO, "the target has refused the guest; its log says why");
+}
+
+/**
+ * return_path_ping() - Wait until the target has read all that was sent
+ * @job:	Being sent, between two sections; the target was asked for answers
+ * @e:		Set on failure only
+ *
+ * Errors: EREMOTEIO it refuses; EPROTO nonsense came; else as the channel
+ * Return: 0, or a negative errno
+ */
+int return_path_ping(struct migrate_job *job, struct err *e)
+{
+	struct channel *c = job->channel;
+	uint16_t type = 0;
+	uint32_t value = 0;
+	int ret;
+
+	channel_put_u8(c, WIRE_COMMAND);
+	channel_put_be16(c, WIRE_PING);
+	channel_put_be16(c, sizeof(value));
+	channel_put_be32(c, job->progress.round);
+	channel_flush(c);
+	ret = get_reply(job, &type, &value, e);
+	if (ret == 0 && type == WIRE_REPLY_SHUT)
+		return refused(e);
+	return ret;
+}
+
+static int lost(struct migrate_job *job, int ret, struct err *e)
+{
 	if (ret == -EPIPE || ret == -ECONNRESET)
 		return err_set(e, EPIPE, "the target went away without having taken the guest");
 	job->unsure = true;
+	if (ret == -ECANCELED)
+		return err_set(e, ETIMEDOUT,
+			       "the target has everything and gave no word: it may or may not have "
+			       "the guest");
 	return err_in(e, "no word from the target, which may or may not have the guest");
 }
 
@@ -43,23 +93,13 @@ static int lost(struct migrate_job *job, struct err *e)
  */
 int return_path_wait(struct migrate_job *job, struct err *e)
 {
-	struct channel *c = job->channel;
-	uint16_t type = WIRE_REPLY_PONG, len;
+	uint16_t type = WIRE_REPLY_PONG;
 	uint32_t value = 0;
+	int ret = 0;
 
-	while (type == WIRE_REPLY_PONG) {
-		type = channel_get_be16(c);
-		len = channel_get_be16(c);
-		if (!channel_failed(c) && len == sizeof(value))
-			value = channel_get_be32(c);
-		if (channel_failed(c))
-			return lost(job, e);
-		if (len != sizeof(value) || (type != WIRE_REPLY_SHUT && type != WIRE_REPLY_PONG)) {
-			job->unsure = true;
-			return err_set(e, EPROTO, "answer %#x with %u bytes isn't known", type,
-				       len);
-		}
-	}
-	return value ? err_set(e, EREMOTEIO, "the target has refused the guest; its log says why")
-		     : 0;
+	while (ret == 0 && type == WIRE_REPLY_PONG)
+		ret = get_reply(job, &type, &value, e);
+	if (ret < 0)
+		return lost(job, ret, e);
+	return value ? refused(e) : 0;
 }

@@ -127,6 +127,28 @@ def test_a_target_that_dies_with_all_of_it_never_ran_the_guest(outlive, witness,
     check(here)
 
 
+@pytest.mark.parametrize("way", ["asked", "in time"])
+def test_a_target_that_says_nothing_is_not_waited_for_without_end(outlive, witness, target, run_dir, way):
+    here, there = witness(outlive, args="rate=off"), target(args="rate=off")
+    with Between(run_dir / "wire", listen(there).removeprefix("unix:")) as wire:
+        with pytest.raises(QmpError, match="migrate_cancel"):
+            here.vmm.qmp.command("migrate-pause")
+        send(here.vmm, wire.uri, "pause-before-switchover", "return-path",
+             **{"outlive-confirm-timeout": 0 if way == "asked" else 300})
+        until(lambda: status(here.vmm) == "pre-switchover", 20, "the guest is stopped")
+        wire.keep()
+        here.vmm.qmp.command("migrate-continue", state="pre-switchover")
+        if way == "asked":
+            until(lambda: here.vmm.qmp.command("query-migrate").get("outlive-phase") == "confirm", 20, "all is sent")
+            here.vmm.qmp.command("migrate-pause")
+        info = ended(here.vmm)
+    assert info["status"] == "failed" and "may or may not have" in info["error-desc"], info
+    assert run_state(here) == "postmigrate"  # nobody knows: the operator decides
+    there.vmm.kill()
+    here.vmm.qmp.command("cont")
+    check(here)
+
+
 def test_a_target_without_the_same_memory_refuses_and_the_guest_runs_on(outlive, witness, target):
     here, there = witness(outlive, memory_mib=128), target(memory_mib=64)
     send(here.vmm, listen(there), "return-path")

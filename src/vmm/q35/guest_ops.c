@@ -202,6 +202,7 @@ void guest_ops_fill(struct guest *g)
 		.migrate = guest_migrate,
 		.migrate_cancel = guest_migrate_cancel,
 		.migrate_continue = guest_migrate_continue,
+		.migrate_pause = guest_migrate_pause,
 		.migrate_incoming = guest_migrate_incoming,
 		.rollback = guest_rollback,
 		.point_drop = guest_point_drop,

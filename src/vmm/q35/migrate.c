@@ -19,6 +19,10 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
+
+/* Reading or writing the whole state of one vCPU, as measured on several hosts. */
+enum { VCPU_US = 100 };
 
 static int dirty_start(void *opaque, struct err *e)
 {
@@ -68,6 +72,34 @@ static bool cancelled(void *opaque)
 	cancel = m->cancel;
 	pthread_mutex_unlock(&m->lock);
 	return cancel;
+}
+
+static int rehearse_here(struct migration *m, struct err *e)
+{
+	struct state_writer w = {0};
+
+	image_rehearse(&m->image, &w);
+	state_writer_destroy(&w);
+	return 0;
+}
+
+/* A vCPU's registers can be read by its own thread only, while it doesn't run. */
+static uint64_t vcpus_us(const struct migration *m)
+{
+	unsigned int at_once = (unsigned int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
+
+	return DIV_ROUND_UP(m->guest->v->options->smp.cpus, at_once) * VCPU_US;
+}
+
+static uint64_t rehearse(void *opaque)
+{
+	struct migration *m = opaque;
+	int64_t begin = time_ns();
+	struct err e;
+
+	if (migration_call(m, rehearse_here, &e) < 0)
+		return 0;
+	return (uint64_t)(time_ns() - begin) / 1000 + vcpus_us(m);
 }
 
 static int stop_here(struct migration *m, struct err *e)
@@ -146,6 +178,33 @@ static int stop(void *opaque, struct err *e)
 	return r;
 }
 
+/* Only the target's word is missing. Who stops waiting for it can't know who has the guest. */
+static void stop_waiting(struct migration *m)
+{
+	pthread_mutex_lock(&m->lock);
+	migration_cut(m);
+	pthread_mutex_unlock(&m->lock);
+}
+
+static int confirm_late(sd_event_source *source, uint64_t usec, void *opaque)
+{
+	log_warn("migrate: the target has everything and says nothing; it isn't waited for any "
+		 "more");
+	stop_waiting(opaque);
+	return 0;
+}
+
+static void confirm_begins(void *opaque)
+{
+	struct migration *m = opaque;
+	uint64_t limit_us = migration_confirm_us(m);
+
+	if (limit_us &&
+	    sd_event_add_time_relative(loop_event(m->guest->v->loop), &m->confirm_timer,
+				       CLOCK_MONOTONIC, limit_us, 0, confirm_late, m) < 0)
+		log_warn("migrate: without a timer, the target's word is waited for without end");
+}
+
 static void progress(void *opaque, const struct migrate_progress *p)
 {
 	struct migration *m = opaque;
@@ -159,6 +218,8 @@ static void progress(void *opaque, const struct migrate_progress *p)
 		migration_active(m);
 	if (p->round != before)
 		migration_pass(m, p->round);
+	if (p->phase == MIGRATE_CONFIRM && m->job.options.return_path)
+		loop_post(m->guest->v->loop, confirm_begins, m);
 	if (p->phase == MIGRATE_CONFIRM && m->stays)
 		resume(m); /* the channel has it all, RAM is written already */
 }
@@ -191,6 +252,7 @@ static void options_fill(struct migration *m)
 					      .dirty_sync = dirty_sync,
 					      .dirty_clear = dirty_clear,
 					      .dirty_stop = dirty_stop,
+					      .rehearse = rehearse,
 					      .stop = stop,
 					      .slow = slow,
 					      .resume = resume,
@@ -273,6 +335,7 @@ static void finished(void *opaque)
 {
 	struct migration *m = opaque;
 
+	m->confirm_timer = sd_event_source_disable_unref(m->confirm_timer);
 	if ((m->ret >= 0 && !m->stays) || m->job.unsure)
 		left(m);
 	if (m->ret < 0 && m->ret != -ECANCELED)
@@ -454,5 +517,36 @@ int guest_migrate_continue(void *opaque, struct control_request *rq, const json_
 	m->go_on = true;
 	pthread_cond_broadcast(&m->changed);
 	pthread_mutex_unlock(&m->lock);
+	return 0;
+}
+
+/**
+ * guest_migrate_pause() - QMP migrate-pause
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * The way out where migrate_cancel is too late: the connection is cut, and the guest stays stopped
+ * here, since the target may have it.
+ *
+ * Errors: EPERM it isn't the target's word that is waited for
+ * Return: 0, or a negative errno
+ */
+int guest_migrate_pause(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			struct err *e)
+{
+	struct migration *m = ((struct guest *)opaque)->migration;
+	bool waits;
+
+	pthread_mutex_lock(&m->lock);
+	waits = m->progress.phase == MIGRATE_CONFIRM;
+	pthread_mutex_unlock(&m->lock);
+	if (!migration_busy(m) || m->incoming || !waits)
+		return err_set(e, EPERM,
+			       "migrate-pause is for a migration whose target has everything and "
+			       "doesn't answer; before that, migrate_cancel");
+	stop_waiting(m);
 	return 0;
 }

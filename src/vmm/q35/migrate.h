@@ -106,6 +106,7 @@ struct slowdown {
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
  * @arrivals:	Waits for a source, or NULL
+ * @confirm_timer: Ends the wait for the target's word, or NULL
  * @slowdown:	How the guest is slowed so that the job ends
  */
 struct migration {
@@ -138,6 +139,7 @@ struct migration {
 	void (*apply)(void *arg);
 	void *apply_arg;
 	struct arrivals *arrivals;
+	sd_event_source *confirm_timer;
 	struct slowdown slowdown;
 };
 
@@ -169,6 +171,7 @@ const char *migration_status_name(enum migration_status s);
 /* migrate_settings.c */
 void migration_limits(struct migration *m);
 void migration_multifd(struct migration *m);
+uint64_t migration_confirm_us(struct migration *m);
 
 /* lazy.c: the guest runs while its memory is read. */
 struct lazy_hooks migration_lazy(struct migration *m);
@@ -193,8 +196,9 @@ MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on
 			      struct err *e);
 
 /* QMP. */
-control_op guest_migrate, guest_migrate_cancel, guest_migrate_continue, guest_migrate_incoming,
-	guest_query_migrate, guest_migrate_set_capabilities, guest_query_migrate_capabilities,
-	guest_migrate_set_parameters, guest_query_migrate_parameters;
+control_op guest_migrate, guest_migrate_cancel, guest_migrate_continue, guest_migrate_pause,
+	guest_migrate_incoming, guest_query_migrate, guest_migrate_set_capabilities,
+	guest_query_migrate_capabilities, guest_migrate_set_parameters,
+	guest_query_migrate_parameters;
 
 #endif

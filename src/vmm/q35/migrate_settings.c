@@ -120,7 +120,7 @@ static json_t *defaults(void)
 {
 	return json_pack(
 		"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:s, s:s, s:s, s:i, s:i, s:i, "
-		"s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i}",
+		"s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i}",
 		"announce-initial", 50, "announce-max", 550, "announce-rounds", 5, "announce-step",
 		100, "throttle-trigger-threshold", 50, "cpu-throttle-initial", 20,
 		"cpu-throttle-increment", 10, "cpu-throttle-tailslow", 0, "max-cpu-throttle", 99,
@@ -128,7 +128,7 @@ static json_t *defaults(void)
 		"downtime-limit", 300, "multifd-channels", 2, "multifd-compression", "none",
 		"multifd-zlib-level", 1, "multifd-zstd-level", 1, "xbzrle-cache-size", 67108864,
 		"max-postcopy-bandwidth", 0, "zero-page-detection", "legacy", "vcpu-dirty-limit", 1,
-		"x-vcpu-dirty-limit-period", 1000);
+		"x-vcpu-dirty-limit-period", 1000, "outlive-confirm-timeout", 60000);
 }
 
 static json_t *parameters_of(struct migration *m)
@@ -195,6 +195,17 @@ void migration_limits(struct migration *m)
 	pthread_mutex_lock(&m->lock);
 	slowing_rules(p, &m->slowdown);
 	pthread_mutex_unlock(&m->lock);
+}
+
+/**
+ * migration_confirm_us() - How long the target's word is waited for
+ * @m:	Main thread
+ *
+ * Return: us; 0: without end
+ */
+uint64_t migration_confirm_us(struct migration *m)
+{
+	return (uint64_t)option_int(parameters_of(m), "outlive-confirm-timeout", 0) * 1000;
 }
 
 static enum multifd_compression compression_of(const json_t *p)

@@ -428,6 +428,7 @@ void migration_end(struct migration *m)
 	}
 	lazy_destroy(m->lazy);
 	arrivals_destroy(m->arrivals);
+	sd_event_source_disable_unref(m->confirm_timer);
 	uri_destroy(&m->uri);
 	json_decref(m->parameters);
 	free(m->slowdown.rested_ns);
