@@ -216,6 +216,17 @@ void char_for_each(void (*fn)(const struct char_backend *c, void *opaque), void 
 }
 
 /**
+ * char_options() - What it was made from
+ * @c:		The back end
+ *
+ * Return: as given and checked, without kind and id; borrowed
+ */
+const json_t *char_options(const struct char_backend *c)
+{
+	return c->options;
+}
+
+/**
  * char_id() - Its name
  * @c:		The back end
  *

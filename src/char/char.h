@@ -77,6 +77,7 @@ void char_remove_all(void);
 void char_for_each(void (*fn)(const struct char_backend *c, void *opaque), void *opaque);
 bool char_attached(const struct char_backend *c);
 const char *char_kind(const struct char_backend *c);
+const json_t *char_options(const struct char_backend *c); /* as given and checked; borrowed */
 /* Lists the kinds, or the options of one. */
 void char_help(FILE *out, const char *kind);
 /* What C-a x on a mux does. */

@@ -20,5 +20,8 @@ const struct command commands_upgrade[] = {
 	 .help = "go on in another process, which answers this command"},
 	{"query-upgrade-blockers", NULL, "[str]", .op = COMMAND_OP(query_blockers),
 	 .help = "what stands in the way of an upgrade"},
+	{"outlive-query-configuration", NULL, "any", .op = COMMAND_OP(query_configuration),
+	 .help = "what another VMM needs to make this machine again: command line, devices and back "
+		 "ends as they are now"},
 	{0},
 };

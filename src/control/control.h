@@ -65,7 +65,7 @@ struct control_ops {
 		*query_migrate_parameters;
 	control_op *query_cpu_definitions, *query_machines;
 	control_op *memsave, *dump_guest_memory, *query_dump;
-	control_op *upgrade, *query_blockers;
+	control_op *upgrade, *query_blockers, *query_configuration;
 	control_op *rollback, *point_drop;
 	bool (*memory_read)(void *opaque, uint64_t gpa, void *buf, uint64_t len);
 };

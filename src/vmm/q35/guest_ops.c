@@ -213,5 +213,6 @@ void guest_ops_fill(struct guest *g)
 		.query_migrate_parameters = guest_query_migrate_parameters,
 		.upgrade = guest_upgrade,
 		.query_blockers = guest_query_blockers,
+		.query_configuration = op_query_configuration,
 	};
 }

@@ -27,6 +27,9 @@ const json_t *guest_object_find(const struct guest *g, const char *id);
 /* ops_block.c */
 control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
 
+/* ops_configuration.c */
+control_op op_query_configuration;
+
 /* ops_memory.c */
 control_op op_balloon, op_query_balloon, op_query_memory_size, op_query_memory_devices;
 /* The balloon, or NULL. Changes of its size become events while it is there. */
