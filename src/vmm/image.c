@@ -180,7 +180,7 @@ static int load_all(struct image *i, struct state_reader *r, bool apply, struct 
 			next = apply_until(i, next, seen);
 	}
 	for (size_t n = 0; n < i->sections.len && ret >= 0; n++)
-		if (!seen[n])
+		if (!seen[n] && !i->sections.all[n].optional)
 			ret = err_set(e, ENODATA, "%s: no state came for it",
 				      i->sections.all[n].name);
 	return ret;

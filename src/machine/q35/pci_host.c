@@ -163,14 +163,23 @@ const struct device_class pci_host_class = {
 	.apply = pci_host_apply,
 };
 
-static void bus_capture(const struct device *dev, void *state)
+/**
+ * q35_bus_capture() - The section "PCIBUS" of a bus
+ * @b:		The bus; one behind a bridge has no inputs of its own
+ * @state:	struct bus_state, zeroed
+ */
+void q35_bus_capture(const struct pci_bus *b, void *state)
 {
-	const struct pci_bus *b = ((const struct bus_section *)dev)->bus;
 	struct bus_state *s = state;
 
 	s->lines = b->irq_lines;
 	for (int i = 0; i < b->irq_lines; i++)
 		s->count[i] = b->irq_count[i];
+}
+
+static void bus_capture(const struct device *dev, void *state)
+{
+	q35_bus_capture(((const struct bus_section *)dev)->bus, state);
 }
 
 /* The counts follow from the functions' own levels, which come in their sections. */
@@ -186,7 +195,7 @@ static const struct state_field bus_fields[] = {
 
 static const struct bus_state bus_fresh = {.lines = 8}; /* PIRQA to PIRQH */
 
-static const struct state_table bus_table = {
+const struct state_table q35_bus_table = {
 	.name = "PCIBUS",
 	.version = 1,
 	.min_version = 1,
@@ -201,7 +210,7 @@ const struct device_class pci_bus_class = {
 	.bus = "System",
 	.size = sizeof(struct bus_section),
 	.continuity = CONTINUITY_STATE,
-	.state = &bus_table,
+	.state = &q35_bus_table,
 	.section = "PCIBUS",
 	.capture = bus_capture,
 	.apply = bus_apply,

@@ -59,6 +59,10 @@ struct bus_section {
 	struct pci_bus *bus;
 };
 
+/* The same for buses behind bridges, which aren't devices. */
+extern const struct state_table q35_bus_table;
+void q35_bus_capture(const struct pci_bus *b, void *state);
+
 #define MCH_PAM_WINDOWS 13
 
 /**

@@ -10,6 +10,9 @@
 #include "base/clock.h"
 #include "base/owned.h"
 #include "block/block.h"
+#include "device/classes.h"
+#include "device/pcie_port.h"
+#include "machine/q35/q35_chipset.h"
 #include "machine/x86/chips.h"
 
 #include <errno.h>
@@ -325,6 +328,35 @@ struct device *guest_kvmclock(struct guest *g)
 	return NULL;
 }
 
+static void bus_capture(void *opaque, void *state)
+{
+	q35_bus_capture(opaque, state);
+}
+
+static void bus_apply(void *opaque, const void *state)
+{
+}
+
+/* Each bus behind a port has a section in QEMU's streams, which says that it has no interrupt
+ * inputs of its own. Outlives without it are fine, too. */
+static void add_buses(struct guest *g, struct migrate_sections *s)
+{
+	struct migrate_section section = {.name = "PCIBUS",
+					  .table = &q35_bus_table,
+					  .capture = bus_capture,
+					  .apply = bus_apply,
+					  .optional = true};
+	struct device *dev;
+
+	list_for_each (dev, &g->q->devices, link) {
+		if (dev->class != &pcie_port_class)
+			continue;
+		section.instance++;
+		section.opaque = CONTAINER_OF(dev, struct pci_device, dev)->secondary;
+		migrate_sections_add(s, &section);
+	}
+}
+
 /**
  * guest_sections() - The machine's sections
  * @g:		The guest
@@ -343,6 +375,7 @@ int guest_sections(struct guest *g, struct migrate_sections *ret, struct err *e)
 	list_for_each (dev, &g->q->devices, link)
 		if (r >= 0)
 			r = migrate_sections_add_device(ret, dev, e);
+	add_buses(g, ret);
 	if (r < 0)
 		migrate_sections_destroy(ret);
 	return r;
