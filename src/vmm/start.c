@@ -63,13 +63,18 @@ static int legacy_open(struct vmm *v, const char *text, char *id, size_t size, s
 	return r < 0 ? r : char_create(v->loop, options, &c, e);
 }
 
+static bool has_default_serial(const struct vmm *v)
+{
+	return !v->options->groups[VMM_SERIAL].len && vmm_given(v->options, VMM_NOGRAPHIC) &&
+	       !vmm_given(v->options, VMM_NODEFAULTS);
+}
+
 static int serials_open(struct vmm *v, struct err *e)
 {
 	const struct vmm_items *all = &v->options->groups[VMM_SERIAL];
 	char id[64] = "serial0";
 
-	if (!all->len && vmm_given(v->options, VMM_NOGRAPHIC) &&
-	    !vmm_given(v->options, VMM_NODEFAULTS))
+	if (has_default_serial(v))
 		return legacy_open(v, "stdio", id, sizeof(id), e);
 	for (size_t i = 0; i < all->len; i++) {
 		snprintf(id, sizeof(id), "serial%zu", i);
@@ -92,9 +97,13 @@ const char *vmm_serial(const struct vmm *v, size_t index)
 	static const char *const ids[] = {"serial0", "serial1", "serial2", "serial3"};
 	const struct vmm_items *all = &v->options->groups[VMM_SERIAL];
 
-	if (index < all->len && !strncmp(all->items[index].argument, "chardev:", 8))
+	if (index == 0 && has_default_serial(v))
+		return ids[0];
+	if (index >= all->len || index >= ARRAY_SIZE(ids))
+		return NULL; /* a chardev of that name may be for another device */
+	if (!strncmp(all->items[index].argument, "chardev:", 8))
 		return all->items[index].argument + 8;
-	return index < ARRAY_SIZE(ids) && char_find(ids[index]) ? ids[index] : NULL;
+	return strcmp(all->items[index].argument, "none") ? ids[index] : NULL;
 }
 
 static int monitors_open(struct vmm *v, struct err *e)
