@@ -121,6 +121,9 @@ int guest_refresh(struct guest *g);
 /* run.c */
 MUST_CHECK int guest_launch(struct guest *g, json_t *argv, struct err *e);
 int guest_blame_log(const struct guest *g, struct err *e);
+int vmm_blame_log(const char *path, struct err *e);
+void vmm_exec(const json_t *argv, int log_fd);
+void cli_print_words(const json_t *argv);
 /* enum cli_exit for an error of the functions above. */
 int guest_exit_code(int r);
 
@@ -139,6 +142,8 @@ struct qmp {
 
 /* qmp.c: ETIMEDOUT no answer in time; EREMOTEIO the VMM answered with an error. */
 MUST_CHECK int qmp_open(const struct guest *g, double seconds, struct qmp *ret, struct err *e);
+MUST_CHECK int qmp_open_path(const char *path, double seconds, struct qmp *ret, struct err *e);
+MUST_CHECK int qmp_open_fd(int fd, double seconds, struct qmp *ret, struct err *e);
 void qmp_close(struct qmp *q);
 /* @args is taken. @ret may be NULL. */
 MUST_CHECK int qmp_command(struct qmp *q, const char *name, json_t *args, json_t **ret,
@@ -156,6 +161,8 @@ int cmd_upgrade(const struct cli_args *args);
 int cmd_migrate(const struct cli_args *args);
 int cmd_snapshot_point(const struct cli_args *args);
 int cmd_snapshot_rollback(const struct cli_args *args);
+int cmd_adopt(const struct cli_args *args);
+int cmd_giveback(const struct cli_args *args);
 int cmd_snapshot_save(const struct cli_args *args);
 int cmd_snapshot_restore(const struct cli_args *args);
 int cmd_snapshot_list(const struct cli_args *args);

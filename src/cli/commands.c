@@ -71,6 +71,23 @@ static const struct cli_option migrate_options[] = {
 	{0},
 };
 
+static const struct cli_option adopt_options[] = {
+	{"name", 'n', "NAME", "of the guest from now on (default: its name in QEMU)"},
+	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
+	{"dry-run", 0, NULL, "list what stands in the way, and print the VMM's command line only"},
+	{0},
+};
+
+static const struct cli_option giveback_options[] = {
+	{"emulator", 'e', "PROGRAM", "QEMU that takes the guest (default qemu-system-x86_64)"},
+	{"cpu", 0, "MODEL", "its CPU, as -cpu takes it (default: the guest's)"},
+	{"qmp", 'q', "SOCKET",
+	 "where its monitor listens (default: qemu.sock in the guest's folder)"},
+	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
+	{"dry-run", 0, NULL, "list what stands in the way, and print QEMU's command line only"},
+	{0},
+};
+
 #define SNAPSHOT_DIR                                                                      \
 	{                                                                                 \
 		"dir", 'D', "FOLDER", "where snapshots are (default: the guest's folder)" \
@@ -144,6 +161,16 @@ const struct cli_command cli_commands[] = {
 	 "  outlive migrate web unix:/run/b.sock -d 20 --json\n"
 	 "  outlive migrate web tcp:host2:4444 --record move.jsonl\n",
 	 cmd_migrate},
+	{"adopt", "QMP-SOCKET", 1, 1, false,
+	 "Take over the guest of a running QEMU on this host; Ctrl-C cancels", adopt_options,
+	 "  outlive adopt /run/qemu-web.sock --dry-run\n"
+	 "  outlive adopt /run/qemu-web.sock --name web\n",
+	 cmd_adopt},
+	{"giveback", "NAME", 1, 1, false, "Give a guest to a QEMU on this host; Ctrl-C cancels",
+	 giveback_options,
+	 "  outlive giveback web --dry-run\n"
+	 "  outlive giveback web --emulator /usr/bin/qemu-system-x86_64 --qmp /run/qemu-web.sock\n",
+	 cmd_giveback},
 	{"snapshot save", "NAME SNAPSHOT", 2, 2, false, "Write a guest's state to a file",
 	 save_options,
 	 "  outlive snapshot save web before-update --stop\n"

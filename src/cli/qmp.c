@@ -77,6 +77,8 @@ int qmp_next(struct qmp *q, double seconds, json_t **ret, struct err *e)
 	}
 	len = (size_t)(end - q->in) + 1;
 	*ret = json_loadb(q->in, len, 0, NULL);
+	if (!*ret) /* QEMU writes numbers of 64 bits without a sign */
+		*ret = json_loadb(q->in, len, JSON_DECODE_INT_AS_REAL, NULL);
 	q->in_len -= len;
 	memmove(q->in, q->in + len, q->in_len);
 	return *ret ? 0 : err_set(e, EPROTO, "the VMM sent no JSON");
@@ -93,27 +95,60 @@ static int negotiate(struct qmp *q, double seconds, struct err *e)
 }
 
 /**
+ * qmp_open_fd() - Speak QMP over a socket
+ * @fd:		Taken on success; closed on failure
+ * @seconds:	Wait at most this long for the greeting
+ * @ret:	Set on success only, qmp_close()
+ * @e:		Set on failure only
+ *
+ * Errors: ETIMEDOUT no greeting: somebody else is connected; EPROTO it isn't QMP
+ * Return: 0, or a negative errno
+ */
+int qmp_open_fd(int fd, double seconds, struct qmp *ret, struct err *e)
+{
+	int r;
+
+	*ret = (struct qmp){.fd = fd};
+	r = negotiate(ret, seconds, e);
+	if (r < 0)
+		qmp_close(ret);
+	return r;
+}
+
+/**
+ * qmp_open_path() - Connect to a monitor
+ * @path:	Its unix socket
+ * @seconds:	Wait at most this long for the greeting
+ * @ret:	Set on success only, qmp_close()
+ * @e:		Set on failure only
+ *
+ * Errors: ECONNREFUSED nobody listens; ETIMEDOUT, EPROTO as qmp_open_fd()
+ * Return: 0, or a negative errno
+ */
+int qmp_open_path(const char *path, double seconds, struct qmp *ret, struct err *e)
+{
+	int fd = dial(path, e);
+
+	if (fd < 0)
+		return fd == -ENOENT ? err_set(e, ECONNREFUSED, "%s isn't there", path) : fd;
+	return qmp_open_fd(fd, seconds, ret, e);
+}
+
+/**
  * qmp_open() - Connect to a guest's monitor
  * @g:		The guest
  * @seconds:	Wait at most this long for the greeting
  * @ret:	Set on success only, qmp_close()
  * @e:		Set on failure only
  *
- * Errors: ETIMEDOUT no greeting: somebody else is connected; else as connect(2)
+ * Errors: as qmp_open_path()
  * Return: 0, or a negative errno
  */
 int qmp_open(const struct guest *g, double seconds, struct qmp *ret, struct err *e)
 {
 	OWNED(char *) path = guest_path(g, "qmp.sock");
-	int r;
+	int r = qmp_open_path(path, seconds, ret, e);
 
-	*ret = (struct qmp){.fd = dial(path, e)};
-	if (ret->fd < 0)
-		return ret->fd == -ENOENT ? err_set(e, ECONNREFUSED, "%s isn't there", path)
-					  : ret->fd;
-	r = negotiate(ret, seconds, e);
-	if (r < 0)
-		qmp_close(ret);
 	return r < 0 ? (err_in(e, "guest '%s'", g->name), r) : 0;
 }
 

@@ -191,7 +191,11 @@ static int build(const struct cli_args *args, const struct guest *g, json_t **re
 	return r;
 }
 
-static void print_shell(const json_t *argv)
+/**
+ * cli_print_words() - Print a command line as a shell takes it
+ * @argv:	Strings
+ */
+void cli_print_words(const json_t *argv)
 {
 	size_t i;
 	json_t *word;
@@ -225,7 +229,14 @@ static int record(const struct cli_args *args, const struct guest *g, json_t *ar
 	return json_dump_file(r, path, JSON_INDENT(2)) < 0 ? err_sys(e, "%s", path) : 0;
 }
 
-static void exec_vmm(const json_t *argv, int log_fd)
+/**
+ * vmm_exec() - Become a VMM, detached from the terminal
+ * @argv:	Its command line
+ * @log_fd:	What it says goes there
+ *
+ * In a child; doesn't return.
+ */
+void vmm_exec(const json_t *argv, int log_fd)
 {
 	size_t n = json_array_size(argv);
 	char **words = mem_calloc(n + 1, sizeof(*words));
@@ -246,15 +257,14 @@ static void exec_vmm(const json_t *argv, int log_fd)
 }
 
 /**
- * guest_blame_log() - Say what a VMM died of: the last line of its log
- * @g:		The guest
+ * vmm_blame_log() - Say what a VMM died of: the last line of its log
+ * @path:	Its log
  * @e:		Set
  *
  * Return: -ECHILD
  */
-int guest_blame_log(const struct guest *g, struct err *e)
+int vmm_blame_log(const char *path, struct err *e)
 {
-	OWNED(char *) path = guest_path(g, "log");
 	FILE *f = fopen(path, "re");
 	char line[400], last[400] = "it said nothing";
 
@@ -264,6 +274,20 @@ int guest_blame_log(const struct guest *g, struct err *e)
 		fclose(f);
 	last[strcspn(last, "\n")] = '\0';
 	return err_set(e, ECHILD, "the VMM ended at once: %s", last);
+}
+
+/**
+ * guest_blame_log() - Say what a guest's VMM died of: the last line of its log
+ * @g:		The guest
+ * @e:		Set
+ *
+ * Return: -ECHILD
+ */
+int guest_blame_log(const struct guest *g, struct err *e)
+{
+	OWNED(char *) path = guest_path(g, "log");
+
+	return vmm_blame_log(path, e);
 }
 
 static bool has_ended(pid_t pid)
@@ -310,7 +334,7 @@ int guest_launch(struct guest *g, json_t *argv, struct err *e)
 	if (pid < 0)
 		return err_sys(e, "fork");
 	if (pid == 0)
-		exec_vmm(argv, log_fd);
+		vmm_exec(argv, log_fd);
 	return wait_ready(g, pid, e);
 }
 
@@ -341,7 +365,7 @@ static int dry_run(const struct cli_args *args)
 	if (args->json)
 		cli_print_json(argv);
 	else
-		print_shell(argv);
+		cli_print_words(argv);
 	return CLI_OK;
 }
 

@@ -21,7 +21,7 @@ const struct command commands_upgrade[] = {
 	{"query-upgrade-blockers", NULL, "[str]", .op = COMMAND_OP(query_blockers),
 	 .help = "what stands in the way of an upgrade"},
 	{"outlive-query-configuration", NULL, "any", .op = COMMAND_OP(query_configuration),
-	 .help = "what another VMM needs to make this machine again: command line, devices and back "
-		 "ends as they are now"},
+	 .help = "command line, devices and back ends as they are now: what another VMM is told "
+		 "to make this machine again"},
 	{0},
 };
