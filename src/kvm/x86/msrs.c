@@ -85,6 +85,27 @@ static bool readable(int fd, uint32_t index)
 	return ioctl(fd, KVM_GET_MSRS, &one) == 1;
 }
 
+/* VMX, or SVM. A vCPU that won't tell its CPUID is asked for its nested state each time. */
+static bool nests(struct kvm_vcpu *c)
+{
+	struct {
+		struct kvm_cpuid2 head;
+		struct kvm_cpuid_entry2 entries[256];
+	} all = {.head.nent = ARRAY_SIZE(all.entries)};
+	uint32_t found = 0;
+
+	if (!kvm_vcpu_host(c)->caps.nested_state)
+		return false;
+	if (ioctl(kvm_vcpu_fd(c), KVM_GET_CPUID2, &all) < 0)
+		return true;
+	for (uint32_t i = 0; i < all.head.nent; i++)
+		if (all.entries[i].function == 1)
+			found |= all.entries[i].ecx & 1U << 5;
+		else if (all.entries[i].function == 0x80000001)
+			found |= all.entries[i].ecx & 1U << 2;
+	return found;
+}
+
 /**
  * x86_msr_list_probe() - Find the MSRs that are captured on this host
  * @c:		A vCPU with its CPUID set; the others are alike
@@ -97,6 +118,7 @@ static bool readable(int fd, uint32_t index)
 int x86_msr_list_probe(struct kvm_vcpu *c, struct x86_msr_list *ret, struct err *e)
 {
 	ret->len = 0;
+	ret->nests = nests(c);
 	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
 		for (uint32_t n = 0; n < ranges[i].count && ret->len < X86_MSRS_MAX; n++)
 			if (readable(kvm_vcpu_fd(c), ranges[i].first + n))

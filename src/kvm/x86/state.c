@@ -51,13 +51,13 @@ static int xsave_capture(struct kvm_vcpu *c, const struct kvm_host *h, struct x8
 	return CALL(c, KVM_GET_XSAVE, s->xsave, e);
 }
 
-static int nested_capture(struct kvm_vcpu *c, const struct kvm_host *h, struct x86_vcpu_state *s,
-			  struct err *e)
+static int nested_capture(struct kvm_vcpu *c, const struct x86_msr_list *l,
+			  struct x86_vcpu_state *s, struct err *e)
 {
 	struct kvm_nested_state *n = (void *)s->nested;
 
 	s->nested_size = 0;
-	if (!h->caps.nested_state)
+	if (!l->nests)
 		return 0;
 	*n = (struct kvm_nested_state){.size = sizeof(s->nested)};
 	if (ioctl(kvm_vcpu_fd(c), KVM_GET_NESTED_STATE, n) < 0)
@@ -68,9 +68,10 @@ static int nested_capture(struct kvm_vcpu *c, const struct kvm_host *h, struct x
 	return 0;
 }
 
+/* It changes only when it is set, so what was captured or applied last still holds. */
 static void tsc_khz_capture(struct kvm_vcpu *c, struct x86_vcpu_state *s)
 {
-	int khz = ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
+	int khz = s->tsc_khz ? (int)s->tsc_khz : ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
 
 	s->tsc_khz = khz > 0 ? (uint32_t)khz : 0;
 }
@@ -106,7 +107,7 @@ static int timer_settle(struct kvm_vcpu *c, bool *ret_over, struct err *e)
  * x86_vcpu_capture() - Read the whole state of a vCPU
  * @c:		The vCPU, out of guest mode, its last I/O complete
  * @msrs:	Which MSRs
- * @s:		Filled in
+ * @s:		Filled in; holds what was captured or applied last, or zeros
  * @e:		Set on failure
  *
  * Errors: as the ioctls
@@ -128,7 +129,7 @@ int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs, struct
 	r = r ? r : CALL(c, KVM_GET_DEBUGREGS, &s->debugregs, e);
 	r = r ? r : CALL(c, KVM_GET_LAPIC, &s->lapic, e);
 	r = r ? r : x86_msrs_capture(c, msrs, s, e);
-	r = r ? r : nested_capture(c, h, s, e);
+	r = r ? r : nested_capture(c, msrs, s, e);
 	if (r == 0)
 		tsc_khz_capture(c, s);
 	if (r == 0 && over && one_shot_over(&s->lapic))

@@ -78,7 +78,7 @@
 /**
  * struct x86_vcpu_state - A vCPU as KVM has it
  * @msrs_len:	Entries of @msrs
- * @tsc_khz:	Frequency of the guest's TSC, 0: unknown
+ * @tsc_khz:	Frequency of the guest's TSC, 0: unknown, and asked for by the next capture
  * @xsave_size:	Bytes of @xsave, as the host's KVM has it
  * @nested_size: Bytes of @nested, 0: none
  * @msrs:	In the order in which they are to be written
@@ -100,10 +100,13 @@ struct x86_vcpu_state {
 };
 
 /**
- * struct x86_msr_list - The MSRs that this host's KVM has and that a guest takes along, in writing
- * order
+ * struct x86_msr_list - What a guest takes along on this host beside what each vCPU has
+ * @nests:	The guest can be a hypervisor, so that there is nested state
+ * @len:	Entries of @index
+ * @index:	MSRs that KVM has, in writing order
  */
 struct x86_msr_list {
+	bool nests;
 	uint32_t len;
 	uint32_t index[X86_MSRS_MAX];
 };

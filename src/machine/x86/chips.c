@@ -268,18 +268,23 @@ void chip_kvmclock_catch_up(struct device *dev, int64_t since_ns)
 	kvmclock_of(dev)->since_ns = since_ns;
 }
 
+/* A guest that stood still is told, so that its watchdogs don't take that for a hang. An upgrade is
+ * over before they would notice. */
+static bool to_be_told(const struct chip_kvmclock *c, uint64_t passed_ns)
+{
+	return c->stopped && (!c->since_ns || passed_ns >= NS_PER_SEC);
+}
+
 static void kvmclock_run(struct device *dev)
 {
 	struct chip_kvmclock *c = kvmclock_of(dev);
+	uint64_t passed_ns = c->since_ns ? (uint64_t)(time_ns() - c->since_ns) : 0;
 	struct err e;
 
-	if (c->stopped) {
-		uint64_t passed_ns = c->since_ns ? (uint64_t)(time_ns() - c->since_ns) : 0;
-
+	if (c->stopped)
 		failed(dev, x86_clock_set(c->chip.kvm, c->clock_ns + passed_ns, &e), &e);
-		for (unsigned int i = 0; i < c->chip.cpus->len; i++)
-			x86_clock_paused(c->chip.cpus->cpu[i].v->kvm);
-	}
+	for (unsigned int i = 0; to_be_told(c, passed_ns) && i < c->chip.cpus->len; i++)
+		x86_clock_paused(c->chip.cpus->cpu[i].v->kvm);
 	c->stopped = false;
 	c->since_ns = 0;
 }

@@ -111,6 +111,7 @@ void x86_cpus_destroy(struct x86_cpus *c)
 int x86_cpu_reset(struct x86_cpus *c, unsigned int index, struct err *e)
 {
 	c->captured = c->loading = false;
+	c->cpu[index].now.tsc_khz = 0;
 	return x86_vcpu_apply(c->cpu[index].v->kvm, &c->cpu[index].fresh, NULL, e);
 }
 
@@ -231,6 +232,21 @@ const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int ind
 }
 
 /**
+ * x86_cpus_load_begin() - Sections will be loaded: all vCPUs begin with their fresh state
+ * @c:		The vCPUs, stopped
+ *
+ * x86_cpus_load() does it if need be; who knows beforehand saves that time later.
+ */
+void x86_cpus_load_begin(struct x86_cpus *c)
+{
+	if (!c->loading)
+		for (unsigned int i = 0; i < c->len; i++)
+			c->cpu[i].now = c->cpu[i].fresh;
+	c->loading = true;
+	c->captured = false;
+}
+
+/**
  * x86_cpus_load() - A vCPU's state to be filled from loaded sections
  * @c:		The vCPUs, stopped
  * @index:	Which
@@ -239,11 +255,7 @@ const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int ind
  */
 struct x86_vcpu_state *x86_cpus_load(struct x86_cpus *c, unsigned int index)
 {
-	if (!c->loading)
-		for (unsigned int i = 0; i < c->len; i++)
-			c->cpu[i].now = c->cpu[i].fresh;
-	c->loading = true;
-	c->captured = false;
+	x86_cpus_load_begin(c);
 	return &c->cpu[index].now;
 }
 

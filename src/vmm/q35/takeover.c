@@ -191,7 +191,9 @@ static int guest_make(struct arrival *a, struct err *e)
 		return r;
 	image_open(&a->image, &sections);
 	memory_prefault(&a->g->q->memory, PREFAULT_NS);
-	return image_prefill(&a->image, e);
+	r = image_prefill(&a->image, e);
+	x86_cpus_load_begin(a->g->q->vcpus);
+	return r;
 }
 
 static int build(struct arrival *a, struct err *e)
