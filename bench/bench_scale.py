@@ -6,7 +6,7 @@ was started before and waits.
 """
 import os
 
-from bench_upgrade import move_qemu, upgrade_ours
+from bench_upgrade import IDLE, Guest, move_qemu, upgrade_ours
 
 UNIT = "ms"
 SMALL = 256
@@ -24,5 +24,5 @@ def measure(program, folder):
     for cpus, mib, name in dict.fromkeys(sizes):
         place = os.path.join(folder, f"{cpus}-{mib}")
         os.makedirs(place)
-        figures[name] = way(program, place, cpus, mib)[0]
+        figures[name] = way(program, Guest(place, cpus, mib, IDLE))["pause"]
     return figures
