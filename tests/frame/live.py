@@ -57,9 +57,9 @@ def memory_files(pid):
 
 
 def resident_kib(pid):
-    """Private memory of a process: not the guest's, which is shared."""
+    """Memory of a process' own; not the guest's, which is a file's, however much of it is mapped."""
     rollup = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
-    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_Dirty"))
+    return sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Anonymous:"))
 
 
 class Live:
