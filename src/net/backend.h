@@ -44,6 +44,8 @@ struct net_queue {
  * @can_vnet:	The back end takes one
  * @up:		Link as set by set_link
  * @link_fn, @link_opaque: Told of changes
+ * @borrowed:	Another process still uses it: what is set is only noted, until net_take_all()
+ * @wanted:	Noted; @active 0 and @offloads_set false: nothing was
  */
 struct net_backend {
 	struct list link;
@@ -55,6 +57,12 @@ struct net_backend {
 	bool can_vnet, up;
 	void (*link_fn)(void *opaque, bool up);
 	void *link_opaque;
+	bool borrowed;
+	struct {
+		unsigned int header, active;
+		bool offloads_set;
+		struct net_offloads offloads;
+	} wanted;
 	struct net_queue queues[NET_QUEUES_MAX];
 };
 

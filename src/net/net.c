@@ -141,6 +141,7 @@ static void take_adopted(struct net_backend *b)
 			continue;
 		while (queues < a->len && a->fds[queues] >= 0)
 			queues++;
+		b->borrowed = true;
 		for (size_t i = 0; i < queues; i++)
 			net_queue_init(b, (unsigned int)i, a->fds[i]);
 		for (size_t i = queues + 1; i < a->len && i - queues - 1 < queues; i++)
@@ -331,7 +332,12 @@ bool net_has_vnet_header(const struct net_backend *b)
  */
 bool net_set_vnet_header(struct net_backend *b, unsigned int len)
 {
-	return b->can_vnet && b->ops->set_vnet_header && b->ops->set_vnet_header(b, len);
+	if (!b->can_vnet || !b->ops->set_vnet_header)
+		return false;
+	if (!b->borrowed)
+		return b->ops->set_vnet_header(b, len);
+	b->wanted.header = b->vnet_header = len;
+	return true;
 }
 
 /**
@@ -343,7 +349,11 @@ bool net_set_vnet_header(struct net_backend *b, unsigned int len)
  */
 bool net_can_offload(const struct net_backend *b, const struct net_offloads *o)
 {
-	return b->ops->can_offload && b->ops->can_offload((struct net_backend *)(uintptr_t)b, o);
+	if (!b->ops->can_offload)
+		return false;
+	if (b->borrowed) /* asking would change it; what all kernels can was asked for before */
+		return !o->uso4 && !o->uso6;
+	return b->ops->can_offload((struct net_backend *)(uintptr_t)b, o);
 }
 
 /**
@@ -353,7 +363,9 @@ bool net_can_offload(const struct net_backend *b, const struct net_offloads *o)
  */
 void net_set_offloads(struct net_backend *b, const struct net_offloads *o)
 {
-	if (b->ops->set_offloads)
+	b->wanted.offloads = *o;
+	b->wanted.offloads_set = true;
+	if (b->ops->set_offloads && !b->borrowed)
 		b->ops->set_offloads(b, o);
 }
 
@@ -364,7 +376,8 @@ void net_set_offloads(struct net_backend *b, const struct net_offloads *o)
  */
 void net_set_queues(struct net_backend *b, unsigned int active)
 {
-	if (b->ops->set_queues)
+	b->wanted.active = active;
+	if (b->ops->set_queues && !b->borrowed)
 		b->ops->set_queues(b, active);
 }
 
@@ -572,4 +585,29 @@ void net_adopt_fds(const char *id, const int *fds, size_t len)
 	a->len = MIN(len, ARRAY_SIZE(a->fds));
 	memcpy(a->fds, fds, a->len * sizeof(*fds));
 	list_add_tail(&adopted, &a->link);
+}
+
+static void take(struct net_backend *b)
+{
+	b->borrowed = false;
+	if (b->wanted.header)
+		net_set_vnet_header(b, b->wanted.header);
+	if (b->wanted.active)
+		net_set_queues(b, b->wanted.active);
+	if (b->wanted.offloads_set && b->ops->set_offloads)
+		b->ops->set_offloads(b, &b->wanted.offloads);
+}
+
+/**
+ * net_take_all() - The process before us has let go of what it handed over
+ *
+ * Settings that the devices chose meanwhile take effect.
+ */
+void net_take_all(void)
+{
+	struct net_backend *b;
+
+	list_for_each (b, &backends, link)
+		if (b->borrowed)
+			take(b);
 }

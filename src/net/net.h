@@ -59,6 +59,9 @@ void net_set_link(struct net_backend *b, bool up);
 size_t net_fds(const struct net_backend *b, int *fds, size_t room);
 /* The next net_add() with this id uses these descriptors (owned) instead of opening anything. */
 void net_adopt_fds(const char *id, const int *fds, size_t len);
+/* The guest is ours now: back ends made of such descriptors become what the device wants. Until
+ * then nothing touches what they share with the other process. */
+void net_take_all(void);
 struct net_backend *net_find(const char *id);
 const char *net_id(const struct net_backend *b);
 const char *net_kind(const struct net_backend *b); /* "tap", "stream" */

@@ -247,6 +247,7 @@ static void run_guest(struct arrival *a, const json_t *late)
 	struct device *clock = guest_kvmclock(a->g);
 	enum run_state state;
 
+	net_take_all();
 	output_take(json_object_get(late, "pending"));
 	if (clock)
 		chip_kvmclock_catch_up(clock, option_int(late, "clock-stopped", 0));
