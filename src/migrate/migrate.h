@@ -117,6 +117,18 @@ struct migrate_pause {
 };
 
 /**
+ * struct migrate_xbzrle - Pages sent again as what has changed in them (capability xbzrle)
+ * @cache_bytes: Room for pages as they were sent; 0: it isn't done
+ * @pages:	Sent, or not, since the target has a version of them
+ * @bytes:	What that took
+ * @misses:	Pages whose last version wasn't kept
+ * @overflows:	Pages in which so much had changed that they went whole
+ */
+struct migrate_xbzrle {
+	uint64_t cache_bytes, pages, bytes, misses, overflows;
+};
+
+/**
  * struct migrate_progress - What the operator sees
  * @phase:	See the enum
  * @round:	Of pre-copy, from 1; 0 before
@@ -143,6 +155,7 @@ struct migrate_progress {
 	uint64_t rate, dirty_rate;
 	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
 	struct migrate_pause pause;
+	struct migrate_xbzrle xbzrle;
 	struct migrate_round rounds[MIGRATE_ROUNDS_KEPT];
 };
 
@@ -223,6 +236,8 @@ struct multifd_options {
  * @compress:	Snapshot files only: compress all of it by zstd; not with @mapped
  * @lazy:	Loading a snapshot file: the guest runs at once, pages come on demand; see lazy.h
  * @multifd:	For a job that has channels beside the stream
+ * @xbzrle_bytes: Room for pages that were sent, so that their next versions go as what has changed;
+ *		0: they go as they are. Not for pages on channels beside the stream
  */
 struct migrate_options {
 	const char *machine;
@@ -235,6 +250,7 @@ struct migrate_options {
 	bool mapped, compress;
 	const struct lazy_hooks *lazy;
 	struct multifd_options multifd;
+	uint64_t xbzrle_bytes;
 };
 
 /**

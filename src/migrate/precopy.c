@@ -25,6 +25,7 @@
 #include "migrate/ram.h"
 #include "migrate/return_path.h"
 #include "migrate/wire.h"
+#include "migrate/xbzrle.h"
 
 #include <errno.h>
 #include <string.h>
@@ -345,6 +346,12 @@ static int begin(struct precopy *p, struct err *e)
 	struct channel *c = p->job->channel;
 	int ret = ram_source_begin(&p->ram, p->job, e);
 
+	if (ret == 0 && p->job->options.xbzrle_bytes) {
+		p->ram.xbzrle = xbzrle_cache_create(p->job->options.xbzrle_bytes,
+						    &p->job->progress.xbzrle);
+		if (!p->ram.xbzrle)
+			ret = err_set(e, ENOMEM, "no room for xbzrle-cache-size");
+	}
 	if (ret == 0)
 		ret = multifd_source_begin(&p->ram.multifd, p->job, e);
 	if (ret == 0)
@@ -375,6 +382,7 @@ static void end(struct precopy *p, int ret)
 		h->resume(h->opaque);
 	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);
 	multifd_source_end(p->ram.multifd);
+	xbzrle_cache_destroy(p->ram.xbzrle);
 	ram_source_end(&p->ram);
 }
 

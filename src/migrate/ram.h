@@ -18,6 +18,7 @@
  */
 
 struct multifd_source;
+struct xbzrle_cache;
 struct multifd_sink;
 
 /**
@@ -28,6 +29,7 @@ struct multifd_sink;
  * @last:	Block of the last record in this section part (CONTINUE)
  * @first_round: Holes of the files are trusted: they are zero pages, unsent
  * @multifd:	Channels for the pages that aren't zero; NULL: they go into the stream
+ * @xbzrle:	Pages that were sent before, for those sent again; NULL: they go as they are
  */
 struct ram_source {
 	struct migrate_job *job;
@@ -36,6 +38,7 @@ struct ram_source {
 	const struct ram_source_block *last;
 	bool first_round;
 	struct multifd_source *multifd;
+	struct xbzrle_cache *xbzrle;
 };
 
 /**
@@ -102,6 +105,5 @@ void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill);
 
 bool ram_block_skipped(const struct migrate_job *job, const struct ram_block *b);
 uint64_t ram_block_gpa(const struct migrate_job *job, const struct ram_block *b);
-MUST_CHECK int xbzrle_apply(uint8_t *page, const uint8_t *from, size_t len);
 
 #endif

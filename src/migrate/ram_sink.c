@@ -13,6 +13,7 @@
 #include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
+#include "migrate/xbzrle.h"
 #include "migrate/zero.h"
 
 #include <errno.h>

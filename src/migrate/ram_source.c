@@ -8,6 +8,7 @@
 #include "migrate/multifd.h"
 #include "migrate/ram.h"
 #include "migrate/wire.h"
+#include "migrate/xbzrle.h"
 #include "migrate/zero.h"
 
 #include <errno.h>
@@ -243,6 +244,33 @@ static void put_record(struct ram_source *s, const struct ram_source_block *sb, 
 	s->last = sb;
 }
 
+/* What goes out is a copy: it must be what the cache has. */
+static void put_change(struct ram_source *s, const struct ram_source_block *sb, uint64_t offset)
+{
+	struct channel *c = s->job->channel;
+	const uint8_t *bytes;
+	size_t len;
+
+	switch (xbzrle_cache_send(s->xbzrle, sb->block, offset, s->job->progress.round, &bytes,
+				  &len)) {
+	case XBZRLE_AS_IT_IS:
+		put_record(s, sb, offset, WIRE_RAM_PAGE);
+		channel_put_ref(c, sb->block->hva + offset, WIRE_PAGE);
+		break;
+	case XBZRLE_WHOLE:
+		put_record(s, sb, offset, WIRE_RAM_PAGE);
+		channel_put(c, bytes, len);
+		break;
+	case XBZRLE_CHANGE:
+		put_record(s, sb, offset, WIRE_RAM_XBZRLE);
+		channel_put_u8(c, 1);
+		channel_put_be16(c, (uint16_t)len);
+		channel_put(c, bytes, len);
+		break;
+	case XBZRLE_SAME: break;
+	}
+}
+
 static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t page)
 {
 	uint64_t offset = page * WIRE_PAGE;
@@ -250,6 +278,8 @@ static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t
 
 	if ((s->first_round && in_hole(sb, offset)) ||
 	    (!s->job->options.multifd.find_zeros && page_is_zero(bytes))) {
+		if (s->xbzrle)
+			xbzrle_cache_forget(s->xbzrle, sb->block, offset);
 		put_record(s, sb, offset, WIRE_RAM_ZERO);
 		channel_put_u8(s->job->channel, 0);
 		s->job->progress.zero_pages++;
@@ -257,6 +287,8 @@ static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t
 	}
 	if (s->multifd) {
 		multifd_source_put(s->multifd, sb->block, offset);
+	} else if (s->xbzrle && !s->first_round) {
+		put_change(s, sb, offset);
 	} else {
 		put_record(s, sb, offset, WIRE_RAM_PAGE);
 		channel_put_ref(s->job->channel, bytes, WIRE_PAGE);

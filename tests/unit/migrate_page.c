@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages: is one zero, and what a difference makes of one. */
-#include "migrate/ram.h"
+#include "migrate/wire.h"
+#include "migrate/xbzrle.h"
 #include "migrate/zero.h"
 
 #include <errno.h>
@@ -61,11 +62,38 @@ static void a_damaged_difference_is_refused(void **unused)
 			fail_msg("difference %zu is taken", i);
 }
 
+/* Pages with more and more changes: each difference makes the new one of the old one. */
+static void a_difference_is_found_and_brings_the_next_version(void **state)
+{
+	uint8_t old[WIRE_PAGE], diff[WIRE_PAGE];
+	unsigned int seed = 1, i, changes;
+	size_t len;
+
+	for (i = 0; i < WIRE_PAGE; i++)
+		old[i] = (uint8_t)rand_r(&seed);
+	assert_int_equal(xbzrle_diff(old, old, diff), 0);
+	for (changes = 1; changes < 4 * WIRE_PAGE; changes += changes / 8 + 1) {
+		memcpy(page, old, WIRE_PAGE);
+		for (i = 0; i < changes; i++)
+			page[(unsigned int)rand_r(&seed) % WIRE_PAGE] ^= (uint8_t)(1 + i % 255);
+		len = xbzrle_diff(old, page, diff);
+		assert_true(len <= 7 * changes);
+		if (len == WIRE_PAGE || !len)
+			continue;
+		assert_int_equal(xbzrle_apply(old, diff, len), 0);
+		assert_memory_equal(old, page, WIRE_PAGE);
+	}
+	for (i = 0; i < WIRE_PAGE; i++)
+		page[i] = (uint8_t)~old[i];
+	assert_int_equal(xbzrle_diff(old, page, diff), WIRE_PAGE);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(any_single_bit_makes_a_page_not_zero),
 		cmocka_unit_test(a_difference_changes_its_runs_only),
+		cmocka_unit_test(a_difference_is_found_and_brings_the_next_version),
 		cmocka_unit_test(a_damaged_difference_is_refused),
 	};
 

@@ -52,6 +52,7 @@ enum migration_capability {
 	CAPABILITY_MULTIFD = 1 << 7,
 	CAPABILITY_AUTO_CONVERGE = 1 << 8,
 	CAPABILITY_DIRTY_LIMIT = 1 << 9,
+	CAPABILITY_XBZRLE = 1 << 15,
 };
 
 /**

@@ -18,7 +18,7 @@ struct capability {
 };
 
 static const struct capability capabilities[] = {
-	{"xbzrle", 0},
+	{"xbzrle", CAPABILITY_XBZRLE},
 	{"auto-converge", CAPABILITY_AUTO_CONVERGE},
 	{"events", CAPABILITY_EVENTS},
 	{"postcopy-ram", 0},
@@ -231,6 +231,8 @@ void migration_multifd(struct migration *m)
 	*o = (struct multifd_options){.compression = compression_of(p)};
 	level = o->compression == MULTIFD_ZSTD ? "multifd-zstd-level" : "multifd-zlib-level";
 	o->level = (int)option_int(p, level, 1);
+	if ((m->capabilities & (CAPABILITY_XBZRLE | CAPABILITY_MULTIFD)) == CAPABILITY_XBZRLE)
+		m->job.options.xbzrle_bytes = (uint64_t)option_int(p, "xbzrle-cache-size", 0);
 	memcpy(o->uuid, uuid, sizeof(o->uuid));
 	if (!(m->capabilities & CAPABILITY_MULTIFD))
 		return;
@@ -314,6 +316,18 @@ static json_t *rounds_info(const struct migrate_progress *p)
 	return all;
 }
 
+static json_t *xbzrle_info(const struct migrate_xbzrle *x)
+{
+	double pages = (double)x->pages, misses = (double)x->misses;
+
+	return json_pack("{s:I, s:I, s:I, s:I, s:f, s:f, s:I}", "cache-size",
+			 (json_int_t)x->cache_bytes, "bytes", (json_int_t)x->bytes, "pages",
+			 (json_int_t)x->pages, "cache-miss", (json_int_t)x->misses,
+			 "cache-miss-rate", misses > 0 ? misses / (misses + pages) : 0,
+			 "encoding-rate", x->bytes ? pages * 4096 / (double)x->bytes : 0,
+			 "overflow", (json_int_t)x->overflows);
+}
+
 static json_t *pause_info(const struct migrate_pause *p)
 {
 	return json_pack("{s:I, s:I, s:I, s:I}", "stopped", (json_int_t)p->stopped_us, "ram",
@@ -325,6 +339,8 @@ static void add_progress(json_t *info, const struct migrate_progress *p,
 			 enum migration_status status)
 {
 	json_object_set_new(info, "ram", ram_info(p));
+	if (p->xbzrle.cache_bytes)
+		json_object_set_new(info, "xbzrle-cache", xbzrle_info(&p->xbzrle));
 	json_object_set_new(info, "outlive-phase", json_string(phase_name(p->phase)));
 	json_object_set_new(info, "outlive-rounds", rounds_info(p));
 	add_ms(info, "setup-time", p->setup_us);
