@@ -141,10 +141,12 @@ struct memory_view {
  * struct memory_listener - Told of each change of the flattened view (the kvm room makes slots of
  * it)
  * @changed:	@view is complete; called with the memory lock held. Errors are fatal for the change
+ * @tracking:	Dirty pages are noted from now on, or no more; likewise. May be NULL
  */
 struct memory_listener {
 	struct list link;
 	int (*changed)(struct memory_listener *l, const struct memory_view *view, struct err *e);
+	void (*tracking)(struct memory_listener *l, bool on);
 };
 
 /**

@@ -259,6 +259,7 @@ void ram_destroy(struct memory *m, struct ram_block *b)
  */
 int memory_track(struct memory *m, bool on, struct err *e)
 {
+	struct memory_listener *l;
 	struct ram_block *b;
 	int r = 0;
 
@@ -268,6 +269,9 @@ int memory_track(struct memory *m, bool on, struct err *e)
 			r = make_bitmap(b, e);
 	if (r == 0)
 		__atomic_store_n(&m->tracking, on, __ATOMIC_SEQ_CST);
+	list_for_each (l, &m->listeners, link)
+		if (r == 0 && l->tracking)
+			l->tracking(l, on);
 	pthread_mutex_unlock(&m->lock);
 	return r;
 }

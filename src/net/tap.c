@@ -9,6 +9,7 @@
  */
 #include "net/backend.h"
 
+#include "base/log.h"
 #include "base/owned.h"
 
 #include <errno.h>
@@ -27,10 +28,10 @@ static const struct net_option options[] = {
 	{"queues", "queue pairs to open"},
 	{"script", "'no' only"},
 	{"downscript", "'no' only"},
-	{"vhost", "use vhost-net"},
+	{"vhost", "let the kernel's vhost-net move the frames"},
 	{"vhostfd", "one inherited vhost-net descriptor"},
 	{"vhostfds", "inherited vhost-net descriptors, a:b:c"},
-	{"vhostforce", "the same as vhost"},
+	{"vhostforce", "the same, and a host without it is an error"},
 	{"vnet_hdr", "virtio-net headers (default on)"},
 	{"sndbuf", "bytes the host may queue for sending, 0: no limit"},
 	{NULL, NULL},
@@ -113,10 +114,30 @@ static int check_scripts(const struct net_backend *b, struct err *e)
 		return err_set(
 			e, ENOTSUP,
 			"script: only 'no' is supported (the bridge is the host's business)");
-	if (net_option_bool(b, "vhost", false) && !json_object_get(b->options, "vhostfd") &&
-	    !json_object_get(b->options, "vhostfds"))
-		return err_set(e, ENOTSUP,
-			       "vhost: pass the opened /dev/vhost-net by vhostfd= or vhostfds=");
+	return 0;
+}
+
+/* As QEMU: without vhostforce a host that has no vhost-net is only worth a warning. */
+static int vhost_open(struct net_backend *b, struct err *e)
+{
+	bool force = net_option_bool(b, "vhostforce", false);
+
+	if (!net_option_bool(b, "vhost", force))
+		return 0;
+	for (unsigned int i = 0; i < b->queues_len; i++) {
+		int fd = open("/dev/vhost-net", O_RDWR | O_CLOEXEC);
+
+		if (fd < 0 && force) {
+			err_sys(e, "open /dev/vhost-net");
+			return err_hint(e, "modprobe vhost_net; or pass it by vhostfd=");
+		}
+		if (fd < 0) {
+			log_warn("netdev %s: open /dev/vhost-net: %s; frames are moved by the VMM",
+				 b->id, strerror(errno));
+			return 0;
+		}
+		b->queues[i].vhost_fd = fd;
+	}
 	return 0;
 }
 
@@ -131,7 +152,9 @@ static int queues_open(struct net_backend *b, net_fd_fn *fd_of, void *opaque, st
 	if (fds && json_object_get(b->options, "ifname"))
 		return err_set(e, EINVAL, "fd and ifname exclude each other");
 	r = fds ? inherited(b, fds, false, fd_of, opaque, e) : opened(b, e);
-	return r >= 0 && vhost ? inherited(b, vhost, true, fd_of, opaque, e) : r;
+	if (r < 0)
+		return r;
+	return vhost ? inherited(b, vhost, true, fd_of, opaque, e) : vhost_open(b, e);
 }
 
 static int tap_open(struct net_backend *b, net_fd_fn *fd_of, void *opaque, struct err *e)

@@ -44,6 +44,23 @@ static void net_config_write(struct virtio *v, const uint8_t *config)
 	pthread_mutex_unlock(&n->lock);
 }
 
+/* True: the kernel has begun to serve the pair, and knows of the kick. */
+static bool kernel_serves(struct virtio_net *n, unsigned int pair)
+{
+	net_vhost_update(n);
+	return n->pairs[pair].in_kernel;
+}
+
+static void net_quiesce(struct virtio *v)
+{
+	net_vhost_stop(net_of(v));
+}
+
+static void net_vector(struct virtio *v, unsigned int queue)
+{
+	net_vhost_vector(net_of(v), queue);
+}
+
 static void net_kick(struct virtio *v, struct virtqueue *q)
 {
 	struct virtio_net *n = net_of(v);
@@ -51,6 +68,8 @@ static void net_kick(struct virtio *v, struct virtqueue *q)
 	if (q->index == net_ctrl_index(n))
 		virtio_serve(v, q, net_ctrl_one);
 	else if (q->index / 2 >= n->max_pairs)
+		return;
+	else if (n->vhost && kernel_serves(n, q->index / 2))
 		return;
 	else if (q->index & 1)
 		net_tx_kick(&n->pairs[q->index / 2]);
@@ -68,8 +87,10 @@ void net_pairs_use(struct virtio_net *n, unsigned int pairs)
 	n->curr_pairs = pairs;
 	if (n->netdev)
 		net_set_queues(n->netdev, pairs);
+	net_vhost_update(n);
 	for (unsigned int i = 0; i < pairs; i++)
-		net_rx_kick(&n->pairs[i]);
+		if (!n->pairs[i].in_kernel)
+			net_rx_kick(&n->pairs[i]);
 }
 
 static uint16_t queue_size(const struct virtio_net *n, unsigned int i)
@@ -197,8 +218,15 @@ static const struct virtio_ops net_ops = {
 	.kick = net_kick,
 	.negotiated = net_negotiated,
 	.reset = net_reset,
+	.quiesce = net_quiesce,
+	.vector = net_vector,
 	.resume = net_resume,
 };
+
+static void owner_link(void *opaque)
+{
+	net_vhost_update(opaque);
+}
 
 /* The guest's link follows the back end's. Main thread. */
 static void on_link(void *opaque, bool up)
@@ -210,6 +238,8 @@ static void on_link(void *opaque, bool up)
 	else
 		__atomic_and_fetch(&n->status, (uint16_t)~NET_S_LINK_UP, __ATOMIC_RELAXED);
 	virtio_config_changed(&n->v);
+	if (n->vhost)
+		virtio_call(&n->v, owner_link, n);
 	if (up)
 		virtio_kick_all(&n->v);
 }
@@ -298,12 +328,15 @@ static void owner_watch(void *opaque)
 		if (p->watched)
 			net_want_read(p->nq, false);
 	}
+	if (!w->r)
+		w->r = net_vhost_open(w->n, w->e);
 }
 
 static void owner_unwatch(void *opaque)
 {
 	struct virtio_net *n = opaque;
 
+	net_vhost_unwatch(n);
 	for (unsigned int i = 0; i < n->max_pairs; i++) {
 		if (n->pairs[i].watched)
 			net_unwatch(n->pairs[i].nq);
@@ -321,6 +354,7 @@ static void net_unrealize(struct device *dev)
 		net_on_link(n->netdev, NULL, NULL);
 	if (n->pairs && n->v.queues)
 		virtio_call(&n->v, owner_unwatch, n);
+	net_vhost_close(n);
 	virtio_release(&n->v);
 	if (n->attached)
 		net_detach(n->netdev);
@@ -337,6 +371,7 @@ static int backend_take(struct virtio_net *n, struct err *e)
 	virtio_call(&n->v, owner_watch, &w);
 	if (w.r)
 		return w.r;
+	net_vhost_listen(n);
 	net_on_link(n->netdev, on_link, n);
 	if (!net_link_up(n->netdev))
 		n->status = 0;
@@ -370,6 +405,7 @@ static int net_setup(struct virtio_net *n, struct err *e)
 	for (unsigned int i = 0; i < queues; i++)
 		sizes[i] = queue_size(n, i);
 	features_offer(n);
+	net_vhost_offer(n);
 	r = virtio_init(&n->v, queues, sizes, config_length(n), e);
 	if (!r && n->netdev)
 		r = backend_take(n, e);

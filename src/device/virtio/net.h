@@ -34,12 +34,16 @@ struct net_filter {
  * @index:	Which
  * @nq:		Back end's queue; NULL: none
  * @watched:	Between net_watch() and net_unwatch()
+ * @in_kernel:	vhost serves the pair
+ * @call_fd, @call_source: What vhost signals where it can't raise the interrupt
  */
 struct net_pair {
 	struct virtio_net *n;
 	unsigned int index;
 	struct net_queue *nq;
-	bool watched;
+	bool watched, in_kernel;
+	int call_fd[2];
+	sd_event_source *call_source[2];
 };
 
 /**
@@ -60,6 +64,7 @@ struct net_pair {
  * @bounce:	Takes what of a frame doesn't fit the first chain; owner
  * @attached:	The back end is ours
  * @announce:	The guest came from elsewhere: have it announce itself when it runs
+ * @vhost:	See net_vhost.c; NULL: the VMM moves all frames
  * @dropped:	Received frames without room, counted
  */
 struct virtio_net {
@@ -82,6 +87,7 @@ struct virtio_net {
 	struct net_filter filter;
 	uint8_t *bounce;
 	bool attached, announce;
+	struct net_vhost *vhost;
 	uint64_t dropped;
 };
 
@@ -115,6 +121,16 @@ void net_tx_kick(struct net_pair *p);
 enum virtio_served net_ctrl_one(struct virtio *v, struct virtqueue *q);
 void net_offloads_apply(struct virtio_net *n, uint64_t bits);
 uint64_t net_offloads_allowed(const struct virtio_net *n);
+
+/* net_vhost.c */
+void net_vhost_offer(struct virtio_net *n);
+MUST_CHECK int net_vhost_open(struct virtio_net *n, struct err *e);
+void net_vhost_listen(struct virtio_net *n);
+void net_vhost_unwatch(struct virtio_net *n);
+void net_vhost_close(struct virtio_net *n);
+void net_vhost_update(struct virtio_net *n);
+void net_vhost_stop(struct virtio_net *n);
+void net_vhost_vector(struct virtio_net *n, unsigned int index);
 
 /* net_filter.c */
 void net_filter_reset(struct net_filter *f);

@@ -65,6 +65,7 @@ struct virtio;
  * @started:	Control side: DRIVER_OK was set or cleared
  * @reset:	Owner, nothing in flight: to power-on values
  * @quiesce:	Owner: complete what is in flight, hold back nothing; may be NULL
+ * @vector:	Owner: the driver chose another interrupt for a queue; may be NULL
  * @resume:	Owner: the guest runs again, before the kicks; may be NULL
  */
 struct virtio_ops {
@@ -80,6 +81,7 @@ struct virtio_ops {
 	void (*started)(struct virtio *v, bool on);
 	void (*reset)(struct virtio *v);
 	void (*quiesce)(struct virtio *v);
+	void (*vector)(struct virtio *v, unsigned int queue);
 	void (*resume)(struct virtio *v);
 };
 
@@ -214,6 +216,7 @@ void virtio_kick_all(struct virtio *v);
 void virtio_ready_update(struct virtio *v);
 void virtio_rewind_loaded(struct virtio *v);
 void virtio_notify(struct virtio *v, struct virtqueue *q);
+void virtio_interrupt(struct virtio *v, struct virtio_queue *q);
 /* What serving one chain came to: go on, nothing was available, or the back end must come first. */
 enum virtio_served { VIRTIO_SERVED, VIRTIO_EMPTY, VIRTIO_STALLED };
 void virtio_serve(struct virtio *v, struct virtqueue *q,

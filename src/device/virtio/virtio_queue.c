@@ -235,6 +235,13 @@ void virtio_queue_restart(struct virtio *v, struct virtio_queue *q)
 	virtio_kick_all(v);
 }
 
+static void owner_vector(void *opaque)
+{
+	struct virtio_queue *q = opaque;
+
+	q->v->ops->vector(q->v, q->vq.index);
+}
+
 /**
  * virtio_queue_set_vector() - The driver chose a queue's interrupt
  * @v:		The device
@@ -247,6 +254,8 @@ void virtio_queue_set_vector(struct virtio *v, struct virtio_queue *q, uint16_t 
 
 	__atomic_store_n(&q->vq.s.vector, vector, __ATOMIC_RELAXED);
 	__atomic_store_n(&q->irq_fd, fd, __ATOMIC_RELEASE);
+	if (v->ops->vector)
+		virtio_call(v, owner_vector, q);
 }
 
 /**
@@ -320,7 +329,12 @@ void virtio_kick_all(struct virtio *v)
 			virtio_queue_signal(v, i);
 }
 
-static void interrupt(struct virtio *v, struct virtio_queue *q)
+/**
+ * virtio_interrupt() - Interrupt the driver for a queue
+ * @v:		The device; any thread
+ * @q:		The queue
+ */
+void virtio_interrupt(struct virtio *v, struct virtio_queue *q)
 {
 	uint16_t vector = __atomic_load_n(&q->vq.s.vector, __ATOMIC_RELAXED);
 	int fd = __atomic_load_n(&q->irq_fd, __ATOMIC_ACQUIRE);
@@ -345,7 +359,7 @@ void virtio_notify(struct virtio *v, struct virtqueue *q)
 {
 	virtqueue_flush(q);
 	if (virtqueue_should_notify(q))
-		interrupt(v, virtio_queue_of(q));
+		virtio_interrupt(v, virtio_queue_of(q));
 }
 
 /**
