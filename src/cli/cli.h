@@ -158,6 +158,7 @@ int cmd_top(const struct cli_args *args);
 int cmd_console(const struct cli_args *args);
 int cmd_stop(const struct cli_args *args);
 int cmd_upgrade(const struct cli_args *args);
+int cmd_check(const struct cli_args *args);
 int cmd_migrate(const struct cli_args *args);
 int cmd_snapshot_point(const struct cli_args *args);
 int cmd_snapshot_rollback(const struct cli_args *args);

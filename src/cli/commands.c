@@ -67,6 +67,7 @@ static const struct cli_option migrate_options[] = {
 	{"channels", 'c', "N", "send pages over N connections more (multifd)"},
 	{"compression", 'z', "METHOD", "of these: none, zlib or zstd (default none)"},
 	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
+	{"no-check", 0, NULL, "don't ask the target first whether the guest fits"},
 	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
 	{0},
 };
@@ -155,6 +156,9 @@ const struct cli_command cli_commands[] = {
 	 "  outlive upgrade web\n  outlive upgrade web --binary /opt/new/outlive-vmm --dry-run\n"
 	 "  outlive upgrade --all --json\n",
 	 cmd_upgrade},
+	{"check", "NAME [URI]", 1, 2, false,
+	 "Say what stands in the way of moving a guest; moves nothing", NULL,
+	 "  outlive check web tcp:host2:4444\n  outlive check web --json\n", cmd_check},
 	{"migrate", "NAME URI", 2, 2, false,
 	 "Move a running guest to a VMM that waits for it; Ctrl-C cancels", migrate_options,
 	 "  outlive migrate web tcp:host2:4444\n"

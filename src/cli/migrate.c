@@ -224,7 +224,10 @@ static int begin(struct qmp *q, const struct cli_args *args, struct record *reco
 	if (r >= 0 && record->file)
 		r = record_start(q, args, record, e);
 	if (r >= 0)
-		r = qmp_command(q, "migrate", json_pack("{s:s}", "uri", args->words[1]), NULL, e);
+		r = qmp_command(q, "migrate",
+				json_pack("{s:s, s:b}", "uri", args->words[1], "outlive-no-check",
+					  cli_switch(args, "no-check")),
+				NULL, e);
 	return r;
 }
 

@@ -89,6 +89,7 @@ static const struct option migrate_args[] = {
 	 .required = true},
 	{"detach", OPTION_BOOL, "has no effect: the command always answers at once"},
 	{"resume", OPTION_BOOL, "go on with a cut post-copy"},
+	{"outlive-no-check", OPTION_BOOL, "don't ask the target first whether the guest fits"},
 	{"outlive-continue", OPTION_BOOL,
 	 "only with file: the guest runs on here when all of it is written (a snapshot)"},
 	{"outlive-mapped", OPTION_BOOL,
@@ -97,6 +98,10 @@ static const struct option migrate_args[] = {
 	 "only with file: keep what the disks are at that moment in files of this prefix"},
 	{"outlive-compress", OPTION_ENUM, "only with file: pack all of it", .names = packings,
 	 .type = "OutlivePacking"},
+	OPTIONS_END,
+};
+static const struct option check_args[] = {
+	{"uri", OPTION_STRING, "tcp:HOST:PORT or unix:PATH of the target; none: this side only"},
 	OPTIONS_END,
 };
 static const struct option incoming_args[] = {
@@ -225,6 +230,9 @@ const struct command commands_migrate[] = {
 	 .help = "don't wait any longer for a target that has everything and says nothing"},
 	{"migrate-start-postcopy", NULL, .op = COMMAND_OP(migrate_start_postcopy),
 	 .help = "run the guest over there now and send the rest behind it"},
+	{"outlive-check-migration", check_args, "OutliveMigrationCheck",
+	 .op = COMMAND_OP(check_migration),
+	 .help = "would the guest fit? Says what stands in the way, and moves nothing"},
 	{"query-migrate", NULL, "MigrationInfo", query_migrate, .help = "how far it is"},
 	{"migrate-set-capabilities", capabilities_args, NULL, migrate_set_capabilities,
 	 .help = "what migration may use"},

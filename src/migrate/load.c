@@ -14,6 +14,7 @@
 #include "migrate/devices.h"
 #include "migrate/lazy_room.h"
 #include "migrate/multifd.h"
+#include "migrate/preflight.h"
 #include "migrate/ram.h"
 #include "migrate/trailer.h"
 #include "migrate/wire.h"
@@ -114,6 +115,13 @@ static void reply(struct load *l, uint16_t type, uint32_t value)
 	channel_flush(c);
 }
 
+static void pong(struct load *l, uint32_t value)
+{
+	bool asked = value == PREFLIGHT_HELLO && l->job->hooks.compare && l->ram_number < 0;
+
+	reply(l, WIRE_REPLY_PONG, asked ? (uint32_t)PREFLIGHT_ANSWER : value);
+}
+
 static int refuse_command(uint16_t command, uint16_t len, struct err *e)
 {
 	static const char *const names[] = {
@@ -146,7 +154,9 @@ static int load_command(struct load *l, struct err *e)
 	if (command == WIRE_OPEN_RETURN_PATH && len == 0)
 		l->return_path = true;
 	else if (command == WIRE_PING && len == 4 && l->return_path)
-		reply(l, WIRE_REPLY_PONG, channel_get_be32(c));
+		pong(l, channel_get_be32(c));
+	else if (command == PREFLIGHT_COMMAND && l->return_path && l->ram_number < 0)
+		return preflight_piece(l->job, len, e);
 	else if (!((command == WIRE_SWITCHOVER_START || command == WIRE_POSTCOPY_ADVISE) &&
 		   len == 0))
 		return refuse_command(command, len, e);
@@ -261,7 +271,8 @@ int migrate_load(struct migrate_job *job, struct err *e)
 		ret = lazy_start(job->lazy, e);
 	if (ret == 0)
 		ret = adopt(&l, e);
-	if (l.return_path && !channel_failed(job->channel))
+	state_writer_destroy(&job->asked);
+	if (l.return_path && !job->asked_only && !channel_failed(job->channel))
 		reply(&l, WIRE_REPLY_SHUT, ret < 0);
 	ram_sink_end(&l.ram);
 	devices_scratch_end(&l.devices);

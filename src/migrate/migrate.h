@@ -9,6 +9,7 @@
 #include "migrate/lazy.h"
 #include "state/state.h"
 
+#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -179,6 +180,8 @@ struct migrate_progress {
  * @slow:	Called after each round of pre-copy that another one follows: the guest may have to
  *		be slowed so that it ends (converge.h); @limit_us is the pause to get below. NULL:
  *		never
+ * @compare:	Loading: the source describes its guest. Returns {"version": TEXT, "mismatches":
+ *		[SENTENCE...]}, a new reference; NULL: such a question isn't answered
  * @progress:	Called at each change of phase and at most ten times a second; NULL: nobody looks
  * @opaque:	For all of them
  */
@@ -194,6 +197,7 @@ struct migrate_hooks {
 	bool (*cancelled)(void *opaque);
 	int (*adopt)(void *opaque, void (*apply)(void *arg), void *arg, struct err *e);
 	void (*slow)(void *opaque, const struct migrate_progress *p, uint64_t limit_us);
+	json_t *(*compare)(void *opaque, const json_t *description);
 	void (*progress)(void *opaque, const struct migrate_progress *p);
 	void *opaque;
 };
@@ -218,6 +222,16 @@ struct multifd_options {
 };
 
 /**
+ * struct preflight - What the target is asked before anything is sent, see preflight.c
+ * @description: Of the guest, for migrate_hooks.compare over there; borrowed
+ * @only_asked:	The answer is all that is wanted
+ */
+struct preflight {
+	const json_t *description;
+	bool only_asked;
+};
+
+/**
  * struct migrate_options - How a guest is written or read
  * @machine:	Resolved machine type ("pc-q35-7.2")
  * @uuid:	16 bytes to be checked on the other side (capability validate-uuid); NULL: not sent,
@@ -230,6 +244,7 @@ struct multifd_options {
  * @return_path: The channel goes both ways: end only when the target has said that it has the guest
  * @limit_us:	Pause that may not be exceeded by prediction; 0: 300 ms, as QEMU
  * @max_bandwidth: Bytes a second before the switchover; 0: no limit
+ * @preflight:	Ask the target first; NULL, or no return path: it isn't asked
  * @runstate:	What globalstate says: "running", "paused"; NULL: "running"
  * @mapped:	Capability mapped-ram: pages have fixed places in the file. Loading: set by what the
  *		stream says
@@ -246,6 +261,7 @@ struct migrate_options {
 	bool (*shared)(const struct ram_block *b);
 	bool switchover_start, return_path;
 	uint64_t limit_us, max_bandwidth;
+	const struct preflight *preflight;
 	const char *runstate;
 	bool mapped, compress;
 	const struct lazy_hooks *lazy;
@@ -267,6 +283,9 @@ struct migrate_options {
  * @lazy:	After a load: brings what is missing; the caller's, NULL: nothing is
  * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
  * migrate_snapshot_load()
+ * @preflight:	What the target answered, or NULL; owned by who made the job
+ * @asked:	Loading: the description so far
+ * @asked_only:	Loading: the source got its answer and sends no more; nothing was touched
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
  */
@@ -282,6 +301,9 @@ struct migrate_job {
 	struct lazy *lazy;
 	bool trailer, unsure;
 	char runstate[100];
+	json_t *preflight;
+	struct state_writer asked;
+	bool asked_only;
 };
 
 /* save.c: a stopped guest. */

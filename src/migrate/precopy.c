@@ -22,6 +22,7 @@
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
 #include "migrate/multifd.h"
+#include "migrate/preflight.h"
 #include "migrate/ram.h"
 #include "migrate/return_path.h"
 #include "migrate/wire.h"
@@ -340,6 +341,17 @@ static void rehearse(struct precopy *p)
 	p->devices_us = 2 * write_us + 2 * stop_us;
 }
 
+/* Says who comes, and hears whether that is welcome. */
+static int greet(struct precopy *p, struct err *e)
+{
+	const struct migrate_options *o = &p->job->options;
+
+	configuration_save(p->job);
+	if (o->return_path)
+		return_path_request(p->job);
+	return o->return_path && o->preflight ? preflight_ask(p->job, e) : 0;
+}
+
 static int begin(struct precopy *p, struct err *e)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
@@ -355,14 +367,13 @@ static int begin(struct precopy *p, struct err *e)
 	if (ret == 0)
 		ret = multifd_source_begin(&p->ram.multifd, p->job, e);
 	if (ret == 0)
+		ret = greet(p, e);
+	if (ret == 0)
 		ret = h->dirty_start(h->opaque, e);
 	if (ret < 0)
 		return ret;
 	p->logging = true;
 	rehearse(p);
-	configuration_save(p->job);
-	if (p->job->options.return_path)
-		return_path_request(p->job);
 	section_begin(c, WIRE_START, WIRE_RAM_NUMBER);
 	section_name(c, "ram", 0, WIRE_RAM_VERSION);
 	ram_put_blocks(&p->ram);

@@ -66,7 +66,8 @@ int uri_parse(const char *text, struct uri *ret, struct err *e)
 	}
 	if (ret->kind == URI_UNIX)
 		ret->address = json_pack("{s:s}", "path", rest);
-	ret->rest = str_dup(rest);
+	ret->text = str_dup(text);
+	ret->rest = ret->text + (rest - text);
 	return 0;
 }
 
@@ -76,7 +77,7 @@ int uri_parse(const char *text, struct uri *ret, struct err *e)
  */
 void uri_destroy(struct uri *u)
 {
-	free(u->rest);
+	free(u->text);
 	json_decref(u->address);
 	*u = (struct uri){0};
 }

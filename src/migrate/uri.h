@@ -21,12 +21,14 @@ enum uri_kind {
 /**
  * struct uri - A parsed URI
  * @kind:	What it is
- * @rest:	Behind the colon; owned
+ * @text:	All of it; owned
+ * @rest:	Behind the colon; borrowed from @text
  * @address:	Of a socket, for address_connect(); owned, or NULL
  */
 struct uri {
 	enum uri_kind kind;
-	char *rest;
+	char *text;
+	const char *rest;
 	json_t *address;
 };
 

@@ -200,6 +200,7 @@ void guest_ops_fill(struct guest *g)
 		.announce_self = op_announce_self,
 		.memory_read = memory_read_op,
 		.migrate = guest_migrate,
+		.check_migration = guest_check_migration,
 		.migrate_cancel = guest_migrate_cancel,
 		.migrate_continue = guest_migrate_continue,
 		.migrate_pause = guest_migrate_pause,

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "block/block.h"
+#include "migrate/beacon.h"
 
 #include <errno.h>
 #include <string.h>
@@ -80,11 +81,19 @@ static void refused(struct migration *m)
 static void finished(void *opaque)
 {
 	struct migration *m = opaque;
+	OWNED(char) *again = NULL;
+	struct err e;
 
 	m->progress = m->job.progress;
 	m->lazy = m->job.lazy;
+	again = m->job.asked_only && uri_waits(&m->uri) ? str_dup(m->uri.text) : NULL;
 	migration_join(m);
 	migration_lazy_release(m);
+	if (again && incoming_begin(m, again, m->exit_on_error, &e) == 0) {
+		log_info("incoming migration: asked whether a guest fits: %s",
+			 m->ret == -ECANCELED ? "it does" : "it doesn't");
+		return;
+	}
 	migration_status_set(m, m->ret < 0 ? MIGRATION_FAILED : MIGRATION_COMPLETED);
 	if (m->ret < 0)
 		refused(m);
@@ -110,6 +119,7 @@ static int job_start(struct migration *m, struct channel *taken, struct err *e)
 		o->uuid = m->guest->v->options->uuid;
 	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
 	m->job.hooks.adopt = adopt;
+	m->job.hooks.compare = check_compare;
 	return migration_thread(m, run, finished, e);
 }
 
@@ -139,10 +149,12 @@ static void on_source(void *opaque, int stream, const int *channels, unsigned in
 {
 	struct migration *m = opaque;
 	struct err e;
-	int r = take_channel(m, stream, &e);
-	unsigned int i;
+	int r;
 
-	for (i = 0; i < n; i++)
+	beacon_destroy(m->beacon);
+	m->beacon = NULL;
+	r = take_channel(m, stream, &e);
+	for (unsigned int i = 0; i < n; i++)
 		if (r < 0)
 			close(channels[i]);
 		else
@@ -159,6 +171,8 @@ static int listen_for_source(struct migration *m, struct err *e)
 
 	if (r < 0)
 		return r;
+	beacon_destroy(m->beacon);
+	m->beacon = beacon_create(m->guest->v->loop, fd);
 	migration_multifd(m);
 	return arrivals_create(&m->arrivals, m->guest->v->loop, fd, m->job.options.multifd.channels,
 			       on_source, m, e);

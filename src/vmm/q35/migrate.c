@@ -236,18 +236,8 @@ static bool both_ways(const struct migration *m)
 	return m->uri.kind == URI_TCP || m->uri.kind == URI_UNIX || m->uri.kind == URI_FD;
 }
 
-static void options_fill(struct migration *m)
+static void hooks_fill(struct migration *m)
 {
-	struct migrate_options *o = &m->job.options;
-
-	migration_limits(m);
-	migration_multifd(m);
-	slowdown_begin(m);
-	o->return_path = m->capabilities & CAPABILITY_RETURN_PATH && both_ways(m);
-	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
-	o->shared = shared;
-	if (m->capabilities & CAPABILITY_UUID)
-		o->uuid = m->guest->v->options->uuid;
 	m->job.hooks = (struct migrate_hooks){.dirty_start = dirty_start,
 					      .dirty_sync = dirty_sync,
 					      .dirty_clear = dirty_clear,
@@ -259,6 +249,32 @@ static void options_fill(struct migration *m)
 					      .cancelled = cancelled,
 					      .progress = progress,
 					      .opaque = m};
+}
+
+/**
+ * migration_quiet_hooks() - For a job that only asks: nobody sees how far it is
+ * @m:	Prepared
+ */
+void migration_quiet_hooks(struct migration *m)
+{
+	hooks_fill(m);
+	m->job.hooks.progress = NULL;
+}
+
+static void options_fill(struct migration *m)
+{
+	struct migrate_options *o = &m->job.options;
+
+	migration_limits(m);
+	migration_multifd(m);
+	slowdown_begin(m);
+	o->preflight = m->description ? &m->preflight : NULL;
+	o->return_path = m->capabilities & CAPABILITY_RETURN_PATH && both_ways(m);
+	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;
+	o->shared = shared;
+	if (m->capabilities & CAPABILITY_UUID)
+		o->uuid = m->guest->v->options->uuid;
+	hooks_fill(m);
 }
 
 /* The channels beside the stream: as many connections more to the same place. */
@@ -279,7 +295,14 @@ static int connect_more(struct migration *m, struct err *e)
 	return r;
 }
 
-static int connect_and_send(struct migration *m, struct err *e)
+/**
+ * migration_connect_and_send() - The job, but for a file
+ * @m:		From the job's thread
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int migration_connect_and_send(struct migration *m, struct err *e)
 {
 	struct channel *c;
 	int r = 0;
@@ -302,7 +325,7 @@ static void run(struct migration *m)
 	if (m->uri.kind == URI_FILE)
 		m->ret = migrate_snapshot_save(&m->job, m->uri.rest, true, &m->e);
 	else
-		m->ret = connect_and_send(m, &m->e);
+		m->ret = migration_connect_and_send(m, &m->e);
 }
 
 static void left(struct migration *m)
@@ -343,6 +366,7 @@ static void finished(void *opaque)
 	if (m->ret < 0)
 		points_give_up(m);
 	m->progress = m->job.progress;
+	check_remember(m);
 	migration_join(m);
 	migration_lazy_release(m);
 	migration_status_set(m, m->ret >= 0            ? MIGRATION_COMPLETED
@@ -350,7 +374,15 @@ static void finished(void *opaque)
 						       : MIGRATION_FAILED);
 }
 
-static int may_migrate(struct migration *m, struct err *e)
+/**
+ * migration_may_leave() - Can the guest go now?
+ * @m:		Main thread
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY a migration is under way; EPERM it has left
+ * Return: 0, or a negative errno
+ */
+int migration_may_leave(struct migration *m, struct err *e)
 {
 	if (migration_busy(m))
 		return err_set(e, EBUSY, "There's a migration process in progress");
@@ -414,6 +446,9 @@ static int start(struct migration *m, const json_t *args, struct err *e)
 		r = take_fd(m, e);
 	if (r < 0)
 		return r;
+	r = option_bool(args, "outlive-no-check", false) ? 0 : check_prepare(m, false, e);
+	if (r < 0)
+		return r;
 	options_fill(m);
 	m->incoming = m->resumed = false;
 	migration_setup(m);
@@ -437,7 +472,7 @@ int guest_migrate(void *opaque, struct control_request *rq, const json_t *args, 
 {
 	struct guest *g = opaque;
 	struct migration *m = g->migration;
-	int r = may_migrate(m, e);
+	int r = migration_may_leave(m, e);
 
 	if (r < 0)
 		return r;

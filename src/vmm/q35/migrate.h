@@ -108,7 +108,13 @@ struct slowdown {
  * @apply, @apply_arg: Of struct migrate_hooks
  * @arrivals:	Waits for a source, or NULL
  * @confirm_timer: Ends the wait for the target's word, or NULL
+ * @beacon:	Says so to whoever asks, or NULL
  * @slowdown:	How the guest is slowed so that the job ends
+ * @description: Of the guest here, for the other side; owned
+ * @preflight:	The question that is asked with it
+ * @theirs, @found: What the source described, and the answer. While the other thread waits
+ * @found_last:	What the target of the last job answered; owned
+ * @check:	Only the question is asked, for this request
  */
 struct migration {
 	struct guest *guest;
@@ -141,7 +147,13 @@ struct migration {
 	void *apply_arg;
 	struct arrivals *arrivals;
 	sd_event_source *confirm_timer;
+	struct beacon *beacon;
 	struct slowdown slowdown;
+	json_t *description;
+	struct preflight preflight;
+	const json_t *theirs;
+	json_t *found, *found_last;
+	struct control_request *check;
 };
 
 /* migration.c: what both directions share. */
@@ -191,6 +203,18 @@ MUST_CHECK int points_make(struct migration *m, struct err *e);
 void points_abort(struct migration *m);
 MUST_CHECK int points_blocker(struct err *e);
 control_op guest_rollback, guest_point_drop;
+
+/* migrate.c */
+MUST_CHECK int migration_may_leave(struct migration *m, struct err *e);
+MUST_CHECK int migration_connect_and_send(struct migration *m, struct err *e);
+void migration_quiet_hooks(struct migration *m);
+
+/* check.c */
+MUST_CHECK int check_prepare(struct migration *m, bool only, struct err *e);
+json_t *check_compare(void *opaque, const json_t *description); /* struct migrate_hooks */
+void check_remember(struct migration *m);
+void check_describe(struct migration *m, json_t *info);
+control_op guest_check_migration;
 
 /* incoming.c: -incoming, and migrate-incoming. */
 MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,

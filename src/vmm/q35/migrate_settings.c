@@ -379,6 +379,7 @@ int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *
 	s = m->status;
 	pthread_mutex_unlock(&m->lock);
 	*ret = json_object();
+	check_describe(m, *ret);
 	if (s == MIGRATION_NONE)
 		return 0;
 	json_object_set_new(*ret, "status", json_string(migration_status_name(s)));

@@ -3,6 +3,8 @@
  * status and events. */
 #include "vmm/q35/migrate.h"
 
+#include "migrate/beacon.h"
+
 #include "base/log.h"
 #include "base/owned.h"
 
@@ -435,6 +437,9 @@ void migration_end(struct migration *m)
 	json_decref(m->points);
 	json_decref(m->images);
 	free(m->points_prefix);
+	beacon_destroy(m->beacon);
+	json_decref(m->description);
+	json_decref(m->found_last);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	free(m);

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: the source has written the header, the configuration and the request for a
+ * return path, all of which any QEMU takes. Then it pings with a number of ours. QEMU answers with
+ * the same number and isn't asked any more; an Outlive answers with another one. It then gets the
+ * description of the guest, in pieces, and answers with what doesn't fit, as sentences. If there
+ * are none the stream goes on as ever; else, or if only the question was wanted, it ends here: the
+ * target has touched nothing and waits again.
+ */
+#include "migrate/preflight.h"
+#include "base/keyval.h"
+#include "base/owned.h"
+#include "migrate/wire.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define DESCRIPTION_MAX (1024 * 1024)
+
+enum { PIECE_MORE = 1, PIECE_ONLY_ASKED = 2 };
+
+static void put_ping(struct channel *c)
+{
+	channel_put_u8(c, WIRE_COMMAND);
+	channel_put_be16(c, WIRE_PING);
+	channel_put_be16(c, 4);
+	channel_put_be32(c, PREFLIGHT_HELLO);
+	channel_flush(c);
+}
+
+static void put_description(struct channel *c, const char *text, bool only)
+{
+	size_t left = strlen(text), part;
+
+	do {
+		part = MIN(left, (size_t)PREFLIGHT_PIECE);
+		left -= part;
+		channel_put_u8(c, WIRE_COMMAND);
+		channel_put_be16(c, PREFLIGHT_COMMAND);
+		channel_put_be16(c, (uint16_t)(part + 1));
+		channel_put_u8(c,
+			       (uint8_t)((left ? PIECE_MORE : 0) | (only ? PIECE_ONLY_ASKED : 0)));
+		channel_put(c, text, part);
+		text += part;
+	} while (left);
+	channel_flush(c);
+}
+
+/* A reply of @type; its bytes, with a NUL behind, or NULL. */
+static char *get_reply(struct channel *c, uint16_t type, uint16_t *ret_len)
+{
+	uint16_t found = channel_get_be16(c), len = channel_get_be16(c);
+	char *bytes = mem_zalloc((size_t)len + 1);
+
+	*ret_len = len;
+	if (channel_get(c, bytes, len) && found == type)
+		return bytes;
+	free(bytes);
+	return NULL;
+}
+
+static int is_outlive(struct channel *c, bool *ret, struct err *e)
+{
+	OWNED(char) *bytes = NULL;
+	uint16_t len;
+	uint32_t value;
+
+	put_ping(c);
+	bytes = get_reply(c, WIRE_REPLY_PONG, &len);
+	if (channel_failed(c))
+		return channel_check(c, e);
+	if (!bytes || len != sizeof(value))
+		return err_set(e, EPROTO, "the target's answer isn't known");
+	memcpy(&value, bytes, sizeof(value));
+	*ret = be32toh(value) == PREFLIGHT_ANSWER;
+	return 0;
+}
+
+/* The first sentence, and how many there are. */
+static int refused(const json_t *mismatches, struct err *e)
+{
+	size_t n = json_array_size(mismatches);
+	const char *first = json_string_value(json_array_get(mismatches, 0));
+
+	if (n > 1)
+		return err_set(e, EPROTONOSUPPORT, "%s (and %zu more: outlive check lists them)",
+			       first ? first : "?", n - 1);
+	return err_set(e, EPROTONOSUPPORT, "%s", first ? first : "?");
+}
+
+static int ask(struct migrate_job *job, struct err *e)
+{
+	const struct preflight *p = job->options.preflight;
+	OWNED(char) *text = json_dumps(p->description, JSON_COMPACT), *bytes = NULL;
+	json_error_t where;
+	uint16_t len;
+
+	put_description(job->channel, text, p->only_asked);
+	bytes = get_reply(job->channel, PREFLIGHT_COMMAND, &len);
+	if (channel_failed(job->channel))
+		return channel_check(job->channel, e);
+	job->preflight = bytes ? json_loads(bytes, 0, &where) : NULL;
+	if (!json_is_array(json_object_get(job->preflight, "mismatches")))
+		return err_set(e, EPROTO, "the target's answer to the check isn't known");
+	return 0;
+}
+
+/**
+ * preflight_ask() - Ask the target whether the guest fits
+ * @job:	With @options.preflight; the return path was requested
+ * @e:		Set on failure only
+ *
+ * Errors: EPROTONOSUPPORT it doesn't; ECANCELED it does, but no more was wanted; EPROTO; as the
+ * channel
+ * Return: 0 if it fits, or the target can't tell
+ */
+int preflight_ask(struct migrate_job *job, struct err *e)
+{
+	const json_t *found;
+	bool outlive = false;
+	int r = is_outlive(job->channel, &outlive, e);
+
+	if (r < 0)
+		return err_in(e, "check");
+	if (outlive)
+		r = ask(job, e);
+	if (r < 0)
+		return err_in(e, "check");
+	found = json_object_get(job->preflight, "mismatches");
+	if (json_array_size(found)) {
+		r = refused(found, e);
+		err_in(e, "the guest doesn't fit the target");
+		return r;
+	}
+	return job->options.preflight->only_asked ? err_set(e, ECANCELED, "only asked") : 0;
+}
+
+static void answer(struct migrate_job *job, const json_t *reply)
+{
+	OWNED(char) *text = json_dumps(reply, JSON_COMPACT);
+	size_t len = MIN(strlen(text), (size_t)UINT16_MAX);
+
+	channel_put_be16(job->channel, PREFLIGHT_COMMAND);
+	channel_put_be16(job->channel, (uint16_t)len);
+	channel_put(job->channel, text, len);
+	channel_flush(job->channel);
+}
+
+static int judge(struct migrate_job *job, bool only, struct err *e)
+{
+	json_error_t where;
+	OWNED_JSON *theirs = json_loadb((const char *)job->asked.buf, job->asked.len, 0, &where);
+	OWNED_JSON *reply = NULL;
+	size_t n;
+
+	if (!theirs)
+		return err_set(e, EPROTO, "the source's description: %s", where.text);
+	reply = job->hooks.compare(job->hooks.opaque, theirs);
+	answer(job, reply);
+	n = json_array_size(json_object_get(reply, "mismatches"));
+	job->asked_only = only || n;
+	if (n)
+		return refused(json_object_get(reply, "mismatches"), e);
+	return only ? err_set(e, ECANCELED, "only asked") : 0;
+}
+
+/**
+ * preflight_piece() - A piece of the source's description has come
+ * @job:	Being loaded
+ * @len:	Bytes that follow
+ * @e:		Set on failure only
+ *
+ * Errors: EPROTO; EPROTONOSUPPORT answered: it doesn't fit; ECANCELED answered, no more was wanted
+ * Return: 0 if there is more to come
+ */
+int preflight_piece(struct migrate_job *job, uint16_t len, struct err *e)
+{
+	uint8_t flags = channel_get_u8(job->channel);
+	OWNED(char) *bytes = mem_zalloc((size_t)len + 1);
+
+	if (!len || !job->hooks.compare || job->asked.len > DESCRIPTION_MAX)
+		return err_set(e, EPROTO, "the source's description isn't known");
+	if (!channel_get(job->channel, bytes, len - 1u))
+		return channel_check(job->channel, e);
+	state_put(&job->asked, bytes, len - 1u);
+	return flags & PIECE_MORE ? 0 : judge(job, flags & PIECE_ONLY_ASKED, e);
+}
