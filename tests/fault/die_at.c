@@ -5,8 +5,11 @@
  * ownership word; before and after each is a boundary between two stages. The file that DIE_AT
  * names says who dies where, as "ROLE N": ROLE is "source" or "target", and the Nth boundary that
  * this process comes to while the file is there ends it by SIGKILL. DIE_LOG gets a line then: the
- * call, whether this process has moved the ownership word (it wakes the other side then), its pid.
+ * call, whether this process has moved the ownership word (it wakes the other side then; a wake
+ * without a move is the nudge before the pause), its pid.
  */
+#include "upgrade/ownership.h"
+
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -96,7 +99,7 @@ long syscall(long number, ...)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
 	word = number == SYS_futex && !(a[1] & FUTEX_PRIVATE_FLAG);
-	moved |= word && a[1] == FUTEX_WAKE;
+	moved |= word && a[1] == FUTEX_WAKE && *(const uint32_t *)a[0] != OWNER_SOURCE;
 	if (word)
 		boundary(a[1] == FUTEX_WAKE ? "before wake" : "before wait");
 	ret = REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);

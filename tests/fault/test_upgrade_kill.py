@@ -21,7 +21,7 @@ from frame.qmp import QmpClosed, QmpError
 from frame.wait import Deadline, TooLate, until
 
 SOAK = bool(os.environ.get("OUTLIVE_SOAK"))
-BOUNDARIES = 40 if SOAK else 18
+BOUNDARIES = 40 if SOAK else 20
 RANDOM_KILLS = 1000 if SOAK else 30
 ENV_FILE, ENV_LOG = "die-at", "die-log"
 
