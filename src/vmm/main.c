@@ -41,6 +41,7 @@ int vmm_signals_watch(struct vmm *v, struct err *e)
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the guest's end */
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
 		sigset_t one;
 		int r;
