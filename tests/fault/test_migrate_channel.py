@@ -1,0 +1,228 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What happens to the channel of a migration, at each kind of message: the guest is in one place, and well.
+
+Theory of operation: somebody stands in the middle of the unix socket and passes on what comes. When
+a name goes by that begins a message of that kind, the stream is cut there, held up, or its next byte
+is changed. Whatever the two VMMs then say, the guest must run in exactly one of them, with all of its
+memory, and if it stayed it must be able to move at once.
+"""
+import os
+import select
+import socket
+import subprocess
+import threading
+
+import pytest
+
+from frame.moving import awaiting, check, ended, move, send
+from frame.qmp import QmpClosed
+from frame.wait import until
+from frame.witness import Witness
+
+HOLD_SECONDS = 0.5
+LOAD = "rate=1M ws=2M fill=half blk=8 blk_size=1M"
+KINDS = {"header": b"QEVM", "configuration": b"pc-q35-7.2", "memory blocks": b"pc.ram", "timer": b"\x05timer",
+         "vCPU": b"\x03cpu\0\0", "APIC": b"\x04apic", "clock": b"kvmclock", "chipset": b"ICH9LPC",
+         "disk": b"virtio-blk", "run state": b"globalstate", "description": b'"devices"'}
+
+
+class Middle:
+    """Somebody in the middle of a migration: `at` is what it waits for, `act` what it then does."""
+
+    def __init__(self, folder, target, at, act, back=None):
+        self.path, self.target, self.at, self.act, self.back = folder / "middle", target, at, act, back
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen()
+        self.done = False
+        self.thread = threading.Thread(target=self.carry)
+        self.thread.start()
+
+    def carry(self):
+        """One connection, from begin to end."""
+        with self.listener:
+            source, _ = self.listener.accept()
+        with source, socket.socket(socket.AF_UNIX) as target:
+            target.connect(str(self.target))
+            tail = b""
+            while True:
+                ready, _, _ = select.select([source, target], [], [])
+                for one in ready:
+                    try:
+                        data = one.recv(65536)
+                    except ConnectionResetError:
+                        data = b""
+                    if not data:
+                        return
+                    if one is target and self.back == "cut":
+                        return
+                    if one is source:
+                        tail, data = self.look(tail, data)
+                    try:
+                        (target if one is source else source).sendall(data)
+                    except OSError:
+                        return
+                    if self.done and self.act == "cut":
+                        return
+
+    def look(self, tail, data):
+        """What goes on, once the place may have been found; and the end of it for the next look."""
+        seen = tail + data
+        place = seen.find(self.at) if self.at and not self.done else -1
+        if place >= 0:
+            self.done = True
+            end = max(place + len(self.at) - len(tail), 0)
+            if self.act == "cut":
+                data = data[:end]
+            elif self.act == "change" and end < len(data):
+                data = data[:end] + bytes([data[end] ^ 0xff]) + data[end + 1:]
+            elif self.act == "hold":
+                threading.Event().wait(HOLD_SECONDS)
+        return seen[-64:], data
+
+    def close(self):
+        """Wait for the end; unlink, so that the next one can come."""
+        self.thread.join()
+        os.unlink(self.path)
+
+
+class Traveller:
+    """A guest that stays where it is, or goes."""
+
+    def __init__(self, outlive, witness, disk):
+        self.outlive = outlive
+        self.more = ["-blockdev", f"driver=file,node-name=disk,filename={disk}", "-device", "virtio-blk-pci,drive=disk"]
+        self.guest = witness(outlive, *self.more, args=LOAD)
+        self.tries = 0
+
+    def target(self):
+        """One more VMM that waits."""
+        self.tries += 1
+        there = awaiting(self.outlive, *self.more, name=f"target-{self.tries}", args=LOAD)
+        there.vmm.qmp.command("migrate-incoming", uri=f"unix:{there.vmm.path('migrate.sock')}")
+        return there
+
+    def go(self, there, uri, *capabilities):
+        """Try to go; what the source says in the end."""
+        send(self.guest.vmm, uri, *capabilities)
+        return ended(self.guest.vmm)
+
+    def settle(self, there, info):
+        """The guest runs in one place only: there if the source says so, else here."""
+        if info["status"] == "completed":
+            until(lambda: runs(there.vmm), 20, "the guest runs there")
+            assert self.guest.vmm.qmp.command("query-status")["status"] == "postmigrate"
+            self.guest.close()
+            self.guest.vmm.quit()
+            self.guest = there
+        else:
+            assert runs(self.guest.vmm) and not runs(there.vmm), info
+            there.close()
+            there.vmm.kill()
+        check(self.guest)
+
+
+def runs(vmm):
+    """Whether a guest runs in a VMM, which may have ended."""
+    try:
+        return vmm.qmp.command("query-status")["running"]
+    except (QmpClosed, OSError):
+        return False
+
+
+@pytest.fixture
+def traveller(outlive, witness, tmp_path):
+    """A guest with a disk."""
+    disk = tmp_path / "disk"
+    disk.write_bytes(bytes(1 << 20))
+    one = Traveller(outlive, witness, disk)
+    yield one
+    one.guest.close()
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("act", ["cut", "change", "hold"])
+def test_each_kind_of_message(traveller, run_dir, act):
+    stayed = 0
+    for kind, at in KINDS.items():
+        there = traveller.target()
+        middle = Middle(run_dir, there.vmm.path("migrate.sock"), at, act)
+        try:
+            info = traveller.go(there, f"unix:{middle.path}", "return-path")
+        finally:
+            middle.close()
+        assert middle.done, f"{kind}: never seen"
+        stayed += info["status"] != "completed"
+        assert (act, info["status"]) not in (("cut", "completed"), ("hold", "failed")), (kind, info)
+        traveller.settle(there, info)
+    assert stayed == (0 if act == "hold" else stayed) and (act != "change" or stayed >= 6), "changed bytes were taken"
+    there = traveller.target()
+    traveller.settle(there, traveller.go(there, f"unix:{there.vmm.path('migrate.sock')}", "return-path"))
+
+
+def test_a_lost_word_of_the_target_never_makes_two(traveller, run_dir):
+    there = traveller.target()
+    middle = Middle(run_dir, there.vmm.path("migrate.sock"), None, None, back="cut")
+    try:
+        info = traveller.go(there, f"unix:{middle.path}", "return-path")
+    finally:
+        middle.close()
+    assert info["status"] == "failed", info
+    here, over_there = runs(traveller.guest.vmm), runs(there.vmm)
+    assert not (here and over_there), "it runs twice"
+    if not here and not over_there:  # nobody can tell: the operator says
+        traveller.guest.vmm.qmp.command("cont")
+    if over_there:
+        with pytest.raises(Exception, match="disk|use|lock"):
+            traveller.guest.vmm.qmp.command("cont")
+        traveller.guest.close()
+        traveller.guest.vmm.kill()
+        traveller.guest = there
+    else:
+        there.close()
+        there.vmm.kill()
+    check(traveller.guest)
+
+
+def answer(listener, words):
+    """Somebody else at the other end: says something, listens, goes."""
+    client, _ = listener.accept()
+    with client:
+        client.settimeout(5)
+        try:
+            client.sendall(words)
+            client.recv(4096)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("words", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n", b'{"QMP": {"version": {}}}\r\n', bytes(64)])
+@pytest.mark.parametrize("capabilities", [(), ("return-path",)])
+def test_a_wrong_peer_costs_nothing(traveller, run_dir, words, capabilities):
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(run_dir / "peer"))
+        listener.listen()
+        thread = threading.Thread(target=answer, args=(listener, words))
+        thread.start()
+        send(traveller.guest.vmm, f"unix:{run_dir / 'peer'}", *capabilities)
+        info = ended(traveller.guest.vmm)
+        thread.join()
+    assert info["status"] == "failed" and info["error-desc"], info
+    check(traveller.guest)
+
+
+def test_a_full_disk_costs_nothing(traveller, run_dir):
+    (run_dir / "small").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1M", "none", run_dir / "small"], check=True)
+    try:
+        send(traveller.guest.vmm, f"file:{run_dir / 'small' / 'guest'}")
+        info = ended(traveller.guest.vmm)
+        assert info["status"] == "failed" and "No space left" in info["error-desc"], info
+        assert not os.listdir(run_dir / "small"), "half a file is left"
+    finally:
+        subprocess.run(["umount", run_dir / "small"], check=True)
+    check(traveller.guest)
+    there = awaiting(traveller.outlive, *traveller.more, name="after", args=LOAD)
+    assert isinstance(there, Witness)
+    move(traveller.guest.vmm, there.vmm, "return-path")
+    traveller.settle(there, {"status": "completed"})
