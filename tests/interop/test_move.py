@@ -109,6 +109,21 @@ def test_twenty_round_trips_lose_nothing(outlive, qemu, traveller):
     guest.check()
 
 
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("cpus", [1, 4])
+def test_fifty_round_trips_with_everything_in_use(outlive, other, traveller, tmp_path, run_dir, cpus):
+    with Echo(run_dir / "echo") as echo:
+        guest = traveller(other, *all_devices(tmp_path, echo), cpus=cpus, memory_mib=128,
+                          args=f"{DIRTYING} blk=8 blk_size=1M net=16 net_rate=1000")
+        for trip in range(50):
+            ways = ({}, {}) if trip % 2 else ({"uri": "tcp:127.0.0.1:4713"}, {"uri": "tcp:127.0.0.1:4714"})
+            guest.go(outlive, "return-path", **ways[0])
+            guest.go(other, "return-path", **ways[1])
+            if trip % 10 == 9:
+                guest.check(devices=True, on_the_way=16 * (guest.stays - 1))
+
+
 def test_a_guest_comes_and_goes_by_tcp(outlive, other, traveller):
     guest = traveller(other, args=DIRTYING)
     guest.go(outlive, uri="tcp:127.0.0.1:4711")
