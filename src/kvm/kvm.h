@@ -142,6 +142,6 @@ MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
 /* The vCPU's registers as text for a log, several lines. */
 void kvm_vcpu_describe(struct kvm_vcpu *c, char *buf, size_t size);
 /* A non-maskable interrupt to every vCPU (watchdog, "inject-nmi"). */
-void kvm_vcpus_nmi(struct kvm_vm *vm);
+void kvm_vcpu_nmi(struct kvm_vcpu *c);
 
 #endif

@@ -268,14 +268,11 @@ int kvm_vcpu_settle(struct kvm_vcpu *c, struct err *e)
 }
 
 /**
- * kvm_vcpus_nmi() - Send a non-maskable interrupt to every vCPU
- * @vm:		A VM
+ * kvm_vcpu_nmi() - Send a non-maskable interrupt to a vCPU
+ * @c:		The vCPU; its own thread, or it is parked: the kernel would wait for KVM_RUN to end
  */
-void kvm_vcpus_nmi(struct kvm_vm *vm)
+void kvm_vcpu_nmi(struct kvm_vcpu *c)
 {
-	struct kvm_vcpu *c;
-
-	list_for_each (c, &vm->vcpus, link)
-		if (ioctl(c->fd, KVM_NMI) < 0)
-			log_error("vCPU %u takes no NMI: errno %d", c->id, errno);
+	if (ioctl(c->fd, KVM_NMI) < 0)
+		log_error("vCPU %u takes no NMI: errno %d", c->id, errno);
 }

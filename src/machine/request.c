@@ -74,7 +74,7 @@ static void serve_watchdog(struct vm *vm, int arg)
 	case WATCHDOG_SHUTDOWN: vm_powerdown(vm); break;
 	case WATCHDOG_POWEROFF: end_machine(vm, false, 0); break;
 	case WATCHDOG_PAUSE: vm_stop(vm, RUN_WATCHDOG); break;
-	case WATCHDOG_INJECT_NMI: kvm_vcpus_nmi(vm->c.kvm); break;
+	case WATCHDOG_INJECT_NMI: vm_nmi(vm); break;
 	case WATCHDOG_DEBUG: log_warn("the guest's watchdog expired"); break;
 	case WATCHDOG_NONE: break;
 	}

@@ -87,6 +87,8 @@ static void run_loop(struct vm_vcpu *v)
 	while (!vcpu_must_leave(v)) {
 		int r;
 
+		if (__atomic_exchange_n(&v->nmi, false, __ATOMIC_SEQ_CST))
+			kvm_vcpu_nmi(v->kvm);
 		if (vcpu_rests(v)) {
 			vcpu_rest(v);
 			continue;
@@ -101,6 +103,8 @@ static void run_loop(struct vm_vcpu *v)
 	}
 	if (served)
 		complete_io(v);
+	if (__atomic_exchange_n(&v->nmi, false, __ATOMIC_SEQ_CST))
+		kvm_vcpu_nmi(v->kvm);
 }
 
 static int command_take(struct vm_vcpu *v)

@@ -286,6 +286,27 @@ void vm_reset(struct vm *vm, bool by_guest)
 }
 
 /**
+ * vm_nmi() - Send a non-maskable interrupt to every vCPU
+ * @vm:		The machine; main thread
+ *
+ * KVM takes it only from outside of KVM_RUN, so running vCPUs are asked to do it themselves: nobody
+ * waits for one that doesn't leave the guest.
+ */
+void vm_nmi(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
+		struct vm_vcpu *v = vm->vcpus[i];
+
+		if (!vm_running(vm)) {
+			kvm_vcpu_nmi(v->kvm);
+			continue;
+		}
+		__atomic_store_n(&v->nmi, true, __ATOMIC_SEQ_CST);
+		kvm_vcpu_kick(v->kvm, v->thread);
+	}
+}
+
+/**
  * vm_powerdown() - Press the power button
  * @vm:		The machine
  */

@@ -106,6 +106,7 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @thread:	Named "vcpu N"
  * @tid:	Of the thread, for query-cpus-fast and pinning
  * @seen:	Last command this thread has taken
+ * @nmi:	Send it an NMI before it runs on; atomic
  * @hold:	Leave the run loop: the vCPU asked for a reset, or can't go on
  * @exits:	How often it left guest mode for us; own thread writes
  * @rest_ns:	Stays out of guest mode until then (time_ns()); 0: doesn't. Atomic, see throttle.c
@@ -119,7 +120,7 @@ struct vm_vcpu {
 	pthread_t thread;
 	pid_t tid;
 	uint32_t seen;
-	bool hold;
+	bool hold, nmi;
 	uint64_t exits;
 	int64_t rest_ns;
 	uint64_t rested_ns;
@@ -202,6 +203,7 @@ void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque);
 
 /* From devices (struct device_env.request with the vm as opaque) and exits: any thread. */
 void vm_request(void *vm, int what, int arg);
+void vm_nmi(struct vm *vm);       /* to every vCPU, running or not */
 void vm_powerdown(struct vm *vm); /* the ACPI power button; the chipset listens */
 void vm_shutdown(struct vm *vm, bool by_guest);
 void vm_listen(struct vm *vm, struct vm_listener *l);

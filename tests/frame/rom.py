@@ -120,3 +120,21 @@ class Flat:
         code = self.code + b"\xf4\xeb\xfd"
         back = CODE_AT - (VECTOR + 3)
         return rom({**self.parts, CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def nmi_guest():
+    """A ROM that writes 'R' to port 0x402, spins, and writes 'N' for each NMI."""
+    head = bytes.fromhex("31c0 8ed8 8ed0 bc0080")                # ds = ss = 0; sp = 0x8000
+    body = bytes.fromhex("c7060a0000f0 ba0204 b052 ee ebfe")     # the vector's segment; 'R'; jump to itself
+    handler = CODE_AT + len(head) + 6 + len(body)
+    code = head + bytes.fromhex("c7060800") + handler.to_bytes(2, "little") + body + bytes.fromhex("b04e ee cf")
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def cmos_guest(*indices):
+    """A ROM that copies bytes of CMOS to port 0x402, and halts."""
+    code = b"".join(b"\xb0" + bytes([index]) + bytes.fromhex("e670 e471 ba0204 ee") for index in indices)
+    code += b"\xf4\xeb\xfd"
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})

@@ -40,6 +40,7 @@
  * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
  * @uuid:	16 bytes
  * @smbios:	Text that the user gave for a field of an SMBIOS table, NULL: none; may be NULL
+ * @smbios_nth:	See struct smbios_config; may be NULL
  * @globals:	See struct device_env; may be NULL
  * @io_error:	See struct device_env; may be NULL
  * @io_error_opaque: For @io_error
@@ -58,6 +59,7 @@ struct q35_config {
 	bool hpet, incoming;
 	uint8_t serials, uuid[16];
 	const char *(*smbios)(void *opaque, int type, const char *name);
+	const char *(*smbios_nth)(void *opaque, int type, const char *name, unsigned int i);
 	int (*globals)(void *opaque, struct device *dev, struct err *e);
 	void *opaque;
 	void (*io_error)(void *opaque, const struct device_io_error *what);

@@ -207,6 +207,53 @@ static void processor(struct smbios *t, const struct smbios_config *c, unsigned 
 	end(&s);
 }
 
+static const char *nth(const struct smbios_config *c, int type, const char *field, unsigned int i)
+{
+	return c->nth ? c->nth(c->opaque, type, field, i) : NULL;
+}
+
+static unsigned int number(const char *text)
+{
+	return text ? (unsigned int)strtoul(text, NULL, 0) & 0xff : 0;
+}
+
+/* One for each -smbios type=8. Source: SMBIOS 2.8, 7.9; the handles are QEMU's */
+static void connectors(struct smbios *t, const struct smbios_config *c)
+{
+	const char *internal;
+
+	for (unsigned int i = 0; (internal = nth(c, 8, "internal_reference", i)); i++) {
+		struct structure s = begin(t, 8, i);
+
+		put_string(&s, internal);
+		put8(&s, 0);
+		put_string(&s, nth(c, 8, "external_reference", i));
+		put8(&s, number(nth(c, 8, "connector_type", i)));
+		put8(&s, number(nth(c, 8, "port_type", i)));
+		end(&s);
+	}
+}
+
+/* Strings for the guest's software. Source: SMBIOS 2.8, 7.12 */
+static void oem_strings(struct smbios *t, const struct smbios_config *c)
+{
+	struct structure s;
+	unsigned int n = 0;
+
+	while (n < UINT8_MAX && nth(c, 11, "value", n))
+		n++;
+	if (!n)
+		return;
+	s = begin(t, 11, 0xe00);
+	put8(&s, n);
+	t->buf[s.start + 1] = (uint8_t)(t->len - s.start);
+	for (unsigned int i = 0; i < n; i++)
+		put(t, nth(c, 11, "value", i), strlen(nth(c, 11, "value", i)) + 1);
+	put(t, "", 1);
+	t->largest = MAX(t->largest, t->len - s.start);
+	t->count++;
+}
+
 static void memory_array(struct smbios *t, const struct smbios_config *c, unsigned int dimms)
 {
 	struct structure s = begin(t, 16, 0x1000);
@@ -341,6 +388,8 @@ void smbios_build(struct smbios *t, const struct smbios_config *c)
 	chassis(t, c);
 	for (unsigned int i = 0; i < c->sockets; i++)
 		processor(t, c, i);
+	connectors(t, c);
+	oem_strings(t, c);
 	memory(t, c);
 	closing(t);
 }

@@ -19,7 +19,8 @@
  * @ram_bytes, @below_4g: Memory, and its part below 4 GiB
  * @direct:	No firmware adds a type 0
  * @field:	Text that the user gave for a field of a type, NULL: none; may be NULL
- * @opaque:	For @field
+ * @nth:	The same for what may be given several times, by its place; NULL: no more
+ * @opaque:	For @field and @nth
  */
 struct smbios_config {
 	const char *machine;
@@ -29,6 +30,7 @@ struct smbios_config {
 	uint64_t ram_bytes, below_4g;
 	bool direct;
 	const char *(*field)(void *opaque, int type, const char *name);
+	const char *(*nth)(void *opaque, int type, const char *name, unsigned int i);
 	void *opaque;
 };
 

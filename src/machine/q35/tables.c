@@ -139,6 +139,7 @@ void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *
 		.below_4g = x86_layout_q35(q->ram.ram->size).below_4g,
 		.direct = q->direct,
 		.field = c->smbios,
+		.nth = c->smbios_nth,
 		.opaque = c->opaque,
 	};
 

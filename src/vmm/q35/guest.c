@@ -21,6 +21,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 static const json_t *object_find(const struct vmm *v, const char *id)
@@ -140,6 +141,95 @@ static const char *smbios_field(void *opaque, int type, const char *name)
 	return found;
 }
 
+/* The i-th string of all lists, or of all items of the type. */
+static const char *smbios_nth(void *opaque, int type, const char *name, unsigned int i)
+{
+	const struct vmm *v = opaque;
+	const struct vmm_items *all = &v->options->groups[VMM_SMBIOS];
+	static char number[24];
+
+	for (size_t k = 0; k < all->len; k++) {
+		const json_t *value = json_object_get(all->items[k].values, name);
+
+		if (option_int(all->items[k].values, "type", -1) != type)
+			continue;
+		if (json_is_array(value) && i < json_array_size(value))
+			return json_string_value(json_array_get(value, i));
+		i -= json_is_array(value) ? (unsigned int)json_array_size(value) : 0;
+		if (json_is_array(value) || i--)
+			continue;
+		if (!json_is_integer(value))
+			return value ? json_string_value(value) : "";
+		snprintf(number, sizeof(number), "%lld", (long long)json_integer_value(value));
+		return number;
+	}
+	return NULL;
+}
+
+/* path=FILE is a further value: the file's content. */
+static int smbios_file(json_t *values, const char *path, struct err *e)
+{
+	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	char content[4096] = "";
+	ssize_t n = fd < 0 ? -1 : read(fd, content, sizeof(content) - 1);
+
+	if (n < 0)
+		return err_sys(e, "path %s", path);
+	if (!json_object_get(values, "value"))
+		json_object_set_new(values, "value", json_array());
+	if (n == sizeof(content) - 1 || strlen(content) != (size_t)n ||
+	    json_array_append_new(json_object_get(values, "value"), json_string(content)) < 0)
+		return err_set(e, EINVAL, "path %s: up to 4094 bytes of UTF-8 text are expected",
+			       path);
+	return 0;
+}
+
+static int smbios_files(struct vmm *v, struct err *e)
+{
+	const struct vmm_items *all = &v->options->groups[VMM_SMBIOS];
+	json_t *path;
+	size_t i;
+
+	for (size_t k = 0; k < all->len; k++) {
+		json_array_foreach(json_object_get(all->items[k].values, "path"), i, path)
+		{
+			if (smbios_file(all->items[k].values, json_string_value(path), e) < 0)
+				return vmm_err_item(e, &all->items[k]);
+		}
+	}
+	return 0;
+}
+
+/* -rtc base=: what the guest's clock shows when it starts; the clock counts in UTC. */
+static int rtc_base(const struct vmm *v, int64_t *ret, struct err *e)
+{
+	const char *base = option_str(vmm_values(v->options, VMM_RTC), "base", "utc"), *end;
+	time_t now = (time_t)(time_wall_ns() / NS_PER_SEC);
+	struct tm tm = {0};
+
+	*ret = now;
+	if (!strcmp(base, "utc"))
+		return 0;
+	if (!strcmp(base, "localtime")) {
+		localtime_r(&now, &tm);
+		*ret += tm.tm_gmtoff;
+		return 0;
+	}
+	end = strptime(base, "%Y-%m-%dT%H:%M:%S", &tm);
+	if (!end) {
+		memset(&tm, 0, sizeof(tm));
+		end = strptime(base, "%Y-%m-%d", &tm);
+	}
+	*ret = timegm(&tm);
+	if (end && !*end)
+		return 0;
+	err_set(e, EINVAL,
+		"base: '%s' is neither utc, localtime nor a date such as "
+		"2026-01-31T12:00:00",
+		base);
+	return vmm_err_item(e, &v->options->groups[VMM_RTC].items[0]);
+}
+
 static void boot_fill(const struct vmm *v, struct q35_boot_config *b)
 {
 	const json_t *o = vmm_values(v->options, VMM_BOOT);
@@ -182,15 +272,16 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 		.incoming = vmm_given(o, VMM_INCOMING),
 		.serials = serials_of(v),
 		.smbios = smbios_field,
+		.smbios_nth = smbios_nth,
 		.globals = guest_globals,
 		.opaque = v,
-		.rtc_s = time_wall_ns() / NS_PER_SEC,
 		.dirty_ring_entries = ring_entries(o),
 	};
 	memcpy(c->uuid, o->uuid, sizeof(c->uuid));
 	policy_fill(v, &c->policy);
 	boot_fill(v, &c->boot);
-	if (guest_globals_check(v, e) < 0)
+	if (guest_globals_check(v, e) < 0 || smbios_files(v, e) < 0 ||
+	    rtc_base(v, &c->rtc_s, e) < 0)
 		return -e->code;
 	return ram_fill(v, &c->ram, e);
 }

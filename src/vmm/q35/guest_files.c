@@ -97,8 +97,12 @@ int guest_files_make(struct guest *g, const struct guest_parts *parts, struct er
 	for (size_t i = 0; i < all->len && r >= 0; i++) {
 		const char *name = option_str(all->items[i].values, "name", "");
 		const char *file = option_str(all->items[i].values, "file", NULL);
-		const char *text = option_str(all->items[i].values, "string", "");
+		const char *text = option_str(all->items[i].values, "string", NULL);
 
+		if (!*name || !file == !text) {
+			err_set(e, EINVAL, "it needs name=, and file= or string=");
+			return vmm_err_item(e, &all->items[i]);
+		}
 		r = file ? file_make(g, name, file, parts, e)
 			 : fw_cfg_add_file(g->q->fw_cfg, name, text, strlen(text), e);
 	}

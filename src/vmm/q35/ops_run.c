@@ -98,22 +98,13 @@ int op_watchdog_set_action(void *opaque, struct control_request *rq, const json_
  * @ret:	Stays NULL
  * @e:		Not set
  *
- * KVM takes it only from outside of a running vCPU, so all are parked for a moment.
- *
  * Return: 0
  */
 int op_inject_nmi(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
 		  struct err *e)
 {
 	struct guest *g = opaque;
-	bool running = vm_running(&g->q->vm);
 
-	g->quiet = true;
-	if (running)
-		vm_stop(&g->q->vm, RUN_PAUSED);
-	kvm_vcpus_nmi(g->q->kvm);
-	if (running)
-		vm_start(&g->q->vm);
-	g->quiet = false;
+	vm_nmi(&g->q->vm);
 	return 0;
 }
