@@ -3,8 +3,7 @@
 
 The source sends to a target that waits, over TCP's loopback or a unix socket. "all" is from the
 command until the source says that it is done; "pause" is the longest gap in the guest's own clock;
-"CPU" is what both processes used for a GiB of guest RAM, vCPUs left out. OUTLIVE_BENCH_CELLS="WORD;..."
-keeps the cells in whose name one of the words is.
+"CPU" is what both processes used for a GiB of guest RAM, vCPUs left out.
 """
 import os
 import time
@@ -13,6 +12,7 @@ from frame.moving import switch_on
 from frame.vmm import Vmm
 from frame.wait import until
 from frame.witness import Witness, options
+from measure.guest import felt_ms, wanted
 
 UNIT = "ms"
 MIB = int(os.environ.get("OUTLIVE_BENCH_MIB", 1024))
@@ -112,7 +112,7 @@ def one(program, folder, cell):
         with Vmm(program, [*words, "-incoming", "defer"], f"{folder}/target-log") as target:
             seconds, cpu, said = moved(vmm, target, cell)
             there = Witness(target)
-            pause = max(gap["ns"] for gap in there.report()["cpu"][0]["top"]) / 1e6
+            pause = felt_ms(there.report)
             there.close()
         guest.close()
     return {"all": seconds * 1e3, "CPU": cpu * 1024 / MIB, "pause": pause, "pause it says": said}
@@ -120,10 +120,9 @@ def one(program, folder, cell):
 
 def measure(program, folder):
     """One round: each cell."""
-    words = [word for word in os.environ.get("OUTLIVE_BENCH_CELLS", "").split(";") if word]
     figures = {}
     for name, cell in CELLS.items():
-        if words and not any(word in name for word in words):
+        if not wanted(name):
             continue
         place = os.path.join(folder, str(len(figures)))
         os.makedirs(place)

@@ -7,6 +7,7 @@ was started before and waits.
 import os
 
 from bench_upgrade import IDLE, Guest, move_qemu, upgrade_ours
+from measure.guest import ours, wanted
 
 UNIT = "ms"
 SMALL = 256
@@ -18,10 +19,12 @@ SCALES = [{"title": "The pause with vCPUs", "with": "vCPUs", "points": {str(at):
 
 def measure(program, folder):
     """One round."""
-    way = upgrade_ours if program.name == "outlive" else move_qemu
+    way = upgrade_ours if ours(program) else move_qemu
     figures = {}
     sizes = [(cpus, SMALL, name) for cpus, name in CPUS.items()] + [(1, mib, name) for mib, name in MEMORY.items()]
     for cpus, mib, name in dict.fromkeys(sizes):
+        if not wanted(name):
+            continue
         place = os.path.join(folder, f"{cpus}-{mib}")
         os.makedirs(place)
         figures[name] = way(program, Guest(place, cpus, mib, IDLE))["pause"]

@@ -12,7 +12,7 @@ import time
 from frame.moving import switch_on
 from frame.vmm import Vmm
 from frame.witness import Witness, options
-from measure.guest import free_port, largest_gap_ms, started
+from measure.guest import felt_ms, free_port, started
 from measure.record import OPTIONS, Recorder
 
 UNIT = "ms"
@@ -56,7 +56,7 @@ def migrated(source, target, guest, path):
         completed(target)
         record.finish()
         there = Witness(target)
-        felt = largest_gap_ms(there.report())
+        felt = felt_ms(there.report)
         record.felt(felt)
     said = source.qmp.command("query-migrate")
     if "outlive-upgrade" in {command["name"] for command in target.qmp.command("query-commands")}:
@@ -77,7 +77,7 @@ def upgraded(vmm, guest, path):
     with open(path, "w", encoding="utf-8") as file:
         for line in ({"record": 1, "kind": "upgrade", "guest": vmm.program.name, "begin-us": int(wall * 1e6)},
                      {"at-ms": total, "upgrade": report, "total-ms": total,
-                      "felt-ms": largest_gap_ms(guest.report())}):
+                      "felt-ms": felt_ms(guest.report)}):
             file.write(json.dumps(line) + "\n")
 
 

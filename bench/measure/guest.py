@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The witness guest of a case: nothing is measured unless it is the guest that was asked for."""
+import functools
+import os
 import socket
 
+from frame.wait import until
 from frame.witness import Witness
+from measure import machine
 
 
 def started(vmm, args=""):
@@ -17,6 +21,32 @@ def started(vmm, args=""):
 def largest_gap_ms(report):
     """The longest gap of the boot vCPU since its gaps were last forgotten."""
     return max(gap["ns"] for gap in report["cpu"][0]["top"]) / 1e6
+
+
+def felt_ms(read):
+    """The longest gap of the boot vCPU, once it has run after the pause; `read` gives a report.
+
+    A VMM says that it is done before the host has run the vCPU again: until then its last gap isn't
+    over, and not in the report.
+    """
+    now = read()["cpu"][0]["tsc_last"]
+
+    def later():
+        report = read()
+        return report if report["cpu"][0]["tsc_last"] > now else None
+    return largest_gap_ms(until(later, 30, "the guest runs on"))
+
+
+@functools.cache
+def ours(program):
+    """Whether a program is an outlive-vmm, whatever it is called."""
+    return "outlive" in machine.version(program)
+
+
+def wanted(cell):
+    """Whether a cell of a case is to be measured: bench/run --cells."""
+    words = [word for word in os.environ.get("OUTLIVE_BENCH_CELLS", "").split(";") if word]
+    return not words or any(word in cell for word in words)
 
 
 def free_port():

@@ -87,9 +87,13 @@ def compare(ours, theirs):
 
 
 def agree(one, other):
-    """Whether two runs of one figure fit: each median lies in the range the other states."""
+    """Whether two runs of one figure fit: the median of one lies in the range that the other states.
+
+    With five values each that misses one in twenty pairs that are the same; asking it of both
+    medians would miss one in five.
+    """
     a, b = summary(one), summary(other)
-    return b.low <= a.median <= b.high and a.low <= b.median <= a.high
+    return b.low <= a.median <= b.high or a.low <= b.median <= a.high
 
 
 def number(value):
