@@ -4,6 +4,7 @@
  * configuration writes and memory writes; the first byte chooses the device. Whatever it does, the
  * device stays inside guest memory, comes to rest, resets cleanly and gives everything back.
  */
+#include "block/block.h"
 #include "device/virtio/classes.h"
 #include "unit/virtio_machine.h"
 

@@ -24,7 +24,28 @@ static const struct option drop_args[] = {
 	OPTIONS_END,
 };
 
+static const struct option job_args[] = {
+	{"job-id", OPTION_STRING, "name of the job", .required = true},
+	{"tag", OPTION_STRING, "name of the snapshot", .required = true},
+	{"vmstate", OPTION_STRING, "node beside whose image the files are", .required = true},
+	{"devices", OPTION_STRING, "nodes of the disks that belong to it", .required = true,
+	 .list = true},
+	OPTIONS_END,
+};
+
+static const struct option delete_args[] = {
+	{"job-id", OPTION_STRING, "name of the job", .required = true},
+	{"tag", OPTION_STRING, "name of the snapshot", .required = true},
+	{"devices", OPTION_STRING, "nodes of disks; the files are beside the first one's image",
+	 .required = true, .list = true},
+	OPTIONS_END,
+};
+
 const struct command commands_snapshot[] = {
+	{"snapshot-save", job_args, .op = COMMAND_OP(snapshot_save),
+	 .help = "keep memory, devices and disks of this moment"},
+	{"snapshot-load", job_args, .op = COMMAND_OP(snapshot_load), .help = "go back to it"},
+	{"snapshot-delete", delete_args, .op = COMMAND_OP(snapshot_delete), .help = "forget it"},
 	{"outlive-rollback", rollback_args, .op = COMMAND_OP(rollback),
 	 .help = "make the disks what they were, and load the snapshot in place"},
 	{"outlive-point-drop", drop_args, .op = COMMAND_OP(point_drop),

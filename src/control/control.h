@@ -66,7 +66,7 @@ struct control_ops {
 	control_op *query_cpu_definitions, *query_machines;
 	control_op *memsave, *dump_guest_memory, *query_dump;
 	control_op *upgrade, *query_blockers, *query_configuration;
-	control_op *rollback, *point_drop;
+	control_op *rollback, *point_drop, *snapshot_save, *snapshot_load, *snapshot_delete;
 	bool (*memory_read)(void *opaque, uint64_t gpa, void *buf, uint64_t len);
 };
 

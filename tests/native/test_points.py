@@ -143,3 +143,54 @@ def test_a_point_that_cannot_be_made_leaves_the_guest_alone(cli, db):
     os.rmdir(blocker)
     cli("snapshot", "point", db, "one")
     works_on(cli)
+
+
+def job(cli, command, tag, **more):
+    """Runs a job of QMP to its end; gives its error, or None."""
+    node = [disk for disk in json.loads(cli("qmp", "db", "query-block")) if disk.get("inserted")][0]
+    name = node["inserted"]["node-name"]
+    if command != "snapshot-delete":
+        more["vmstate"] = name
+    cli("qmp", "db", command, json.dumps({"job-id": "j", "tag": tag, "devices": [name], **more}))
+    done = until(lambda: [job for job in json.loads(cli("qmp", "db", "query-jobs")) if job["status"] == "concluded"],
+                 60, "the job has concluded")[0]
+    cli("qmp", "db", "job-dismiss", "id=j")
+    return done.get("error")
+
+
+def test_the_jobs_of_qmp_save_load_and_delete(cli, db, image):
+    assert job(cli, "snapshot-save", "a") is None
+    works_on(cli, 1000)
+    assert job(cli, "snapshot-save", "b") is None
+    later = works_on(cli, 2000)
+    assert job(cli, "snapshot-load", "a") is None
+    assert requests_done(cli) < later
+    works_on(cli, 1000)
+    assert job(cli, "snapshot-delete", "a") is None
+    assert job(cli, "snapshot-delete", "a") is None, "what isn't there is deleted"
+    works_on(cli)
+    assert sorted(os.listdir(image.parent)) == sorted(["disk.img", "disk.img.points.json"])
+
+
+def test_a_job_that_cannot_save_says_so_and_the_guest_goes_on(cli, db, image):
+    (image.parent / "disk.img.a.disk0.undo").mkdir()
+    assert "disk.img" in job(cli, "snapshot-save", "a")
+    works_on(cli)
+    (image.parent / "disk.img.a.disk0.undo").rmdir()
+    assert job(cli, "snapshot-save", "a") is None
+
+
+def test_after_a_refused_load_the_same_process_loads_the_good_one(cli, db):
+    path = json.loads(cli("snapshot", "point", db, "one", "--json"))["file"]
+    works_on(cli, 1000)
+    with open(path, "r+b") as file:
+        good = file.read()
+        file.seek(json.loads(cli("inspect", "--json", path))["sections"][-1]["offset"] + 30)
+        file.write(b"damage")
+    assert "damaged" in cli("snapshot", "rollback", db, "one", code=FAILED)
+    pid = json.loads(cli("ls", "--json"))[0]["pid"]
+    with open(path, "wb") as file:
+        file.write(good)
+    cli("snapshot", "rollback", db, "one")
+    works_on(cli)
+    assert json.loads(cli("ls", "--json"))[0]["pid"] == pid

@@ -99,6 +99,7 @@ static void finished(void *opaque)
 		refused(m);
 	else
 		arrived(m);
+	snapshot_job_ended(m);
 }
 
 static int job_start(struct migration *m, struct channel *taken, struct err *e)

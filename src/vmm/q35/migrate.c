@@ -372,6 +372,7 @@ static void finished(void *opaque)
 	migration_status_set(m, m->ret >= 0            ? MIGRATION_COMPLETED
 				: m->ret == -ECANCELED ? MIGRATION_CANCELLED
 						       : MIGRATION_FAILED);
+	snapshot_job_ended(m);
 }
 
 /**
@@ -414,6 +415,8 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 	mem_free(&m->points_prefix);
 	json_decref(m->points);
 	m->points = NULL;
+	json_decref(m->points_devices);
+	m->points_devices = json_incref(json_object_get(args, "outlive-devices"));
 	if (option_str(args, "outlive-points", NULL))
 		m->points_prefix = str_dup(option_str(args, "outlive-points", ""));
 	m->stays = option_bool(args, "outlive-continue", false);

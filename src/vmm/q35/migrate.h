@@ -98,6 +98,7 @@ struct slowdown {
  * @lazy:	Brings memory that is still in a snapshot; NULL: all is there
  * @points_prefix: A snapshot keeps what the disks are in files of this name; NULL: it doesn't
  * @points:	And did: filename, file, older of each disk. Main thread
+ * @points_devices: Names of the nodes that are kept; NULL: all disks
  * @images:	Filename, size and time of change of each disk as of the pause. Main thread
  * @image:	The guest's own sections, with room for their states
  * @copies:	The same sections as @job has them: they read and fill that room
@@ -136,7 +137,7 @@ struct migration {
 	struct migrate_job job;
 	struct lazy *lazy;
 	char *points_prefix;
-	json_t *points, *images;
+	json_t *points, *images, *points_devices;
 	struct image image;
 	struct migrate_sections copies;
 	int ret;
@@ -215,6 +216,10 @@ json_t *check_compare(void *opaque, const json_t *description); /* struct migrat
 void check_remember(struct migration *m);
 void check_describe(struct migration *m, json_t *info);
 control_op guest_check_migration;
+
+/* snapshot_jobs.c */
+void snapshot_job_ended(struct migration *m);
+control_op guest_snapshot_save, guest_snapshot_load, guest_snapshot_delete;
 
 /* incoming.c: -incoming, and migrate-incoming. */
 MUST_CHECK int incoming_begin(struct migration *m, const char *uri, bool exit_on_error,

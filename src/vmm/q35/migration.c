@@ -435,6 +435,7 @@ void migration_end(struct migration *m)
 	json_decref(m->parameters);
 	free(m->slowdown.rested_ns);
 	json_decref(m->points);
+	json_decref(m->points_devices);
 	json_decref(m->images);
 	free(m->points_prefix);
 	beacon_destroy(m->beacon);

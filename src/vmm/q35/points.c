@@ -80,6 +80,20 @@ struct making {
 	int ret;
 };
 
+/* Is the disk, or a node below it, one of those that are asked for? */
+static bool wanted(const json_t *names, const struct block_node *n)
+{
+	json_t *one;
+	size_t i;
+
+	if (!names)
+		return true;
+	for (; n; n = block_child(n))
+		json_array_foreach(names, i, one) if (!strcmp(json_string_value(one),
+							      block_name(n))) return true;
+	return false;
+}
+
 static void make_one(struct block_node *n, void *opaque)
 {
 	struct making *w = opaque;
@@ -87,7 +101,7 @@ static void make_one(struct block_node *n, void *opaque)
 	OWNED(char) *prefix = NULL, *file = NULL;
 	json_t *was;
 
-	if (!block_written(n) || w->ret < 0)
+	if (!block_written(n) || w->ret < 0 || !wanted(w->m->points_devices, n))
 		return;
 	prefix = str_printf("%s.disk%u", w->m->points_prefix, w->n++);
 	was = older ? json_string(older) : json_null();
@@ -219,6 +233,7 @@ static void empty(struct guest *g)
 	vm_reset(&g->q->vm, false);
 	g->q->direct = direct;
 	g->incoming = true;
+	g->stopped = false; /* -S was for the start */
 	vm_set_state(&g->q->vm, RUN_INMIGRATE);
 }
 
