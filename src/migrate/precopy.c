@@ -49,7 +49,8 @@ enum {
  * @reported_ns: When progress was reported
  * @devices_us:	What the devices will cost
  * @sync_us:	What the dirty log cost in the last round
- * @link_us:	There and back, as the target answers
+ * @link_us:	There and back, as the target answers: the shortest so far. The guest waits for the
+ *		way there only
  * @fair_rounds: Rounds since the prediction first fitted the limit
  * @logging:	The dirty log is on
  * @stopped:	The guest is
@@ -161,6 +162,21 @@ uint64_t precopy_predict(const struct migrate_progress *p)
 }
 
 /**
+ * precopy_reachable() - The limit that rounds can bring the pause below
+ * @p:		Progress after a round, with what doesn't depend on RAM
+ * @limit_us:	As the operator has set it
+ *
+ * Rounds make less RAM of it, nothing else. So where the rest alone takes most of the limit, a
+ * quarter of the limit is what RAM may take: to go on without end would help nobody.
+ *
+ * Return: us
+ */
+uint64_t precopy_reachable(const struct migrate_progress *p, uint64_t limit_us)
+{
+	return MAX(limit_us, p->fixed_us + limit_us / 4);
+}
+
+/**
  * precopy_again() - Is another round worth it?
  * @p:		Progress after a round, with the prediction
  * @limit_us:	Pause that may not be exceeded
@@ -211,7 +227,8 @@ static int ask_target(struct precopy *p, struct err *e)
 	begin = time_ns();
 	if (ret == 0)
 		ret = return_path_ping(p->job, e);
-	p->link_us = since_us(begin);
+	if (ret == 0)
+		p->link_us = p->link_us ? MIN(p->link_us, since_us(begin)) : since_us(begin);
 	return ret;
 }
 
@@ -241,7 +258,8 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 		ret = sync_timed(p, e);
 	if (ret < 0)
 		return ret;
-	g->fixed_us = p->devices_us + p->sync_us + p->link_us;
+	g->fixed_us = p->devices_us + p->sync_us + p->link_us / 2;
+	limit = precopy_reachable(g, limit);
 	g->rate = rate_of(sent_bytes(p) - before, time_ns() - begin);
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);

@@ -192,9 +192,26 @@ static void the_limit_is_a_ceiling_not_a_target(void **unused)
 	assert_false(again(100 * MiB, GiB, 100 * MiB, 300000, 32)); /* enough is enough */
 }
 
+/* Devices and the link alone take longer than the limit: rounds end all the same. */
+static void a_limit_that_rounds_cannot_reach_ends_them(void **unused)
+{
+	struct migrate_progress p = {.fixed_us = 30000, .rate = 1000000000};
+
+	p.remaining_bytes = 4000000;
+	p.predicted_us = precopy_predict(&p);
+	assert_int_equal(p.predicted_us, 34000);
+	assert_true(precopy_again(&p, precopy_reachable(&p, 10000), 0));
+	p.remaining_bytes = 2000000;
+	p.dirty_rate = p.rate;
+	p.predicted_us = precopy_predict(&p);
+	assert_false(precopy_again(&p, precopy_reachable(&p, 10000), 0));
+	assert_int_equal(precopy_reachable(&p, 300000), 300000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_limit_that_rounds_cannot_reach_ends_them),
 		cmocka_unit_test(what_the_guest_writes_meanwhile_arrives),
 		cmocka_unit_test(a_cancelled_guest_never_stopped),
 		cmocka_unit_test(a_cut_cable_at_the_switchover_lets_the_guest_run_on),
