@@ -205,7 +205,7 @@ static void places_are_checked(void **state)
 	assert_ok(device_set(d, "bus", "rp0", &e), &e);
 	assert_int_equal(device_realize(d, &e), -EINVAL); /* only slot 0 behind a port */
 	assert_int_equal(device_set(d, "bsu", "rp0", &e), -ENOENT);
-	assert_non_null(strstr(e.msg, "nearest is 'bus'"));
+	assert_non_null(strstr(e.msg, "did you mean 'bus'"));
 	assert_int_equal(device_set(d, "addr", "32", &e), -EINVAL);
 	assert_int_equal(device_set(d, "slot", "9000", &e), -ERANGE);
 	assert_ok(device_set(d, "bus", "nosuch", &e), &e);

@@ -44,7 +44,7 @@ class Result:
 
 
 LEVELS = {level.name: level for level in (
-    Level("checks", minutes=12),
+    Level("checks", minutes=20),
     Level("unit", build="build-asan", minutes=8, threads=True),
     Level("wire", build="build-asan", minutes=4),
     Level("native", minutes=15, prepare=(("tools/newest-qemu",), ("tools/last-release",))),

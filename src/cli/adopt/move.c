@@ -49,6 +49,7 @@ void move_release(struct move *m)
 	free(m->cwd);
 }
 
+PRINTF(2, 0)
 static void sentence(json_t *to, const char *fmt, va_list ap)
 {
 	char *text;
