@@ -45,8 +45,8 @@ static const struct option capabilities_args[] = {
 static const char *const zero_pages[] = {"legacy", "multifd", NULL};
 static const char *const compressions[] = {"none", "zlib", "zstd", NULL};
 static const struct option parameters[] = {
-	{"announce-initial", OPTION_INT, "ms before the first announcement after arrival",
-	 .max = 100000},
+	{"announce-initial", OPTION_INT,
+	 "ms from the first announcement after arrival to the second", .max = 100000},
 	{"announce-max", OPTION_INT, "longest time between two, ms", .max = 100000},
 	{"announce-rounds", OPTION_INT, "how many", .max = 1000},
 	{"announce-step", OPTION_INT, "increase of the time between, ms", .max = 10000},

@@ -140,6 +140,9 @@ bool net_filter_pass(const struct virtio_net *n, const uint8_t *frame, size_t le
 void net_pairs_use(struct virtio_net *n, unsigned int pairs);
 void net_announce(struct virtio_net *n);
 
+/* net_rarp.c */
+void net_rarp(struct virtio_net *n);
+
 extern const struct device_class virtio_net_class, virtio_net_transitional_class,
 	virtio_net_non_transitional_class;
 

@@ -4,6 +4,7 @@
  * the machine, then serial ports and the user's devices, each in the order given. The first reset
  * puts everything into its power-on state; a guest that waits for its state isn't reset but loaded.
  */
+#include "vmm/q35/announce.h"
 #include "vmm/q35/migrate.h"
 #include "vmm/q35/ops.h"
 
@@ -360,6 +361,7 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 void guest_destroy(struct guest *g)
 {
 	control_set_ops(g->v->control, NULL);
+	announce_end(g);
 	migration_end(g->migration);
 	if (g->q) {
 		q35_destroy(g->q);

@@ -19,6 +19,7 @@ struct migration;
  * @adopted:	From another process on this host, not by -incoming
  * @stopped:	-S: don't run at start
  * @migration:	Its coming and going
+ * @announcer:	Tells networks where it is, or NULL
  * @devices:	The user's devices as they were asked for, with the addresses they got; owned
  * @objects:	-object and object-add as they were asked for; owned
  * @files:	Content of -fw_cfg files
@@ -35,6 +36,7 @@ struct guest {
 	struct vm_listener listener;
 	bool incoming, adopted, stopped, quiet;
 	struct migration *migration;
+	struct announcer *announcer;
 	json_t *devices, *objects;
 	struct list files;
 	bool balloon_moved;

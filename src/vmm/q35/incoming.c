@@ -55,6 +55,7 @@ static void run(struct migration *m)
 static void arrived(struct migration *m)
 {
 	struct guest *g = m->guest;
+	const struct announce_rules rules = migration_announce_rules(m);
 	enum run_state s = RUN_RUNNING;
 
 	if (m->job.runstate[0] && !run_state_parse(m->job.runstate, &s))
@@ -64,6 +65,8 @@ static void arrived(struct migration *m)
 		vm_start(&g->q->vm);
 	else
 		vm_set_state(&g->q->vm, s == RUN_RUNNING ? RUN_PAUSED : s);
+	if (vm_running(&g->q->vm))
+		announce_begin(g, &rules, NULL);
 }
 
 static void refused(struct migration *m)

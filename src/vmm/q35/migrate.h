@@ -7,6 +7,7 @@
 #include "migrate/migrate.h"
 #include "migrate/uri.h"
 #include "vmm/image.h"
+#include "vmm/q35/announce.h"
 #include "vmm/q35/arrivals.h"
 #include "vmm/q35/guest.h"
 
@@ -185,6 +186,7 @@ const char *migration_status_name(enum migration_status s);
 /* migrate_settings.c */
 void migration_limits(struct migration *m);
 void migration_multifd(struct migration *m);
+struct announce_rules migration_announce_rules(struct migration *m);
 uint64_t migration_confirm_us(struct migration *m);
 
 /* lazy.c: the guest runs while its memory is read. */

@@ -208,6 +208,19 @@ uint64_t migration_confirm_us(struct migration *m)
 	return (uint64_t)option_int(parameters_of(m), "outlive-confirm-timeout", 0) * 1000;
 }
 
+/**
+ * migration_announce_rules() - How often the guest is announced after it has come
+ * @m:	Main thread
+ *
+ * Return: what the parameters say
+ */
+struct announce_rules migration_announce_rules(struct migration *m)
+{
+	static const struct announce_rules none;
+
+	return announce_rules_read(parameters_of(m), "announce-", &none);
+}
+
 static enum multifd_compression compression_of(const json_t *p)
 {
 	const char *name = option_str(p, "multifd-compression", "none");

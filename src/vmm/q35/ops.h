@@ -43,6 +43,7 @@ json_t *prop_value(const struct device *dev, const struct prop *p);
 
 /* ops_net.c */
 control_op op_set_link, op_announce_self;
+bool device_is_nic(const struct device *dev);
 
 /* ops_run.c */
 control_op op_inject_nmi, op_set_action, op_watchdog_set_action;

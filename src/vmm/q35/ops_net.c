@@ -5,12 +5,19 @@
  */
 #include "vmm/q35/ops.h"
 
+#include "vmm/q35/announce.h"
+#include "vmm/q35/migrate.h"
+
 #include "device/virtio/net.h"
 
 #include <errno.h>
 #include <string.h>
 
-static bool is_nic(const struct device *dev)
+/**
+ * device_is_nic() - Is it a network interface?
+ * @dev:	Device
+ */
+bool device_is_nic(const struct device *dev)
 {
 	return dev->class == &virtio_net_class || dev->class == &virtio_net_transitional_class ||
 	       dev->class == &virtio_net_non_transitional_class;
@@ -34,7 +41,7 @@ int op_set_link(void *opaque, struct control_request *rq, const json_t *args, js
 	struct device *dev = guest_device_find(opaque, name);
 	struct net_backend *b;
 
-	if (!dev || !is_nic(dev))
+	if (!dev || !device_is_nic(dev))
 		return err_set(e, ENXIO, "Device '%s' not found", name);
 	b = net_of(virtio_of(dev))->netdev;
 	if (!b)
@@ -44,10 +51,10 @@ int op_set_link(void *opaque, struct control_request *rq, const json_t *args, js
 }
 
 /**
- * op_announce_self() - QMP announce-self: guests tell their networks where they are
+ * op_announce_self() - QMP announce-self: tell networks where the guest is
  * @opaque:	The guest
  * @rq:		The command
- * @args:	Timing of further rounds has no effect: a guest that was asked repeats by itself
+ * @args:	How often, and for which devices; what isn't given is as after a migration
  * @ret:	Stays NULL
  * @e:		Not set
  *
@@ -57,10 +64,9 @@ int op_announce_self(void *opaque, struct control_request *rq, const json_t *arg
 		     struct err *e)
 {
 	struct guest *g = opaque;
-	struct device *dev;
+	const struct announce_rules usual = migration_announce_rules(g->migration);
+	const struct announce_rules rules = announce_rules_read(args, "", &usual);
 
-	list_for_each (dev, &g->q->devices, link)
-		if (is_nic(dev))
-			net_announce(net_of(virtio_of(dev)));
+	announce_begin(g, &rules, json_object_get(args, "interfaces"));
 	return 0;
 }
