@@ -23,7 +23,9 @@ NET = ("-netdev", f"tap,id=n0,ifname={TAP},script=no,downscript=no",
 def done(report):
     """(packets that came back, guest's time in ns)."""
     device = next(d for d in report["device"] if d["kind"] == "net")
-    assert device["state"] == "works" and not device["bad"] and device["lost"] <= device["in"] // 100, device
+    assert device["state"] == "works" and not device["bad"], device
+    # What is on the way while the host does something else for a second is given up.
+    assert device["lost"] <= 3 * device["depth"] + device["in"] // 100, device
     return device["in"], report["cpu"][0]["tsc_last"] * 1e9 / report["tsc_hz"]
 
 
