@@ -43,7 +43,7 @@ class Traveller:
     def leave(self, there):
         """The guest is in another VMM now."""
         self.guest.close()
-        self.guest.vmm.quit()
+        self.guest.vmm.quit(60)  # on a busy machine
         self.guest = there
         self.stays += 1
 
