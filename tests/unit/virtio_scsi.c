@@ -9,11 +9,15 @@
 #include "base/owned.h"
 #include "unit/virtio_machine.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <linux/virtio_scsi.h>
+#include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include <cmocka.h>
 
@@ -33,7 +37,8 @@ struct fixture {
 
 static void setup(struct fixture *f)
 {
-	static const char *const props[] = {"drive=s0", "bus=scsi.0", "serial=xyz", NULL};
+	static const char *const props[] = {"drive=s0", "bus=scsi.0", "serial=xyz", "werror=stop",
+					    NULL};
 	json_t *options;
 	struct err e;
 	int fd;
@@ -251,6 +256,89 @@ static void a_new_size_is_an_event(void **state)
 	teardown(&f);
 }
 
+static void note_stop(void *opaque, const struct device_io_error *what)
+{
+	if (what->action == BLOCK_ERROR_STOP && !what->read && what->error == EFBIG)
+		__atomic_store_n((bool *)opaque, true, __ATOMIC_RELEASE);
+}
+
+/* Writes behind 64 KiB of the file fail while @on. */
+static void limit_files(bool on)
+{
+	struct rlimit l;
+
+	signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+	l.rlim_cur = on ? 0x10000 : l.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+}
+
+/* The state goes through its bytes and comes back. */
+static void move(struct device *disk)
+{
+	const struct state_table *t = disk->class->state;
+	void *before = mem_zalloc(t->size), *after = mem_zalloc(t->size);
+	struct state_writer w = {0}, again = {0};
+	struct state_reader r;
+	struct err e;
+
+	disk->class->capture(disk, before);
+	state_save(t, before, &w);
+	disk->class->capture(disk, after);
+	r = (struct state_reader){.buf = w.buf, .len = w.len};
+	if (state_load(t, after, t->version, &r, &e))
+		fail_msg("%s", e.msg);
+	assert_int_equal(r.at, w.len);
+	state_save(t, after, &again);
+	assert_int_equal(again.len, w.len);
+	assert_memory_equal(again.buf, w.buf, w.len);
+	disk->class->apply(disk, after);
+	state_writer_destroy(&w);
+	state_writer_destroy(&again);
+	free(before);
+	free(after);
+}
+
+static void a_write_that_fails_waits_and_is_done_when_the_guest_runs(void **state)
+{
+	static const uint8_t write10[10] = {0x2a, [4] = 8, [8] = 8},
+			     read10[10] = {0x28, [4] = 8, [8] = 8};
+	struct driver_buf bufs[3];
+	bool stopped = false;
+	struct fixture f;
+	uint32_t written;
+	uint16_t id;
+
+	setup(&f);
+	wake(&f);
+	f.m.env.io_error = note_stop;
+	f.m.env.io_error_opaque = &stopped;
+	memset(RAM(f.data), 0x3c, 4096);
+	memset(RAM(f.head) + 19, 0, 32);
+	memcpy(RAM(f.head) + 19, write10, sizeof(write10));
+	bufs[0] = (struct driver_buf){f.head, 51, false};
+	bufs[1] = (struct driver_buf){f.data, 4096, false};
+	bufs[2] = (struct driver_buf){f.answer, 108, true};
+	limit_files(true);
+	driver_add(&f.g.queues[COMMAND], bufs, 3);
+	guest_kick(&f.g, COMMAND);
+	for (int i = 0; i < 20000 && !__atomic_load_n(&stopped, __ATOMIC_ACQUIRE); i++)
+		machine_poll(&f.m, 1);
+	assert_true(stopped);
+	f.dev->class->stop(f.dev);
+	limit_files(false);
+	assert_int_equal(CONTAINER_OF(f.disk, struct scsi_disk, dev)->carried.len, 1);
+	move(f.disk);
+	f.dev->class->run(f.dev);
+	assert_true(guest_wait(&f.g, COMMAND, &id, &written));
+	assert_int_equal(RAM(f.answer)[10], SCSI_GOOD);
+	assert_int_equal(RAM(f.answer)[11], 0);
+	memset(RAM(f.data), 0, 4096);
+	assert_int_equal(command(&f, 0, 0, read10, 10, 0, 4096), SCSI_GOOD);
+	assert_int_equal(*RAM(f.data + 4095), 0x3c);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +348,7 @@ int main(void)
 		cmocka_unit_test(nonsense_is_answered),
 		cmocka_unit_test(a_reset_of_the_unit_is_noticed),
 		cmocka_unit_test(a_new_size_is_an_event),
+		cmocka_unit_test(a_write_that_fails_waits_and_is_done_when_the_guest_runs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
