@@ -405,11 +405,11 @@ static void end(struct precopy *p, int ret)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
 
-	if (p->logging)
-		h->dirty_stop(h->opaque);
 	if (ret < 0 && p->stopped && !p->job->unsure)
 		h->resume(h->opaque);
 	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);
+	if (p->logging)
+		h->dirty_stop(h->opaque); /* may take a while: nobody waits for it */
 	multifd_source_end(p->ram.multifd);
 	xbzrle_cache_destroy(p->ram.xbzrle);
 	ram_source_end(&p->ram);
