@@ -47,6 +47,13 @@ void image_close(struct image *i)
 	migrate_sections_destroy(&i->sections);
 }
 
+/* A section that a stream may lack says nothing that a device needs, and builds before the one that
+ * got it don't know it. */
+static bool carried(const struct image *i, size_t n)
+{
+	return !i->sections.all[n].optional;
+}
+
 static void write_one(const struct image *i, size_t n, bool capture, struct state_writer *w)
 {
 	const struct migrate_section *s = &i->sections.all[n];
@@ -75,6 +82,8 @@ static void write_one(const struct image *i, size_t n, bool capture, struct stat
 void image_write(struct image *i, struct state_writer *w)
 {
 	for (size_t n = 0; n < i->sections.len; n++) {
+		if (!carried(i, n))
+			continue;
 		write_one(i, n, true, w);
 		if (w->flush)
 			w->flush(w);
@@ -89,7 +98,8 @@ void image_write(struct image *i, struct state_writer *w)
 void image_rehearse(struct image *i, struct state_writer *w)
 {
 	for (size_t n = 0; n < i->sections.len; n++)
-		write_one(i, n, false, w);
+		if (carried(i, n))
+			write_one(i, n, false, w);
 	state_writer_clear(w);
 }
 
@@ -163,24 +173,27 @@ static int load_one(struct image *i, struct state_reader *r, size_t *hint, bool 
 /* Applied are those that have come without a gap from the first on: the machine's order. */
 static size_t apply_until(struct image *i, size_t next, const bool *seen)
 {
-	for (; next < i->sections.len && seen[next]; next++)
-		i->sections.all[next].apply(i->sections.all[next].opaque, i->states[next]);
+	for (; next < i->sections.len && (seen[next] || !carried(i, next)); next++)
+		if (carried(i, next))
+			i->sections.all[next].apply(i->sections.all[next].opaque, i->states[next]);
 	return next;
 }
 
 static int load_all(struct image *i, struct state_reader *r, bool apply, struct err *e)
 {
 	OWNED(bool *) seen = mem_calloc(i->sections.len, sizeof(*seen));
-	size_t hint = 0, next = 0, left = i->sections.len;
+	size_t hint = 0, next = 0, left = 0;
 	int ret = 0;
 
+	for (size_t n = 0; n < i->sections.len; n++)
+		left += carried(i, n);
 	for (; left && ret >= 0 && state_peek(r, 1); left--) {
 		ret = load_one(i, r, &hint, seen, e);
 		if (ret >= 0 && apply)
 			next = apply_until(i, next, seen);
 	}
 	for (size_t n = 0; n < i->sections.len && ret >= 0; n++)
-		if (!seen[n] && !i->sections.all[n].optional)
+		if (!seen[n] && carried(i, n))
 			ret = err_set(e, ENODATA, "%s: no state came for it",
 				      i->sections.all[n].name);
 	return ret;
