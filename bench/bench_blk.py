@@ -36,7 +36,8 @@ def rate(program, folder, depth):
                  os.path.join(folder, f"log{depth}")) as vmm:
             guest = started(vmm, args)
             start = done(guest.wait(lambda report: done(report)[0] > 200))
-            end = done(guest.wait(lambda report: done(report)[1] > start[1] + SECONDS * 1e9))
+            end = done(guest.wait(lambda report: done(report)[1] > start[1] + SECONDS * 1e9
+                                  and done(report)[0] > start[0]))
             guest.close()
     return (end[0] - start[0]) / (end[1] - start[1]) * 1e9
 
