@@ -25,7 +25,7 @@ s.connect(sys.argv[1])
 f = s.makefile("rw")
 f.readline()
 for name in ("qmp_capabilities", *sys.argv[2:]):
-    f.write(json.dumps({"execute": name}) + "\\n")
+    f.write((name if name.startswith("{") else json.dumps({"execute": name})) + "\\n")
     f.flush()
     while True:
         answer = json.loads(f.readline())
@@ -35,23 +35,49 @@ for name in ("qmp_capabilities", *sys.argv[2:]):
 """
 
 
+CONSOLE = """
+import os, select, socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+while s.connect_ex(sys.argv[1]):
+    time.sleep(0.05)
+while True:
+    ready = select.select([0, s], [], [])[0]
+    if 0 in ready:
+        s.sendall(os.read(0, 4096))
+    if s in ready:
+        data = s.recv(65536)
+        if not data:
+            break
+        os.write(1, data)
+"""
+
+
 class PeerEnded(LabStall):
     """A guest of stock QEMU ended by itself on an emulated host: worth one more try, as the known hang is."""
 
 
 class Guest:
-    """A guest that runs. Without @vmm in outlive-vmm; with one, as a peer to compare with."""
+    """A guest that runs. Without @vmm in outlive-vmm; with one, as a peer to compare with.
 
-    def __init__(self, host, options, vmm=None, env=None, run="/run"):
+    With @outlives the guest may go to another process: its console is a socket, and who is connected
+    stays until the guest's last process ends.
+    """
+
+    def __init__(self, host, options, vmm=None, env=None, run="/run", outlives=False):
         self.host = host
         self._ended = PeerEnded if vmm else AssertionError
         self._seen = 0
         self._fifo, self.qmp_socket = f"{run}/guest.in", f"{run}/guest.qmp"
-        command = [*(vmm or [outlive_vmm()]), "-nodefaults", "-cpu", "host", "-display", "none", "-serial", "stdio",
+        console = f"{run}/guest.con"
+        serial = f"unix:{console},server=on,wait=off" if outlives else "stdio"
+        command = [*(vmm or [outlive_vmm()]), "-nodefaults", "-cpu", "host", "-display", "none", "-serial", serial,
                    "-qmp", f"unix:{self.qmp_socket},server=on,wait=off", *options]
         words = " ".join(_quote(str(word)) for word in command)
+        start = f"exec {words} <&9"
+        if outlives:
+            start = f"{words} </dev/null & exec /usr/bin/python3 -c {_quote(CONSOLE)} {console} <&9"
         self.job = host.spawn(f"rm -f {self._fifo} {self.qmp_socket}; mkfifo {self._fifo}; exec 9<>{self._fifo}; "
-                              f"exec {words} <&9", env=env)
+                              f"{start}", env=env)
 
     def output(self):
         """All that the guest (and the VMM) said."""
@@ -84,9 +110,9 @@ class Guest:
         """Type a line on the console."""
         assert self.host.run(f"echo {_quote(line)} >{self._fifo}", timeout=30)[0] == 0
 
-    def qmp(self, *commands):
-        """Run QMP commands; return their answers as text."""
-        code, out = self.host.run(["/usr/bin/python3", "-c", QMP, self.qmp_socket, *commands], timeout=60)
+    def qmp(self, *commands, timeout=60):
+        """Run QMP commands (names, or messages as JSON); return their answers as text."""
+        code, out = self.host.run(["/usr/bin/python3", "-c", QMP, self.qmp_socket, *commands], timeout=timeout)
         assert code == 0, out
         assert '"error"' not in out, out
         return out

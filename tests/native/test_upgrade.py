@@ -151,12 +151,23 @@ def test_service_manager_hears_of_the_new_main_process(live, run_dir, monkeypatc
         assert f"MAINPID={guest.pid}" in manager.recv(4096).decode().splitlines()
 
 
+PRIVILEGES = ("Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+
+
+def privileges(pid):
+    """What a process may do, as the kernel tells it."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return {line.split(":")[0]: line.split()[1:] for line in lines if line.split(":")[0] in PRIVILEGES}
+
+
 def test_limits_and_group_go_along(live):
     guest = live(memory_mib=64)
     pathlib.Path(f"/proc/{guest.pid}/oom_score_adj").write_text("123", encoding="ascii")
     kept = ("cgroup", "limits", "oom_score_adj")
     before = [pathlib.Path(f"/proc/{guest.pid}/{name}").read_text(encoding="ascii") for name in kept]
+    may = privileges(guest.pid)
     guest.upgrade()
+    assert privileges(guest.pid) == may and len(may) == len(PRIVILEGES)
     assert before == [pathlib.Path(f"/proc/{guest.pid}/{name}").read_text(encoding="ascii") for name in kept]
 
 
