@@ -108,7 +108,7 @@ class Guest:
 
     def type(self, line):
         """Type a line on the console."""
-        assert self.host.run(f"echo {_quote(line)} >{self._fifo}", timeout=30)[0] == 0
+        assert self.host.run(f"echo {_quote(line)} >{self._fifo}", timeout=120)[0] == 0
 
     def qmp(self, *commands, timeout=60):
         """Run QMP commands (names, or messages as JSON); return their answers as text."""
