@@ -151,7 +151,8 @@ def test_service_manager_hears_of_the_new_main_process(live, run_dir, monkeypatc
         assert f"MAINPID={guest.pid}" in manager.recv(4096).decode().splitlines()
 
 
-PRIVILEGES = ("Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp")
+PRIVILEGES = ("Umask", "Uid", "Gid", "Groups", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs",
+              "Seccomp")
 
 
 def privileges(pid):
