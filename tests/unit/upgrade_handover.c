@@ -149,7 +149,7 @@ static int capture(void *opaque, struct state_writer *sw, struct err *e)
 	sw->flush(sw);
 	if (w->along && poll(&p, 1, 10000) == 1 && read(w->witness[0], &letter, 1) == 1)
 		w->halves += letter == 'h';
-	state_put(sw, STATE + HALF, strlen(STATE) - HALF);
+	state_put(sw, &STATE[HALF], strlen(STATE) - HALF);
 	return w->unreadable ? err_set(e, EIO, "KVM doesn't tell") : 0;
 }
 
