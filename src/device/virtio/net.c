@@ -259,7 +259,8 @@ static void features_offer(struct virtio_net *n)
 		*f |= VIRTIO_BIT(VIRTIO_NET_F_MTU);
 	for (size_t i = 0; !header && i < ARRAY_SIZE(need_header); i++)
 		*f &= ~VIRTIO_BIT(need_header[i]);
-	if (!header || !net_can_offload(n->netdev, &ufo))
+	n->can_ufo = header && net_can_offload(n->netdev, &ufo);
+	if (!n->can_ufo)
 		*f &= ~(VIRTIO_BIT(VIRTIO_NET_F_GUEST_UFO) | VIRTIO_BIT(VIRTIO_NET_F_HOST_UFO));
 }
 

@@ -52,6 +52,7 @@ struct net_pair {
  * @netdev, @config_mac, @rx_queue_size, @tx_queue_size, @host_mtu, @bootindex: Properties
  * @tx, @tx_timer, @tx_burst: Properties that are accepted and have no effect
  * @lock:	A leaf lock: protects @mac
+ * @can_ufo:	The back end takes large UDP; asked once, as asking changes a tap's settings
  * @mac:	Now; the guest may change it
  * @status:	NET_S_* bits; atomic
  * @pairs, @max_pairs: Queue pairs
@@ -86,7 +87,7 @@ struct virtio_net {
 	uint64_t offloads;
 	struct net_filter filter;
 	uint8_t *bounce;
-	bool attached, announce;
+	bool attached, announce, can_ufo;
 	struct net_vhost *vhost;
 	uint64_t dropped;
 };

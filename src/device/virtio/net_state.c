@@ -176,7 +176,6 @@ static const struct virtio_net *net_of_const(const struct device *dev)
  */
 void net_capture(const struct device *dev, void *state)
 {
-	static const struct net_offloads ufo = {.csum = true, .ufo = true};
 	const struct virtio_net *n = net_of_const(dev);
 	struct net_body *s = &((struct virtio_net_state *)state)->body;
 
@@ -187,7 +186,7 @@ void net_capture(const struct device *dev, void *state)
 	s->status = n->status;
 	s->curr_pairs = (uint16_t)n->curr_pairs;
 	s->has_vnet_header = n->netdev && net_has_vnet_header(n->netdev);
-	s->has_ufo = s->has_vnet_header && net_can_offload(n->netdev, &ufo);
+	s->has_ufo = n->can_ufo;
 	s->filter = n->filter;
 	s->offloads = n->offloads;
 }
@@ -203,7 +202,6 @@ void net_capture(const struct device *dev, void *state)
  */
 int net_validate(const struct device *dev, const void *state, struct err *e)
 {
-	static const struct net_offloads ufo = {.csum = true, .ufo = true};
 	const struct virtio_net *n = net_of_const(dev);
 	const struct net_body *s = &((const struct virtio_net_state *)state)->body;
 	bool header = n->netdev && net_has_vnet_header(n->netdev);
@@ -211,7 +209,7 @@ int net_validate(const struct device *dev, const void *state, struct err *e)
 	if (s->has_vnet_header && !header)
 		return err_set(e, EINVAL,
 			       "has_vnet_hdr: the back end here has no headers (vnet_hdr=on)");
-	if (s->has_ufo && (!header || !net_can_offload(n->netdev, &ufo)))
+	if (s->has_ufo && !n->can_ufo)
 		return err_set(e, EINVAL, "has_ufo: the back end here can't take large UDP");
 	return virtio_check(&n->v, &s->v, e);
 }
