@@ -172,6 +172,11 @@ static int item_keep(struct vmm_options *all, struct vmm_item *item, struct err 
 {
 	struct vmm_items *g = &all->groups[item->option->group];
 
+	if (g->len && item->option->last) {
+		json_decref(g->items[0].values);
+		g->items[0] = *item;
+		return 0;
+	}
 	if (g->len && !item->option->repeat) {
 		int r = merge(&g->items[0], item, e);
 

@@ -92,6 +92,7 @@ enum vmm_form {
  * @form:	How its argument is read
  * @repeat:	Each occurrence is an item of its own; else occurrences are merged and may not
  * contradict each other
+ * @last:	The last occurrence alone counts
  * @json:	A JSON object is taken as well
  * @nest:	Dotted keys become nested objects
  * @open:	Other keys than the table's are kept as they are (checked by whoever knows the
@@ -105,7 +106,7 @@ struct vmm_option {
 	const char *name;
 	enum vmm_group group;
 	enum vmm_form form;
-	bool repeat, json, nest, open;
+	bool repeat, last, json, nest, open;
 	const char *implied;
 	const struct option *table;
 	const char *argument, *help;

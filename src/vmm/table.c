@@ -367,6 +367,7 @@ const struct vmm_option vmm_options_table[] = {
 	{.name = "cpu",
 	 .group = VMM_CPU,
 	 .form = VMM_FEATURES,
+	 .last = true,
 	 .open = true,
 	 .implied = "model",
 	 .table = cpu_options,

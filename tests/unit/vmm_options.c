@@ -126,6 +126,14 @@ static void plain_key_value_forms_are_taken(void **state)
 	assert_int_equal(o.smp.cores, 2);
 }
 
+static void the_last_cpu_counts(void **state)
+{
+	accept("-cpu", "host,+avx2", "-cpu", "max,-x2apic");
+	assert_string_equal(o.cpu, "max");
+	assert_string_equal(o.groups[VMM_CPU].items[0].argument, "max,-x2apic");
+	assert_null(json_object_get(item(VMM_CPU, 0), "avx2"));
+}
+
 static void unknown_words_name_the_nearest(void **state)
 {
 	refuse("argument 1 (-devcie): there is no such option (did you mean 'device'?)", "-devcie",
@@ -189,6 +197,7 @@ int main(void)
 		cmocka_unit_test_teardown(a_managers_command_line_with_json_is_taken, release),
 		cmocka_unit_test_teardown(the_probe_of_a_manager_is_taken, release),
 		cmocka_unit_test_teardown(plain_key_value_forms_are_taken, release),
+		cmocka_unit_test_teardown(the_last_cpu_counts, release),
 		cmocka_unit_test_teardown(unknown_words_name_the_nearest, release),
 		cmocka_unit_test_teardown(contradictions_point_at_both_sides, release),
 		cmocka_unit_test_teardown(bad_values_say_what_is_wanted, release),
