@@ -38,4 +38,4 @@ class FlashGuest:
 def said(dump, want, seconds=30):
     """Wait until the port's file is @want."""
     until(lambda: len(dump.read_bytes()) >= len(want), seconds, f"{len(want)} bytes in {dump}")
-    assert dump.read_bytes() == want
+    assert dump.read_bytes() == want, dump.read_bytes()

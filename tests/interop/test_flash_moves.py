@@ -23,6 +23,11 @@ def other(request, tmp_path, leak_guard):
     yield from starter(qemu_or_skip(request.param), tmp_path)
 
 
+def forgets(vmms):
+    """QEMU 7.2 shows a chip's array after loading its state, whatever command it was in, from its own streams too."""
+    return vmms.program.name == "qemu-7.2"
+
+
 @pytest.mark.parametrize("way", ["there", "back"])
 def test_flash_goes_along(outlive, other, tmp_path, way):
     first, second = (outlive, other) if way == "there" else (other, outlive)
@@ -39,7 +44,7 @@ def test_flash_goes_along(outlive, other, tmp_path, way):
     with socket.socket(socket.AF_UNIX) as serial:
         serial.connect(target.path("serial"))
         serial.send(b"x")
-        flash.said(tmp_path / "dump2", b"R" + b"hereo" + b"therel")
+        flash.said(tmp_path / "dump2", (b"l" if forgets(second) else b"R") + b"hereo" + b"therel")
     target.quit()
     image = copy.read_bytes()
     assert image[:8] == b"hereold!" and image[0x1000:0x1008] == b"thereld!"
