@@ -14,7 +14,8 @@ import struct
 from .paths import LabError
 
 FUNCTION = b"svm_update_cr8_intercept"
-FENTRY_BYTES = 5	# a call that the kernel's tracer patches; stays
+ENDBR = b"\xf3\x0f\x1e\xfa"	# a function may begin with it: "jumps may come here"
+CALL, CALL_BYTES = b"\xe8", 5	# then comes a call that the kernel's tracer patches; both stay
 RET = b"\xc3"
 SIGNED = b"~Module signature appended~\n"
 SIGNATURE_INFO = 12	# between signature and SIGNED; ends with the signature's length
@@ -57,6 +58,9 @@ def always_intercept_cr8(module):
     sections = _sections(elf)
     for name, section, value in _symbols(elf, sections):
         if name == FUNCTION:
-            at = sections[section][4] + value + FENTRY_BYTES
-            return elf[:at] + RET + elf[at + 1:]
+            at = sections[section][4] + value
+            at += len(ENDBR) if elf.startswith(ENDBR, at) else 0
+            if not elf.startswith(CALL, at):
+                raise LabError(f"kvm-amd's {FUNCTION.decode()} doesn't begin with the tracer's call")
+            return elf[:at + CALL_BYTES] + RET + elf[at + CALL_BYTES + 1:]
     raise LabError(f"kvm-amd has no function {FUNCTION.decode()}")
