@@ -89,14 +89,16 @@ static bool has_ended(const json_t *info)
 }
 
 /* Once: a second interrupt ends this program, and the migration goes on without a watcher. */
-static void cancel(struct qmp *q, const struct migration_watch *w)
+static bool cancel(struct qmp *q, const struct migration_watch *w)
 {
 	struct err e;
 
 	signal(SIGINT, SIG_DFL);
 	interrupted = 0;
-	if (qmp_command(q, "migrate_cancel", NULL, NULL, &e) < 0)
-		fprintf(stderr, "\noutlive: %s: %s\n", w->name, e.msg);
+	if (qmp_command(q, "migrate_cancel", NULL, NULL, &e) == 0)
+		return true;
+	fprintf(stderr, "\noutlive: %s: %s\n", w->name, e.msg);
+	return false;
 }
 
 /* One look: written down if there is a record, shown unless only the record wants it. */
@@ -129,6 +131,7 @@ int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **re
 	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
 	int pause_ms = w->look_ms ? w->look_ms : LOOK_MS, r = 0;
 	json_t *info = NULL;
+	bool cancelled = false;
 
 	if (w->record && w->record->file)
 		pause_ms = RECORD_MS;
@@ -140,11 +143,14 @@ int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **re
 		if (r < 0 || has_ended(info))
 			break;
 		if (interrupted)
-			cancel(q, w);
+			cancelled = cancel(q, w);
 		poll(NULL, 0, pause_ms);
 	}
 	if (!w->json && !w->quiet && isatty(STDERR_FILENO))
 		fputs("\r\033[K", stderr);
+	/* QEMU may tell of the write that was cut off instead of the wish to cut it */
+	if (cancelled && !strcmp(option_str(info, "status", ""), "failed"))
+		json_object_set_new(info, "status", json_string("cancelled"));
 	*ret = info;
 	return r;
 }
