@@ -4,23 +4,9 @@ import socket
 
 import pytest
 from frame import flash, moving, rom
-from frame.plugin import outlive_program, qemu_or_skip, starter
-from frame.qemu import QEMUS
 
 pytestmark = pytest.mark.usefixtures("kvm")
 V = flash.VARIABLES
-
-
-@pytest.fixture
-def outlive(tmp_path, leak_guard):
-    """Starter of outlive-vmm."""
-    yield from starter(outlive_program(), tmp_path)
-
-
-@pytest.fixture(params=list(QEMUS))
-def other(request, tmp_path, leak_guard):
-    """Starter of each stock QEMU."""
-    yield from starter(qemu_or_skip(request.param), tmp_path)
 
 
 def forgets(vmms):
@@ -29,8 +15,8 @@ def forgets(vmms):
 
 
 @pytest.mark.parametrize("way", ["there", "back"])
-def test_flash_goes_along(outlive, other, tmp_path, way):
-    first, second = (outlive, other) if way == "there" else (other, outlive)
+def test_flash_goes_along(outlive, qemu_any, tmp_path, way):
+    first, second = (outlive, qemu_any) if way == "there" else (qemu_any, outlive)
     code = flash.program(rom.Flat(0x402), 0, b"here").write(V, flash.QUERY).put(V + 0x10).wait().put(V + 0x11)
     flash.program(code.write(V, flash.READ), 0x1000, b"there").put(V, 5).put(V + 0x1000, 6)
     guest = flash.FlashGuest(tmp_path, code)

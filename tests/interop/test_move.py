@@ -3,22 +3,8 @@
 import pytest
 
 from frame.moving import Echo, awaiting, check, ended, move, send, switch_on
-from frame.plugin import outlive_program, qemu_or_skip, starter
-from frame.qemu import QEMUS
 
 DIRTYING = "rate=2M ws=4M fill=half"
-
-
-@pytest.fixture
-def outlive(tmp_path, leak_guard):
-    """Starter of outlive-vmm; requested first, so that it ends last."""
-    yield from starter(outlive_program(), tmp_path)
-
-
-@pytest.fixture(params=list(QEMUS))
-def other(request, tmp_path, leak_guard):
-    """Starter of each stock QEMU."""
-    yield from starter(qemu_or_skip(request.param), tmp_path)
 
 
 class Traveller:
@@ -71,8 +57,8 @@ def traveller(witness):
 
 @pytest.mark.parametrize("cpus", [1, 4])
 @pytest.mark.parametrize("begin", ["qemu", "outlive"])
-def test_a_guest_goes_there_and_back_twice(outlive, other, traveller, begin, cpus):
-    first, second = (other, outlive) if begin == "qemu" else (outlive, other)
+def test_a_guest_goes_there_and_back_twice(outlive, qemu_any, traveller, begin, cpus):
+    first, second = (qemu_any, outlive) if begin == "qemu" else (outlive, qemu_any)
     guest = traveller(first, cpus=cpus, memory_mib=128, args=DIRTYING)
     for _ in range(2):
         guest.go(second)
@@ -91,12 +77,12 @@ def all_devices(folder, echo):
 
 
 @pytest.mark.parametrize("cpus", [1, 4])
-def test_disk_and_network_are_in_use_all_the_way(outlive, other, traveller, tmp_path, run_dir, cpus):
+def test_disk_and_network_are_in_use_all_the_way(outlive, qemu_any, traveller, tmp_path, run_dir, cpus):
     with Echo(run_dir / "echo") as echo:
-        guest = traveller(other, *all_devices(tmp_path, echo), cpus=cpus, memory_mib=128,
+        guest = traveller(qemu_any, *all_devices(tmp_path, echo), cpus=cpus, memory_mib=128,
                           args=f"{DIRTYING} blk=8 blk_size=1M net=16 net_rate=1000")
         guest.guest.wait(lambda now: len(now["device"]) == 2 and all(d["in"] > 50 for d in now["device"]))
-        for target in (outlive, other, outlive):
+        for target in (outlive, qemu_any, outlive):
             guest.go(target)
             guest.check(devices=True, on_the_way=16 * (guest.stays - 1))
 
@@ -112,29 +98,29 @@ def test_twenty_round_trips_lose_nothing(outlive, qemu, traveller):
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("cpus", [1, 4])
-def test_fifty_round_trips_with_everything_in_use(outlive, other, traveller, tmp_path, run_dir, cpus):
+def test_fifty_round_trips_with_everything_in_use(outlive, qemu_any, traveller, tmp_path, run_dir, cpus):
     with Echo(run_dir / "echo") as echo:
-        guest = traveller(other, *all_devices(tmp_path, echo), cpus=cpus, memory_mib=128,
+        guest = traveller(qemu_any, *all_devices(tmp_path, echo), cpus=cpus, memory_mib=128,
                           args=f"{DIRTYING} blk=8 blk_size=1M net=16 net_rate=1000")
         for trip in range(50):
             ways = ({}, {}) if trip % 2 else ({"uri": "tcp:127.0.0.1:4713"}, {"uri": "tcp:127.0.0.1:4714"})
             guest.go(outlive, "return-path", **ways[0])
-            guest.go(other, "return-path", **ways[1])
+            guest.go(qemu_any, "return-path", **ways[1])
             if trip % 10 == 9:
                 guest.check(devices=True, on_the_way=16 * (guest.stays - 1))
 
 
-def test_a_guest_comes_and_goes_by_tcp(outlive, other, traveller):
-    guest = traveller(other, args=DIRTYING)
+def test_a_guest_comes_and_goes_by_tcp(outlive, qemu_any, traveller):
+    guest = traveller(qemu_any, args=DIRTYING)
     guest.go(outlive, uri="tcp:127.0.0.1:4711")
     guest.check()
-    guest.go(other, "return-path", uri="tcp:127.0.0.1:4712")
+    guest.go(qemu_any, "return-path", uri="tcp:127.0.0.1:4712")
     guest.check()
 
 
-def test_a_guest_comes_and_goes_by_a_file(outlive, other, traveller, tmp_path):
-    guest = traveller(other, args=DIRTYING)
-    for target, name in ((outlive, "from-qemu"), (other, "from-outlive")):
+def test_a_guest_comes_and_goes_by_a_file(outlive, qemu_any, traveller, tmp_path):
+    guest = traveller(qemu_any, args=DIRTYING)
+    for target, name in ((outlive, "from-qemu"), (qemu_any, "from-outlive")):
         send(guest.guest.vmm, f"exec:cat > {tmp_path / name}")
         assert ended(guest.guest.vmm)["status"] == "completed"
         there = awaiting(target, name=name, incoming=f"exec:cat {tmp_path / name}", args=DIRTYING)
@@ -143,9 +129,9 @@ def test_a_guest_comes_and_goes_by_a_file(outlive, other, traveller, tmp_path):
         guest.check()
 
 
-def test_a_guest_that_is_paused_arrives_paused(outlive, other, traveller):
-    guest = traveller(other, args=DIRTYING)
-    for target in (outlive, other):
+def test_a_guest_that_is_paused_arrives_paused(outlive, qemu_any, traveller):
+    guest = traveller(qemu_any, args=DIRTYING)
+    for target in (outlive, qemu_any):
         guest.guest.vmm.qmp.command("stop")
         guest.go(target)
         assert guest.guest.vmm.qmp.command("query-status")["status"] == "paused"
@@ -168,12 +154,12 @@ def test_a_guest_that_qemu_refuses_runs_on(outlive, qemu, traveller):
     guest.check()
 
 
-def test_shared_memory_stays_where_it_is(outlive, other, traveller, tmp_path):
+def test_shared_memory_stays_where_it_is(outlive, qemu_any, traveller, tmp_path):
     (tmp_path / "ram").write_bytes(b"")
     memory = ["-object", f"memory-backend-file,id=m0,size=64M,mem-path={tmp_path / 'ram'},share=on",
               "-machine", "memory-backend=m0"]
-    guest = traveller(other, *memory, args=DIRTYING)
-    for target in (outlive, other):
+    guest = traveller(qemu_any, *memory, args=DIRTYING)
+    for target in (outlive, qemu_any):
         there = awaiting(target, *memory, name=f"shared-{target.program}", args=DIRTYING)
         try:
             switch_on(there.vmm, "x-ignore-shared")

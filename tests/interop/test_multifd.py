@@ -3,26 +3,9 @@
 import pytest
 
 from frame.moving import awaiting, check, ended, move, switch_on
-from frame.plugin import outlive_program, qemu_or_skip, starter
-from frame.qemu import QEMUS
 
 DIRTYING = "rate=1M ws=4M fill=half"
 WAYS = [("unix", "none"), ("tcp", "none"), ("unix", "zlib"), ("tcp", "zstd")]
-
-
-@pytest.fixture
-def outlive(tmp_path, leak_guard):
-    """Starter of outlive-vmm; requested first, so that it ends last."""
-    yield from starter(outlive_program(), tmp_path)
-
-
-@pytest.fixture(params=[*QEMUS, "outlive"])
-def other(request, outlive, tmp_path, leak_guard):
-    """Starter of each stock QEMU, and of Outlive itself."""
-    if request.param == "outlive":
-        yield outlive
-    else:
-        yield from starter(qemu_or_skip(request.param), tmp_path)
 
 
 def channels(vmm, number, method="none", **parameters):
@@ -67,24 +50,19 @@ def route(witness):
 
 
 @pytest.mark.parametrize("kind,method", WAYS)
-def test_a_guest_goes_there_and_back_by_channels(outlive, other, route, kind, method):
+def test_a_guest_goes_there_and_back_by_channels(outlive, vmm_any, route, kind, method):
     guest = route(outlive, args=DIRTYING)
-    for number, target in ((2, other), (3, outlive), (1, other)):
+    for number, target in ((2, vmm_any), (3, outlive), (1, vmm_any)):
         info = guest.go(target, kind, number, method)
         assert info["ram"]["multifd-bytes"] > 1 << 20, info
 
 
-def test_the_newest_qemu_and_outlive_can_have_the_channels_look_for_zeros(outlive, route, tmp_path):
-    newest = starter(qemu_or_skip("qemu-new"), tmp_path)
+def test_the_newest_qemu_and_outlive_can_have_the_channels_look_for_zeros(outlive, qemu_new, route):
     how = {"zero-page-detection": "multifd"}
     guest = route(outlive, args=DIRTYING)
-    other = next(newest)
-    try:
-        for method in ("none", "zstd"):
-            for target in (other, outlive, outlive):
-                guest.go(target, "unix", 2, method, **how)
-    finally:
-        next(newest, None)
+    for method in ("none", "zstd"):
+        for target in (qemu_new, outlive, outlive):
+            guest.go(target, "unix", 2, method, **how)
 
 
 def test_an_outlive_that_was_told_nothing_takes_the_channels_of_another(outlive, route, witness):

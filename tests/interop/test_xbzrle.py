@@ -3,32 +3,15 @@
 import pytest
 
 from frame.moving import awaiting, check, move, switch_on
-from frame.plugin import outlive_program, qemu_or_skip, starter
-from frame.qemu import QEMUS
 
 DIRTYING = "rate=1M ws=4M fill=half"
 SLOW = {"max-bandwidth": 12 << 20, "downtime-limit": 20}
 
 
-@pytest.fixture
-def outlive(tmp_path, leak_guard):
-    """Starter of outlive-vmm; requested first, so that it ends last."""
-    yield from starter(outlive_program(), tmp_path)
-
-
-@pytest.fixture(params=[*QEMUS, "outlive"])
-def other(request, outlive, tmp_path, leak_guard):
-    """Starter of each stock QEMU, and of Outlive itself."""
-    if request.param == "outlive":
-        yield outlive
-    else:
-        yield from starter(qemu_or_skip(request.param), tmp_path)
-
-
 @pytest.mark.parametrize("cache", [64 << 20, 1 << 20])
-def test_changes_are_sent_and_the_statistics_tell(outlive, other, witness, cache):
+def test_changes_are_sent_and_the_statistics_tell(outlive, vmm_any, witness, cache):
     guest = {"args": DIRTYING}
-    here, there = witness(outlive, **guest), awaiting(other, name="there", **guest)
+    here, there = witness(outlive, **guest), awaiting(vmm_any, name="there", **guest)
     switch_on(there.vmm, "xbzrle")
     info = move(here.vmm, there.vmm, "xbzrle", **SLOW, **{"xbzrle-cache-size": cache})
     check(there)
