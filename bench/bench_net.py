@@ -9,12 +9,11 @@ import os
 from frame.paths import BUILD
 from frame.vmm import Vmm
 from frame.witness import options
-from measure.guest import started
+from measure.guest import per_second, started
 
 UNIT = "us"
 FLOOR = {"there and back": ("doorbell by eventfd", ("futex, there and back", 2))}
 UNITS = {"32 at a time": "packets/ms"}
-SECONDS = 1.0
 TAP = "tap0"
 NET = ("-netdev", f"tap,id=n0,ifname={TAP},script=no,downscript=no",
        "-device", "virtio-net-pci,netdev=n0,mac=52:54:00:12:34:56")
@@ -35,11 +34,9 @@ def rate(program, folder, depth):
     with Vmm(program, [*options(args, cpus=2, memory_mib=64), *NET], os.path.join(folder, f"log{depth}"),
              within=(BUILD / "bench" / "echo", TAP)) as vmm:
         guest = started(vmm, args)
-        start = done(guest.wait(lambda report: done(report)[0] > 200))
-        end = done(guest.wait(lambda report: done(report)[1] > start[1] + SECONDS * 1e9
-                              and done(report)[0] > start[0]))
+        found = per_second(guest, done)
         guest.close()
-    return (end[0] - start[0]) / (end[1] - start[1]) * 1e9
+    return found
 
 
 def measure(program, folder):

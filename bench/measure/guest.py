@@ -8,6 +8,9 @@ from frame.wait import until
 from frame.witness import Witness
 from measure import machine
 
+WARM = 200	# done before counting begins
+COUNT_SECONDS = 1.0
+
 
 def started(vmm, args=""):
     """The Witness, running, with the parameters `args`; an error when the guest has others."""
@@ -16,6 +19,14 @@ def started(vmm, args=""):
     missing = [word for word in args.split() if word not in has]
     assert not missing, f"the guest did not get its parameters {' '.join(missing)}"
     return guest
+
+
+def per_second(guest, done):
+    """How much the guest does in a second of its own clock; @done(report): (how much so far, its time in ns)."""
+    start = done(guest.wait(lambda report: done(report)[0] > WARM))
+    end = done(guest.wait(lambda report: done(report)[1] > start[1] + COUNT_SECONDS * 1e9
+                          and done(report)[0] > start[0]))
+    return (end[0] - start[0]) / (end[1] - start[1]) * 1e9
 
 
 def largest_gap_ms(report):
