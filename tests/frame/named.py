@@ -32,14 +32,18 @@ def cli(run_dir, kvm):
         subprocess.run([program(), "kill", name], env=env, capture_output=True, timeout=30, check=False)
 
 
+def run_witness(cli, name, memory, args, seconds=60):
+    """Start a named guest with the witness in it, and wait until it is ready; gives its name."""
+    cli("run", name, "-m", memory, "--bios", PULSE, "--", "-cpu", HOST_CPU, "-fw_cfg", f"name={CMDLINE},string={args}")
+    with report_of(cli, name) as source:
+        pulse_report.wait(source, "ready", seconds)
+    return name
+
+
 @pytest.fixture
 def web(cli):
     """A guest with the witness in it; gives its name."""
-    cli("run", "web", "-m", "64M", "--bios", PULSE, "--", "-cpu", HOST_CPU,
-        "-fw_cfg", f"name={CMDLINE},string={ARGS}")
-    with report_of(cli, "web") as source:
-        pulse_report.wait(source, "ready", 60)
-    return "web"
+    return run_witness(cli, "web", "64M", ARGS)
 
 
 class report_of:

@@ -9,11 +9,9 @@ import pytest
 
 import pulse_report
 from frame.moving import awaiting, check, ended
-from frame.named import ARGS, PULSE, report_of
+from frame.named import ARGS, report_of, run_witness
 from frame.paths import ROOT, outlive as program
-from frame.qemu import HOST_CPU
 from frame.wait import until
-from frame.witness import CMDLINE
 
 OK, FAILED, USAGE, NO_GUEST, REFUSED, TIMEOUT = range(6)
 
@@ -114,11 +112,7 @@ def test_a_damaged_snapshot_is_refused_with_what_and_where(cli, web, form, where
 @pytest.fixture
 def full(cli):
     """A guest whose memory is full of what it checks; gives its name."""
-    cli("run", "full", "-m", "32M", "--bios", PULSE, "--", "-cpu", HOST_CPU,
-        "-fw_cfg", f"name={CMDLINE},string=rate=2M ws=4M fill=random verify=16M")
-    with report_of(cli, "full") as source:
-        pulse_report.wait(source, "ready", 120)
-    return "full"
+    return run_witness(cli, "full", "32M", "rate=2M ws=4M fill=random verify=16M", 120)
 
 
 def lazy_of(cli, name):
