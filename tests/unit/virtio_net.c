@@ -196,6 +196,50 @@ static void frames_wait_until_there_are_buffers(void **state)
 	teardown(&f);
 }
 
+static bool rx_add(struct fixture *f, unsigned int i)
+{
+	struct driver_buf buf = {f->data + i % 64 * 0x1000, 2048, true};
+
+	assert_true(driver_add(&f->g.queues[RX], &buf, 1) >= 0);
+	return driver_must_kick(&f->g.queues[RX]);
+}
+
+static void rx_frame(struct fixture *f)
+{
+	uint8_t frame[64] = {0};
+	uint32_t written;
+	uint16_t id;
+
+	peer_send(f, frame, sizeof(frame));
+	assert_true(guest_wait(&f->g, RX, &id, &written));
+	assert_int_equal(written, HEADER + 64);
+}
+
+/* A driver that kicks only when it is asked to, as all do; with event indices, which ask anew each
+ * time, and without. */
+static void a_driver_is_asked_for_receive_kicks_only_when_it_gave_too_few(void **state)
+{
+	static const uint64_t wants[] = {ALL, ALL & ~VIRTQ_F_EVENT_IDX};
+	struct fixture f;
+
+	for (unsigned int w = 0; w < ARRAY_SIZE(wants); w++) {
+		setup(&f, wants[w]);
+		for (unsigned int i = 0; i < 3; i++) { /* the last chain each time: it runs dry */
+			assert_true(rx_add(&f, i));
+			guest_kick(&f.g, RX);
+			rx_frame(&f);
+		}
+		for (unsigned int i = 0; i < 8; i++)
+			if (rx_add(&f, i))
+				guest_kick(&f.g, RX);
+		for (unsigned int i = 0; i < 40; i++) {
+			rx_frame(&f);
+			assert_false(rx_add(&f, 8 + i));
+		}
+		teardown(&f);
+	}
+}
+
 static void the_control_queue_filters_addresses(void **state)
 {
 	static const uint8_t mine[6] = {0x52, 0x54, 0, 0xaa, 0xbb, 0xcc};
@@ -302,6 +346,7 @@ int main(void)
 		cmocka_unit_test(frames_go_out_without_their_header),
 		cmocka_unit_test(a_frame_larger_than_a_buffer_is_merged),
 		cmocka_unit_test(frames_wait_until_there_are_buffers),
+		cmocka_unit_test(a_driver_is_asked_for_receive_kicks_only_when_it_gave_too_few),
 		cmocka_unit_test(the_control_queue_filters_addresses),
 		cmocka_unit_test(the_link_and_the_address_are_in_the_configuration),
 		cmocka_unit_test(an_interface_goes_on_in_another_device),

@@ -225,6 +225,33 @@ static void kicks_are_spared_while_the_device_looks(void **state)
 	}
 }
 
+/* Where the driver gives buffers that the device fills some day: it kicks with the first one after
+ * the device found none, each time. */
+static void a_driver_is_asked_when_the_device_runs_out_of_buffers(void **state)
+{
+	struct driver_buf buf = {DATA_GPA, 64, true};
+	struct virtq_chain *c;
+	struct fixture f;
+	uint32_t written;
+	uint16_t id;
+
+	for (size_t m = 0; m < ARRAY_SIZE(modes); m++) {
+		print_message("%s\n", modes[m].name);
+		setup(&f, &modes[m], 8);
+		for (unsigned int i = 0; i < 50; i++) {
+			assert_null(virtqueue_pop_or_ask(&f.q, sizeof(*c)));
+			assert_true(driver_add(&f.d, &buf, 1) >= 0);
+			assert_true(driver_must_kick(&f.d));
+			virtqueue_want_kicks(&f.q, false);
+			c = virtqueue_pop_or_ask(&f.q, sizeof(*c));
+			assert_non_null(c);
+			virtqueue_push(&f.q, c, 1);
+			virtqueue_flush(&f.q);
+			assert_true(driver_take(&f.d, &id, &written));
+		}
+	}
+}
+
 static void what_the_device_writes_is_marked_dirty(void **state)
 {
 	struct driver_buf bufs[] = {{DATA_GPA, 16, false},
@@ -307,6 +334,7 @@ int main(void)
 		cmocka_unit_test(the_driver_is_told_only_when_it_asked),
 		cmocka_unit_test(an_event_index_ahead_holds_interrupts_back),
 		cmocka_unit_test(kicks_are_spared_while_the_device_looks),
+		cmocka_unit_test(a_driver_is_asked_when_the_device_runs_out_of_buffers),
 		cmocka_unit_test(what_the_device_writes_is_marked_dirty),
 		cmocka_unit_test(a_quiet_queue_resumes_elsewhere),
 		cmocka_unit_test(an_unfinished_chain_can_be_put_back),

@@ -51,7 +51,7 @@ static bool message_put(struct virtio_console *c, const struct console_message *
 
 	if (!virtio_servable(&c->v, q))
 		return false;
-	chain = virtqueue_pop(q, sizeof(*chain));
+	chain = virtqueue_pop_or_ask(q, sizeof(*chain));
 	if (!chain)
 		return false;
 	len = message_build(c, m, buf, sizeof(buf));

@@ -104,7 +104,7 @@ static size_t on_can_receive(void *opaque)
 
 	virtio_lock_owner(&p->c->v);
 	if (guest_listens(p))
-		c = virtqueue_pop(console_in(p), sizeof(*c));
+		c = virtqueue_pop_or_ask(console_in(p), sizeof(*c));
 	if (c) {
 		n = MIN(c->in_bytes, 64 * KiB);
 		virtqueue_unpop(console_in(p), c);

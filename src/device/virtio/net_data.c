@@ -5,7 +5,8 @@
  * Receiving: the first free chain is offered to the back end with a bounce buffer behind it. A
  * frame that fits the chain is there without a copy; what doesn't goes on from the bounce buffer
  * into further chains, if the driver merges buffers. Without free chains the back end isn't read
- * until the driver gives some, so the queue that overflows is the host's.
+ * until the driver gives some, so the queue that overflows is the host's. Only then is the driver
+ * asked to kick: while frames find chains, it needn't say that it gave more.
  *
  * Sending: a chain is one frame. When the back end is full the chain is put back, and taken again
  * when there is room: nothing is ever held, so stopping needs no waiting.
@@ -143,7 +144,7 @@ static void rx_deliver(struct rx *x, struct virtio_net *n, struct virtqueue *q)
 
 static bool rx_take_chain(struct rx *x, struct net_pair *p, struct virtqueue *q)
 {
-	struct virtq_chain *c = virtqueue_pop(q, sizeof(*c));
+	struct virtq_chain *c = virtqueue_pop_or_ask(q, sizeof(*c));
 
 	if (!c)
 		return false;
@@ -209,8 +210,10 @@ void net_readable(void *opaque)
  */
 void net_rx_kick(struct net_pair *p)
 {
-	if (p->watched && pair_live(p, net_rx(p)))
-		net_want_read(p->nq, true);
+	if (!p->watched || !pair_live(p, net_rx(p)))
+		return;
+	virtqueue_want_kicks(net_rx(p), false);
+	net_want_read(p->nq, true);
 }
 
 /* Cuts the guest's header off for a back end that has none. */

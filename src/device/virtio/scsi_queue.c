@@ -374,7 +374,7 @@ void scsi_event(struct virtio_scsi *c, uint32_t event, uint32_t reason, const st
 	uint8_t b[16] = {0};
 
 	if (virtio_servable(&c->v, q))
-		chain = virtqueue_pop(q, sizeof(*chain));
+		chain = virtqueue_pop_or_ask(q, sizeof(*chain));
 	if (!chain) {
 		c->events_missed |= c->v.ready;
 		return;

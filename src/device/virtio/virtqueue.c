@@ -283,6 +283,26 @@ void *virtqueue_pop(struct virtqueue *q, size_t size)
 }
 
 /**
+ * virtqueue_pop_or_ask() - Take the next chain, or be told when there is one
+ * @q:		The queue; of those where the driver waits for the device, not the other way round
+ * @size:	As for virtqueue_pop()
+ *
+ * A driver with event indices never kicks unless it is asked to, each time anew.
+ *
+ * Return: as virtqueue_pop(); NULL: the driver kicks with the next chain
+ * Source: VIRTIO 1.2, 2.7.10 and 2.8.10
+ */
+void *virtqueue_pop_or_ask(struct virtqueue *q, size_t size)
+{
+	void *request = virtqueue_pop(q, size);
+
+	if (request)
+		return request;
+	virtqueue_want_kicks(q, true);
+	return virtqueue_pop(q, size);
+}
+
+/**
  * virtqueue_adopt() - Make a request that another VMM had taken from the ring and not finished
  * @q:		Its inuse count already includes it
  * @size:	As for virtqueue_pop()

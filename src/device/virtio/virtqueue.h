@@ -147,6 +147,7 @@ bool virtqueue_resume(struct virtqueue *q, uint64_t features);
 void virtqueue_legacy_layout(struct virtqueue_state *s, gpa_t desc, uint64_t align);
 
 void *virtqueue_pop(struct virtqueue *q, size_t size);
+void *virtqueue_pop_or_ask(struct virtqueue *q, size_t size);
 void *virtqueue_adopt(struct virtqueue *q, size_t size, const struct virtq_chain *from,
 		      const uint32_t *lens);
 void virtqueue_push(struct virtqueue *q, struct virtq_chain *c, uint32_t written);
