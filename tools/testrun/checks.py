@@ -37,6 +37,7 @@ CHECKS = (
     Check("gcc with thread sanitizer compiles the tree", folder="build-tsan"),
     Check("clang-14 compiles the tree", folder="build-clang"),
     Check("nor where clang compiles them", ("bench/guard/run", "--build", "build-clang"), compiles=True),
+    Check("fuzzers find nothing in a few seconds each", ("fuzz/run", "--seconds", "4", "--jobs", "2"), compiles=True),
     Check("gcc for aarch64 compiles the neutral rooms", ("tools/check-aarch64",)),
 )
 
