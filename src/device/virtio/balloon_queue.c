@@ -14,9 +14,11 @@
 #include <linux/virtio_balloon.h>
 #include <sys/mman.h>
 
-#define PFN_SHIFT 12
-#define PFN_BYTES (1ULL << PFN_SHIFT)
-#define BITE      256 /* page numbers copied in at once */
+#define PFN_SHIFT   12
+#define PFN_BYTES   (1ULL << PFN_SHIFT)
+#define BITE        256 /* page numbers copied in at once */
+
+#define NUMBERS_MAX (64 * KiB) /* bytes of them worked on in a chain */
 
 enum { INFLATE, DEFLATE, STATS };
 
@@ -72,32 +74,35 @@ static void run_add(struct virtio_balloon *b, struct run *r, gpa_t gpa)
 	*r = (struct run){gpa, PFN_BYTES};
 }
 
-static void inflate(struct virtio_balloon *b, const struct virtq_chain *c)
+/* Returns how many bytes of page numbers there were. */
+static uint64_t inflate(struct virtio_balloon *b, const struct virtq_chain *c)
 {
 	uint8_t raw[BITE * 4];
 	struct run r = {0, 0};
 	uint64_t at = 0;
 	size_t n;
 
-	/* The driver gives 256 numbers a chain; far more only costs the guest its turn. */
-	while (at < 64 * KiB && (n = virtq_read(c, at, raw, sizeof(raw))) >= 4) {
+	/* Drivers give 256 to 1024 numbers a chain; of far more the rest is passed over. */
+	while (at < NUMBERS_MAX && (n = virtq_read(c, at, raw, sizeof(raw))) >= 4) {
 		for (size_t i = 0; i + 4 <= n; i += 4)
 			run_add(b, &r, (gpa_t)load_le32(raw + i) << PFN_SHIFT);
 		at += n;
 	}
 	run_end(b, &r);
+	return at;
 }
 
 static enum virtio_served page_one(struct virtio *v, struct virtqueue *q)
 {
 	struct virtq_chain *c = virtqueue_pop(q, sizeof(*c));
+	uint64_t numbers = 0;
 
 	if (!c)
 		return VIRTIO_EMPTY;
 	if (q->index == INFLATE)
-		inflate(balloon_of(v), c);
+		numbers = inflate(balloon_of(v), c);
 	virtqueue_push(q, c, 0);
-	return VIRTIO_SERVED;
+	return numbers > BITE * 4 ? VIRTIO_LONG : VIRTIO_SERVED;
 }
 
 /**

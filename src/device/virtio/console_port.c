@@ -14,11 +14,14 @@
 #include <linux/virtio_console.h>
 #include <string.h>
 
-/* Gives the chain's bytes from chain_at on; false: the back end is full. */
-static bool chain_write(struct console_port *p)
+#define TURN_BYTES MiB /* of output, before other parts of the loop have their turn */
+
+/* Gives the chain's bytes from chain_at on. SERVED: all; STALLED: the back end is full; LONG: it
+ * took a turn's worth, and more is left. */
+static enum virtio_served chain_write(struct console_port *p)
 {
 	const struct virtq_chain *c = p->chain;
-	uint64_t skip = p->chain_at;
+	uint64_t skip = p->chain_at, end = p->chain_at + TURN_BYTES;
 
 	for (unsigned int i = 0; p->attached && i < c->out_len; i++) {
 		size_t len = c->iov[i].iov_len, taken;
@@ -27,14 +30,18 @@ static bool chain_write(struct console_port *p)
 			skip -= len;
 			continue;
 		}
-		len -= skip;
+		if (p->chain_at == end)
+			return VIRTIO_LONG;
+		len = MIN(len - skip, (size_t)(end - p->chain_at));
 		taken = char_write(p->chr, (uint8_t *)c->iov[i].iov_base + skip, len);
 		p->chain_at += taken;
 		if (taken < len)
-			return false;
+			return VIRTIO_STALLED;
+		if (skip + len < c->iov[i].iov_len)
+			return VIRTIO_LONG;
 		skip = 0;
 	}
-	return true;
+	return VIRTIO_SERVED;
 }
 
 /**
@@ -56,6 +63,7 @@ static struct console_port *port_of_queue(struct virtio *v, const struct virtque
 static enum virtio_served output_one(struct virtio *v, struct virtqueue *q)
 {
 	struct console_port *p = port_of_queue(v, q);
+	enum virtio_served r;
 
 	if (!p->chain) {
 		p->chain = virtqueue_pop(q, sizeof(*p->chain));
@@ -63,8 +71,9 @@ static enum virtio_served output_one(struct virtio *v, struct virtqueue *q)
 	}
 	if (!p->chain)
 		return VIRTIO_EMPTY;
-	if (!chain_write(p))
-		return VIRTIO_STALLED;
+	r = chain_write(p);
+	if (r != VIRTIO_SERVED)
+		return r;
 	virtqueue_push(q, p->chain, 0);
 	p->chain = NULL;
 	return VIRTIO_SERVED;

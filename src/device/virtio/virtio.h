@@ -217,8 +217,9 @@ void virtio_ready_update(struct virtio *v);
 void virtio_rewind_loaded(struct virtio *v);
 void virtio_notify(struct virtio *v, struct virtqueue *q);
 void virtio_interrupt(struct virtio *v, struct virtio_queue *q);
-/* What serving one chain came to: go on, nothing was available, or the back end must come first. */
-enum virtio_served { VIRTIO_SERVED, VIRTIO_EMPTY, VIRTIO_STALLED };
+/* What serving one chain came to: go on, nothing was available, the back end must come first, or it
+ * took long enough for others to have their turn before the next. */
+enum virtio_served { VIRTIO_SERVED, VIRTIO_EMPTY, VIRTIO_STALLED, VIRTIO_LONG };
 void virtio_serve(struct virtio *v, struct virtqueue *q,
 		  enum virtio_served (*one)(struct virtio *v, struct virtqueue *q));
 bool virtio_servable(const struct virtio *v, const struct virtqueue *q);

@@ -381,8 +381,9 @@ void virtio_complete(struct virtio *v, struct virtqueue *q, struct virtq_chain *
  * @q:		The queue
  * @one:	Takes one chain; see enum virtio_served
  *
- * Kicks are spared meanwhile. A driver that never stops filling the queue gets a bounded turn, then
- * its own doorbell is rung, so that other queues and back ends of the loop have theirs.
+ * Kicks are spared meanwhile. A driver that never stops filling the queue, or that gives chains
+ * with far more work than any needs, gets a bounded turn, then its own doorbell is rung, so that
+ * other queues and back ends of the loop have theirs.
  */
 void virtio_serve(struct virtio *v, struct virtqueue *q,
 		  enum virtio_served (*one)(struct virtio *v, struct virtqueue *q))
@@ -398,7 +399,7 @@ void virtio_serve(struct virtio *v, struct virtqueue *q,
 		virtio_notify(v, q);
 		virtqueue_want_kicks(q, true);
 	} while (r == VIRTIO_EMPTY && budget && !virtqueue_empty(q));
-	if (!budget)
+	if (!budget || r == VIRTIO_LONG)
 		virtio_queue_signal(v, q->index);
 }
 
