@@ -137,6 +137,8 @@ const struct command commands_machine[] = {
 	{"query-machines", NULL, "[MachineInfo]", query_machines, .help = "machine types"},
 	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]", query_cpu_definitions,
 	 .help = "CPU models"},
+	{"query-vm-generation-id", NULL, "GuidInfo", .op = COMMAND_OP(query_vm_generation_id),
+	 .help = "generation id of the guest, if it has a vmgenid device"},
 	{"query-cpus-fast", NULL, "[CpuInfoFast]", .op = COMMAND_OP(query_cpus_fast),
 	 .help = "vCPUs and their threads"},
 	{"query-hotpluggable-cpus", NULL, "[HotpluggableCPU]",

@@ -56,7 +56,7 @@ struct control_ops {
 	control_op *balloon, *query_balloon, *query_memory_size_summary, *query_memory_devices,
 		*query_memdev;
 	control_op *query_block, *query_blockstats, *block_set_io_throttle;
-	control_op *query_pci, *query_rx_filter, *announce_self;
+	control_op *query_pci, *query_rx_filter, *query_vm_generation_id, *announce_self;
 	control_op *set_link; /* of a device; back ends are found without the machine */
 	control_op *set_action, *watchdog_set_action;
 	control_op *migrate, *migrate_cancel, *migrate_continue, *migrate_incoming,

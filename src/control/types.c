@@ -87,6 +87,7 @@ FIELDS(hotpluggable_cpu) = {STR("type", "kind"),
 			    PROPS_REQUIRED,
 			    {"qom-path", OPTION_STRING, "if it is there"},
 			    OPTIONS_END};
+FIELDS(guid_info) = {STR("guid", "the generation id"), OPTIONS_END};
 FIELDS(balloon_info) = {INT("actual", "bytes"), OPTIONS_END};
 FIELDS(memory_info) = {INT("base-memory", "bytes at start"),
 		       {"plugged-memory", OPTION_INT, "bytes plugged"},
@@ -153,6 +154,7 @@ const struct qmp_type qmp_types[] = {
 	{"CpuDefinitionInfo", cpu_definition},
 	{"CpuInfoFast", cpu_info},
 	{"HotpluggableCPU", hotpluggable_cpu},
+	{"GuidInfo", guid_info},
 	{"BalloonInfo", balloon_info},
 	{"MemoryInfo", memory_info},
 	{"JobInfo", job_info},

@@ -21,6 +21,7 @@ extern const struct device_class ps2_mouse_class;
 extern const struct device_class pvpanic_class;
 extern const struct device_class rtc_class;
 extern const struct device_class serial_class;
+extern const struct device_class vmgenid_class;
 extern const struct device_class vmmouse_class;
 extern const struct device_class vmport_class;
 

@@ -25,6 +25,7 @@
  */
 
 struct device;
+struct fw_cfg;
 struct pci_bus;
 
 /**
@@ -52,7 +53,7 @@ enum prop_kind {
 	PROP_SIZE,     /* uint64_t, with k, M, G, T suffixes */
 	PROP_STRING,   /* char *, owned by the device */
 	PROP_MAC,      /* uint8_t[6] */
-	PROP_UUID,     /* uint8_t[16] */
+	PROP_UUID,     /* uint8_t[16]; "auto": all zero, the device draws one */
 	PROP_PCI_ADDR, /* int32_t devfn, -1: next free; "0x2.0x1" */
 	PROP_ENUM,     /* int, index into @names */
 	PROP_DRIVE,    /* struct block_node *: by node name or drive id */
@@ -115,6 +116,9 @@ struct device_io_error {
  * @msi:	MSI delivery, see struct msi_ops; NULL: none
  * @msi_opaque:	For @msi
  * @gsi:	Interrupt inputs 0-23 (0-15 are the ISA lines); any thread. See device_gsi()
+ * @gpe:	ACPI general purpose events by bit, raised by a high level; main thread. Not
+ * connected: no ACPI
+ * @fw_cfg:	Where devices leave files for firmware; NULL: nowhere
  * @pci_root:	Root bus, for the property "bus"
  * @vcpus:	How many the machine has: the default number of queues; 0 counts as 1
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
@@ -134,7 +138,8 @@ struct device_env {
 	pthread_mutex_t *chipset_lock;
 	const struct msi_ops *msi;
 	void *msi_opaque;
-	struct irq gsi;
+	struct irq gsi, gpe;
+	struct fw_cfg *fw_cfg;
 	struct pci_bus *pci_root;
 	unsigned int vcpus;
 	void (*request)(void *opaque, int what, int arg);

@@ -326,6 +326,19 @@ int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_t
 	return r;
 }
 
+/**
+ * fw_cfg_has_file() - Is there a file of this name?
+ * @f:		The device
+ * @name:	Of the file
+ */
+bool fw_cfg_has_file(const struct fw_cfg *f, const char *name)
+{
+	for (size_t i = 0; i < f->files_len; i++)
+		if (!strcmp(f->files[i].name, name))
+			return true;
+	return false;
+}
+
 static void fw_cfg_reset(struct device *dev)
 {
 	struct fw_cfg *f = (struct fw_cfg *)dev;

@@ -108,5 +108,6 @@ MUST_CHECK int fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *d
 /* The same, of memory that stays the caller's (ACPI tables in RAM blocks); @blob is copied. */
 MUST_CHECK int fw_cfg_add_shared(struct fw_cfg *f, const char *name, const struct fw_cfg_blob *blob,
 				 struct err *e);
+bool fw_cfg_has_file(const struct fw_cfg *f, const char *name);
 
 #endif

@@ -159,17 +159,21 @@ static int parse_mac(uint8_t *ret, const char *value, struct err *e)
 static int parse_uuid(uint8_t *ret, const char *value, struct err *e)
 {
 	const char *at = value;
-	uint8_t uuid[16];
+	uint8_t uuid[16] = {0};
 
+	if (!strcmp(value, "auto")) {
+		memcpy(ret, uuid, sizeof(uuid));
+		return 0;
+	}
 	for (int i = 0; i < 16; i++) {
 		if (i == 4 || i == 6 || i == 8 || i == 10)
 			if (*at++ != '-')
-				return bad(e, value, "a UUID");
+				return bad(e, value, "a UUID or auto");
 		if (!hex_byte(&at, &uuid[i]))
-			return bad(e, value, "a UUID");
+			return bad(e, value, "a UUID or auto");
 	}
 	if (*at)
-		return bad(e, value, "a UUID");
+		return bad(e, value, "a UUID or auto");
 	memcpy(ret, uuid, sizeof(uuid));
 	return 0;
 }

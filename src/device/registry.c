@@ -15,10 +15,10 @@
 
 /* clang-format off: one a line */
 static const struct device_class *classes[128] = {
-	&debug_exit_class,   &debugcon_class,  &dma_class,     &fw_cfg_class, &hpet_class,
-	&i8042_class,        &pcie_port_class, &pcspk_class,   &pflash_class, &port92_class,
-	&ps2_keyboard_class, &ps2_mouse_class, &pvpanic_class, &rtc_class,    &serial_class,
-	&vmmouse_class,      &vmport_class,    VIRTIO_CLASSES, NULL,
+	&debug_exit_class,   &debugcon_class,  &dma_class,     &fw_cfg_class,  &hpet_class,
+	&i8042_class,        &pcie_port_class, &pcspk_class,   &pflash_class,  &port92_class,
+	&ps2_keyboard_class, &ps2_mouse_class, &pvpanic_class, &rtc_class,     &serial_class,
+	&vmgenid_class,      &vmmouse_class,   &vmport_class,  VIRTIO_CLASSES, NULL,
 };
 /* clang-format on */
 

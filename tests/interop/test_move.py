@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests move between Outlive and stock QEMUs, both ways, and run on with all they had."""
+import uuid
+
 import pytest
 
 from frame.moving import Echo, awaiting, check, ended, move, send, switch_on
+from frame.witness import Witness, options
 
 DIRTYING = "rate=2M ws=4M fill=half"
 
@@ -170,3 +173,28 @@ def test_shared_memory_stays_where_it_is(outlive, qemu_any, traveller, tmp_path)
         guest.leave(there)
         assert info["ram"]["transferred"] < 4 << 20
         guest.check()
+
+
+def firmware_less(words):
+    """Options for a VMM that waits for a guest started by -kernel without firmware: its own firmware isn't run."""
+    at = words.index("-kernel")
+    return [*words[:at], *words[at + 4:]]
+
+
+def test_each_side_tells_the_guest_its_generation_id(outlive, qemu_any, witness):
+    device = ["-device", "vmgenid"]
+    guest = witness(outlive, *device, boot="pvh")
+    here, ids = guest, []
+    for number, starter in enumerate((qemu_any, outlive)):
+        words = [word for word in firmware_less(options(boot="pvh")) if word != "-S"]
+        there = Witness(starter.start(*words, *device, "-incoming", "defer", name=f"stay-{number}"))
+        move(here.vmm, there.vmm)
+        ids.append(there.vmm.qmp.command("query-vm-generation-id")["guid"])
+        assert str(uuid.UUID(bytes_le=there.source.read(0x9e028, 16))) == ids[-1]
+        if here is not guest:
+            here.close()
+        here.vmm.quit(60)
+        here = there
+    check(here)
+    here.close()
+    assert len(set(ids)) == 2

@@ -18,6 +18,7 @@ from frame.paths import ROOT, outlive_vmm
 from lab import bootdisk, image, kernels
 
 HERE = pathlib.Path(__file__).parent
+GUID = "324e6eaf-d1d1-4bf6-bf41-b9bb6c91fb87"
 QEMU = ["qemu-system-x86_64", "-accel", "kvm", "-M", "pc-q35-7.2"]
 
 # {file: {offset: heading}}: bytes that may differ
@@ -67,7 +68,8 @@ def collect(host, disk, vmm):
     """Boot the disk under a VMM; return {file: bytes} of what the guest found."""
     host.run(f"cp {disk} /tmp/boot.img; rm -f /tmp/found.img; truncate -s 8M /tmp/found.img")
     guest = linux.Guest(host, [*linux.machine(2, 512), *linux.disk("/tmp/boot.img"),
-                               *linux.disk("/tmp/found.img", "d1"), "-device", "virtio-rng-pci", "-no-reboot"], vmm=vmm)
+                               *linux.disk("/tmp/found.img", "d1"), "-device", "virtio-rng-pci",
+                               "-device", f"vmgenid,guid={GUID}", "-no-reboot"], vmm=vmm)
     guest.expect(f"{image.MARK} exit 0", 240)
     assert guest.wait() == 0
     host.run(f"cp /tmp/found.img {host.work}/found.img")

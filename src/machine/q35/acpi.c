@@ -10,6 +10,7 @@
 #include "machine/q35/acpi.h"
 
 #include "base/bytes.h"
+#include "device/vmgenid.h"
 
 #include <errno.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 #define GAS_MEMORY 0
 #define GAS_IO     1
 
-enum { LOADER_ALLOCATE = 1, LOADER_POINTER, LOADER_CHECKSUM };
+enum { LOADER_ALLOCATE = 1, LOADER_POINTER, LOADER_CHECKSUM, LOADER_WRITE_POINTER };
 
 static void loader_name(struct aml *l, const char *file)
 {
@@ -53,6 +54,18 @@ static void loader_pointer(struct aml *l, const char *in, size_t offset, uint8_t
 	loader_pad(l);
 }
 
+/* The firmware writes into @in, which is ours, where it has put @to, plus @add. */
+static void loader_write_pointer(struct aml *l, const char *in, const char *to, uint32_t add)
+{
+	aml_le(l, LOADER_WRITE_POINTER, 4);
+	loader_name(l, in);
+	loader_name(l, to);
+	aml_le(l, 0, 4);
+	aml_le(l, add, 4);
+	aml_byte(l, 8);
+	loader_pad(l);
+}
+
 static void loader_checksum(struct aml *l, const char *file, size_t at, size_t start, size_t len)
 {
 	aml_le(l, LOADER_CHECKSUM, 4);
@@ -77,6 +90,16 @@ static size_t table_begin(struct aml *a, const char *signature, uint8_t revision
 	aml_le(a, 1, 4);
 	aml_bytes(a, "BXPC", 4);
 	aml_le(a, 1, 4);
+	return at;
+}
+
+/* The second "BXPC    " of the header gives way to the table's own name. */
+static size_t table_begin_named(struct aml *a, const char *signature, uint8_t revision,
+				const char name[8])
+{
+	size_t at = table_begin(a, signature, revision);
+
+	memcpy(a->buf + at + 16, name, 8);
 	return at;
 }
 
@@ -231,6 +254,17 @@ static size_t madt(const struct acpi_config *c, struct acpi_tables *t)
 	return at;
 }
 
+static size_t vmgenid(struct acpi_tables *t)
+{
+	size_t at = table_begin_named(&t->tables, "SSDT", 1, "VMGENID");
+	size_t address = ssdt_vmgenid(&t->tables);
+
+	loader_write_pointer(&t->loader, VMGENID_ADDR_FILE, VMGENID_GUID_FILE, VMGENID_GUID_OFFSET);
+	loader_pointer(&t->loader, ACPI_TABLES_FILE, address, 4, VMGENID_GUID_FILE);
+	table_end(t, at);
+	return at;
+}
+
 static size_t hpet(struct acpi_tables *t)
 {
 	struct aml *a = &t->tables;
@@ -341,10 +375,12 @@ static void rsdp(struct acpi_tables *t, size_t rsdt_at)
  */
 void acpi_build(const struct acpi_config *c, struct acpi_tables *ret)
 {
-	size_t at[8], n = 0, facs_at, dsdt_at;
+	size_t at[9], n = 0, facs_at, dsdt_at;
 
 	*ret = (struct acpi_tables){0};
 	loader_allocate(&ret->loader, ACPI_RSDP_FILE, 16, 2);
+	if (c->vmgenid)
+		loader_allocate(&ret->loader, VMGENID_GUID_FILE, VMGENID_PAGE_BYTES, 1);
 	loader_allocate(&ret->loader, ACPI_TABLES_FILE, 64, 1);
 	facs_at = ret->tables.len;
 	facs(&ret->tables);
@@ -353,6 +389,8 @@ void acpi_build(const struct acpi_config *c, struct acpi_tables *ret)
 	table_end(ret, dsdt_at);
 	at[n++] = fadt(c, ret, facs_at, dsdt_at);
 	at[n++] = madt(c, ret);
+	if (c->vmgenid)
+		at[n++] = vmgenid(ret);
 	if (c->hpet)
 		at[n++] = hpet(ret);
 	if (c->nodes_len)
@@ -379,13 +417,17 @@ struct blob {
 	uint64_t gpa;
 };
 
-static bool blob_find(struct acpi_tables *t, const uint8_t *name, uint64_t tables_gpa,
-		      uint64_t rsdp_gpa, struct blob *ret)
+static bool blob_find(struct acpi_tables *t, const uint8_t *name, const struct acpi_places *p,
+		      struct blob *ret)
 {
-	if (strcmp((const char *)name, ACPI_TABLES_FILE) == 0)
-		*ret = (struct blob){t->tables.buf, t->tables.len, tables_gpa};
-	else if (strcmp((const char *)name, ACPI_RSDP_FILE) == 0)
-		*ret = (struct blob){t->rsdp, sizeof(t->rsdp), rsdp_gpa};
+	const char *file = (const char *)name;
+
+	if (strcmp(file, ACPI_TABLES_FILE) == 0)
+		*ret = (struct blob){t->tables.buf, t->tables.len, p->tables};
+	else if (strcmp(file, ACPI_RSDP_FILE) == 0)
+		*ret = (struct blob){t->rsdp, sizeof(t->rsdp), p->rsdp};
+	else if (strcmp(file, VMGENID_GUID_FILE) == 0 || strcmp(file, VMGENID_ADDR_FILE) == 0)
+		*ret = (struct blob){.gpa = p->vmgenid}; /* its device's, see vmgenid_place() */
 	else
 		return false;
 	return true;
@@ -414,26 +456,25 @@ static void add_checksum(const struct blob *b, const uint8_t *command)
 /**
  * acpi_link() - Do what the loader script tells firmware to do
  * @t:		Tables as built; changed in place
- * @tables_gpa:	Where the tables will be
- * @rsdp_gpa:	Where the root pointer will be
+ * @p:		Where they will be
  * @e:		Set on failure only
  *
  * Errors: EINVAL the script names a file that isn't there (a mistake of ours)
  * Return: 0, or a negative errno
  */
-int acpi_link(struct acpi_tables *t, uint64_t tables_gpa, uint64_t rsdp_gpa, struct err *e)
+int acpi_link(struct acpi_tables *t, const struct acpi_places *p, struct err *e)
 {
 	for (size_t at = 0; at < t->loader.len; at += 128) {
 		const uint8_t *command = t->loader.buf + at;
 		struct blob b, to;
 
-		if (!blob_find(t, command + 4, tables_gpa, rsdp_gpa, &b))
+		if (!blob_find(t, command + 4, p, &b))
 			return err_set(e, EINVAL, "ACPI loader: no file '%.55s'", command + 4);
 		if (load_le32(command) == LOADER_CHECKSUM)
 			add_checksum(&b, command);
 		if (load_le32(command) != LOADER_POINTER)
 			continue;
-		if (!blob_find(t, command + 60, tables_gpa, rsdp_gpa, &to))
+		if (!blob_find(t, command + 60, p, &to))
 			return err_set(e, EINVAL, "ACPI loader: no file '%.55s'", command + 60);
 		add_pointer(&b, load_le32(command + 116), command[120], to.gpa);
 	}

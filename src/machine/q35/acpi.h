@@ -51,6 +51,7 @@ struct acpi_node {
  * @slots, @slots_len: Root bus, ordered by devfn
  * @nodes, @nodes_len: NUMA; 0: no SRAT
  * @smm:	Firmware may use SMI to switch ACPI on
+ * @vmgenid:	There is a generation id in a page of its own
  */
 struct acpi_config {
 	unsigned int vcpus, max_vcpus;
@@ -58,7 +59,7 @@ struct acpi_config {
 	uint16_t pmbase;
 	uint64_t ecam;
 	uint64_t hole, hole_end, hole64, hole64_end;
-	bool hpet, smm;
+	bool hpet, smm, vmgenid;
 	uint8_t serial;
 	const struct acpi_slot *slots;
 	size_t slots_len;
@@ -85,12 +86,20 @@ struct acpi_tables {
 	uint8_t rsdp[ACPI_RSDP_BYTES];
 };
 
+/**
+ * struct acpi_places - Where blobs are when no firmware has placed them, guest addresses
+ * @tables, @rsdp: Of the tables
+ * @vmgenid:	Of the generation id's page, if there is one
+ */
+struct acpi_places {
+	uint64_t tables, rsdp, vmgenid;
+};
+
 void acpi_build(const struct acpi_config *c, struct acpi_tables *ret);
 void acpi_destroy(struct acpi_tables *t);
 /* Boot without firmware: links and checksums as the loader commands say, for blobs placed at these
  * guest addresses. */
-MUST_CHECK int acpi_link(struct acpi_tables *t, uint64_t tables_gpa, uint64_t rsdp_gpa,
-			 struct err *e);
+MUST_CHECK int acpi_link(struct acpi_tables *t, const struct acpi_places *p, struct err *e);
 
 /* dsdt.c, dsdt_pci.c, dsdt_cpu.c: the parts of the DSDT. */
 void dsdt_build(const struct acpi_config *c, struct aml *a);
@@ -98,6 +107,8 @@ void dsdt_pci_hotplug(struct aml *a);
 void dsdt_pci_routing(struct aml *a);
 void dsdt_pci_slots(const struct acpi_config *c, struct aml *a);
 void dsdt_cpus(const struct acpi_config *c, struct aml *a);
+/* ssdt_vmgenid.c: the body of its table. Returns where in it the page's address belongs. */
+size_t ssdt_vmgenid(struct aml *a);
 size_t madt_local_apic(uint8_t entry[16], uint32_t uid, uint32_t apic_id, bool enabled);
 
 #endif

@@ -212,12 +212,13 @@ static void play_firmware(struct q35 *q)
 
 static int place_tables(struct q35 *q, struct err *e)
 {
+	static const struct acpi_places places = {Q35_TABLES_GPA, Q35_RSDP_GPA, X86_VMGENID_GPA};
 	uint8_t *at = q->ram.rom->hva;
 	struct acpi_tables t;
 	int r;
 
 	q35_acpi_build(q, &t);
-	r = acpi_link(&t, Q35_TABLES_GPA, Q35_RSDP_GPA, e);
+	r = acpi_link(&t, &places, e);
 	if (r >= 0 && t.tables.len > q->ram.rom->size - (Q35_TABLES_GPA - Q35_RSDP_GPA))
 		r = err_set(e, ENOSPC, "the ACPI tables take %zu bytes, %ju are there",
 			    t.tables.len, (uintmax_t)q->ram.rom->size);
@@ -257,6 +258,8 @@ int q35_boot_direct(struct q35 *q, struct err *e)
 	if (r >= 0)
 		r = place_tables(q, e);
 	place_smbios(q);
+	if (r >= 0 && q35_vmgenid(q))
+		r = vmgenid_place(q35_vmgenid(q), X86_VMGENID_GPA, e);
 	if (r >= 0)
 		r = boot_load(&q->memory, &q->boot, &entry, e);
 	return r < 0 ? r : x86_vcpu_enter(q->vm.vcpus[0]->kvm, &entry, e);

@@ -55,6 +55,7 @@ static bool with_second_flash(const struct q35 *q)
 static void prepare_fw_cfg(struct q35 *q, struct device *dev)
 {
 	q->fw_cfg = CONTAINER_OF(dev, struct fw_cfg, dev);
+	q->env.fw_cfg = q->fw_cfg;
 }
 
 static void prepare_host(struct q35 *q, struct device *dev)
@@ -83,6 +84,12 @@ static void prepare_bus(struct q35 *q, struct device *dev)
 	CONTAINER_OF(dev, struct bus_section, dev)->bus = q->root;
 }
 
+static void raise_event(void *opaque, int bit, bool level)
+{
+	if (level)
+		lpc_gpe_event(opaque, (enum gpe_bit)bit);
+}
+
 static void prepare_lpc(struct q35 *q, struct device *dev)
 {
 	uint32_t ids[CPUHP_MAX];
@@ -94,6 +101,7 @@ static void prepare_lpc(struct q35 *q, struct device *dev)
 	q->lpc->fw_cfg = q->fw_cfg;
 	place(q, &q->lpc->pci, PCI_DEVFN(31, 0));
 	lpc_set_cpus(q->lpc, ids, q->max_cpus, q->cpus);
+	q->env.gpe = (struct irq){.set = raise_event, .opaque = q->lpc};
 }
 
 static void prepare_second_dma(struct q35 *q, struct device *dev)

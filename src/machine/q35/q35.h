@@ -6,6 +6,7 @@
 #include "device/hpet.h"
 #include "device/ps2.h"
 #include "device/rtc.h"
+#include "device/vmgenid.h"
 #include "device/vmport.h"
 #include "kvm/x86/cpuid.h"
 #include "machine/q35/acpi.h"
@@ -119,6 +120,7 @@ void q35_destroy(struct q35 *q);
  * chipset lock held. */
 void q35_acpi_update(struct q35 *q);
 
+struct vmgenid *q35_vmgenid(const struct q35 *q);
 void q35_acpi_build(struct q35 *q, struct acpi_tables *ret);
 void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *ret);
 

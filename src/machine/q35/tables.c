@@ -61,6 +61,22 @@ static uint64_t ecam(const struct q35 *q)
 	return reg & 1 ? reg & 0xff0000000ULL : 0;
 }
 
+/**
+ * q35_vmgenid() - The machine's generation id
+ * @q:		The machine
+ *
+ * Return: borrowed, or NULL: it has none
+ */
+struct vmgenid *q35_vmgenid(const struct q35 *q)
+{
+	struct device *dev;
+
+	list_for_each (dev, &q->devices, link)
+		if (dev->class == &vmgenid_class)
+			return CONTAINER_OF(dev, struct vmgenid, dev);
+	return NULL;
+}
+
 static void config_fill(const struct q35 *q, struct acpi_config *c)
 {
 	uint64_t high = q->ram.ram->size - x86_layout_q35(q->ram.ram->size).below_4g;
@@ -75,6 +91,7 @@ static void config_fill(const struct q35 *q, struct acpi_config *c)
 		.hpet = q->hpet,
 		.serial = q->serials,
 		.smm = q->lpc->smi,
+		.vmgenid = q35_vmgenid(q) != NULL,
 	};
 	c->hole64 = ALIGN_UP((1ULL << 32) + high, GiB);
 	c->hole64_end = c->hole64 + Q35_HOLE64_BYTES;

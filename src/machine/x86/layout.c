@@ -31,8 +31,8 @@ struct x86_layout x86_layout_q35(uint64_t ram_size)
 size_t x86_e820(const struct x86_layout *l, struct e820_entry *ret, size_t room)
 {
 	const struct e820_entry all[] = {
-		{0, 0x9fc00, E820_RAM},
-		{0x9fc00, 0x400, E820_RESERVED},
+		{0, X86_VMGENID_GPA, E820_RAM},
+		{X86_VMGENID_GPA, 0xa0000 - X86_VMGENID_GPA, E820_RESERVED},
 		{0xf0000, 0x10000, E820_RESERVED},
 		{0x100000, l->below_4g - 0x100000, E820_RAM},
 		{X86_ECAM_GPA, X86_ECAM_SIZE, E820_RESERVED},

@@ -9,6 +9,7 @@
 /* Where RAM is on q35, and what the guest is told about it. */
 
 #define X86_4GIB           0x100000000ULL
+#define X86_VMGENID_GPA    0x9e000ULL /* without firmware: the generation id's page */
 #define X86_ECAM_GPA       0xb0000000ULL
 #define X86_ECAM_SIZE      0x10000000ULL
 #define X86_KVM_PAGES_GPA  0xfeffc000ULL

@@ -191,6 +191,7 @@ void guest_ops_fill(struct guest *g)
 		.qom_set = op_qom_set,
 		.balloon = op_balloon,
 		.query_balloon = op_query_balloon,
+		.query_vm_generation_id = op_query_vm_generation_id,
 		.query_memory_size_summary = op_query_memory_size,
 		.query_memory_devices = op_query_memory_devices,
 		.query_block = op_query_block,

@@ -28,7 +28,9 @@ const json_t *guest_object_find(const struct guest *g, const char *id);
 control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
 
 /* ops_configuration.c */
-control_op op_query_configuration;
+control_op op_query_configuration, op_query_vm_generation_id;
+/* The devices for another process on this host: as they were asked for, with what they drew. */
+json_t *guest_devices_carried(struct guest *g);
 
 /* ops_memory.c */
 control_op op_balloon, op_query_balloon, op_query_memory_size, op_query_memory_devices;

@@ -11,7 +11,35 @@
 #include "char/char.h"
 #include "net/net.h"
 
+#include <errno.h>
 #include <string.h>
+
+static const struct prop *props_of(const struct device *dev)
+{
+	return dev ? dev->class->props : NULL;
+}
+
+/**
+ * guest_devices_carried() - The devices for another process on this host
+ * @g:		The guest
+ *
+ * Return: as guest->devices, and what a device drew at random as it is now; new reference
+ */
+json_t *guest_devices_carried(struct guest *g)
+{
+	json_t *all = json_deep_copy(g->devices), *one;
+	size_t i;
+
+	json_array_foreach(all, i, one)
+	{
+		const struct device *dev = guest_device_at(g, i);
+
+		for (const struct prop *p = props_of(dev); p && p->kind != PROP_END; p++)
+			if (p->kind == PROP_UUID || !strncmp(p->name, "x-outlive-", 10))
+				json_object_set_new(one, p->name, prop_value(dev, p));
+	}
+	return all;
+}
 
 static json_t *device_now(struct guest *g, size_t i)
 {
@@ -21,6 +49,9 @@ static json_t *device_now(struct guest *g, size_t i)
 
 	if (mac)
 		json_object_set_new(now, "mac", prop_value(dev, mac));
+	for (const struct prop *p = props_of(dev); p && p->kind != PROP_END; p++)
+		if (p->kind == PROP_UUID)
+			json_object_set_new(now, p->name, prop_value(dev, p));
 	return now;
 }
 
@@ -75,5 +106,28 @@ int op_query_configuration(void *opaque, struct control_request *rq, const json_
 	*ret = json_pack("{s:O, s:o, s:O, s:o, s:o, s:o}", "argv", g->v->argv, "devices",
 			 devices_now(g), "objects", g->objects, "chardevs", chars, "blockdevs",
 			 blocks, "netdevs", nets);
+	return 0;
+}
+
+/**
+ * op_query_vm_generation_id() - QMP query-vm-generation-id
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	The GUID that the guest is shown
+ * @e:		Set on failure only
+ *
+ * Errors: ENOENT there is no vmgenid device
+ * Return: 0, or a negative errno
+ */
+int op_query_vm_generation_id(void *opaque, struct control_request *rq, const json_t *args,
+			      json_t **ret, struct err *e)
+{
+	struct vmgenid *v = q35_vmgenid(((struct guest *)opaque)->q);
+
+	if (!v)
+		return err_set(e, ENOENT, "VM Generation ID device not found");
+	*ret = json_pack("{s:o}", "guid",
+			 prop_value(&v->dev, device_prop_find(v->dev.class, "guid")));
 	return 0;
 }
