@@ -66,6 +66,7 @@ static const struct cli_option migrate_options[] = {
 	{"bandwidth", 'b', "MIB", "MiB a second at most (default: no limit)"},
 	{"channels", 'c', "N", "send pages over N connections more (multifd)"},
 	{"compression", 'z', "METHOD", "of these: none, zlib or zstd (default none)"},
+	{"content-hashes", 0, NULL, "don't send pages that the target has already"},
 	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
 	{"no-check", 0, NULL, "don't ask the target first whether the guest fits"},
 	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},

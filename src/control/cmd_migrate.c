@@ -22,6 +22,7 @@ static const char *const capability_names[] = {"xbzrle",
 					       "zero-copy-send",
 					       "mapped-ram",
 					       "dirty-limit",
+					       "outlive-content-hashes",
 					       NULL};
 
 /* Those whose absence is declared rather than promised: asking for them is an error until a machine
@@ -71,6 +72,9 @@ static const struct option parameters[] = {
 	 "QEMU before 9.0)",
 	 .names = zero_pages, .type = "ZeroPageDetection"},
 	{"xbzrle-cache-size", OPTION_SIZE, "bytes of the cache of sent pages"},
+	{"outlive-content-file", OPTION_STRING,
+	 "of a target: a file with pages that the guest may have (a snapshot with mapped-ram), for "
+	 "outlive-content-hashes; empty: none"},
 	{"outlive-confirm-timeout", OPTION_INT,
 	 "ms to wait for the target's word once it has everything; 0: without end",
 	 .max = 86400000},

@@ -121,6 +121,7 @@ FIELDS(migration_info) = {
 	{"outlive-expected-downtime-us", OPTION_INT, "pause if it were now, us"},
 	{"outlive-pause-us", OPTION_ANY, "when each step of the pause was done"},
 	{"outlive-rounds", OPTION_ANY, "the newest rounds that are over"},
+	{"outlive-content-hashes", OPTION_ANY, "pages that the target had already"},
 	{"blocked-reasons", OPTION_STRING, "why it can't", .list = true},
 	OPTIONS_END};
 FIELDS(upgrade_report) = {STR("from", "version it was"),

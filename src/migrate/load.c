@@ -271,7 +271,7 @@ int migrate_load(struct migrate_job *job, struct err *e)
 		ret = lazy_start(job->lazy, e);
 	if (ret == 0)
 		ret = adopt(&l, e);
-	state_writer_destroy(&job->asked);
+	preflight_end(job);
 	if (l.return_path && !job->asked_only && !channel_failed(job->channel))
 		reply(&l, WIRE_REPLY_SHUT, ret < 0);
 	ram_sink_end(&l.ram);

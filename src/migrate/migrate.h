@@ -130,6 +130,18 @@ struct migrate_xbzrle {
 };
 
 /**
+ * struct migrate_content - Pages that the target had already (capability outlive-content-hashes)
+ * @on:		It is done
+ * @listed_pages: In the target's file
+ * @pages:	Not sent, since the target had them
+ * @file_pages:	Those of them that were in its file; the others had been sent before
+ */
+struct migrate_content {
+	bool on;
+	uint64_t listed_pages, pages, file_pages;
+};
+
+/**
  * struct migrate_progress - What the operator sees
  * @phase:	See the enum
  * @round:	Of pre-copy, from 1; 0 before
@@ -157,6 +169,7 @@ struct migrate_progress {
 	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
 	struct migrate_pause pause;
 	struct migrate_xbzrle xbzrle;
+	struct migrate_content content;
 	struct migrate_round rounds[MIGRATE_ROUNDS_KEPT];
 };
 
@@ -253,6 +266,9 @@ struct preflight {
  * @multifd:	For a job that has channels beside the stream
  * @xbzrle_bytes: Room for pages that were sent, so that their next versions go as what has changed;
  *		0: they go as they are. Not for pages on channels beside the stream
+ * @content_hashes: Capability outlive-content-hashes, of a source: pages that the target has aren't
+ *		sent. Needs @preflight; not with channels beside the stream, nor with @xbzrle_bytes
+ * @content_file: Of a target: a file with pages that the guest may have; NULL: none
  */
 struct migrate_options {
 	const char *machine;
@@ -267,7 +283,12 @@ struct migrate_options {
 	const struct lazy_hooks *lazy;
 	struct multifd_options multifd;
 	uint64_t xbzrle_bytes;
+	bool content_hashes;
+	const char *content_file;
 };
+
+struct content_index;
+struct content_file;
 
 /**
  * struct migrate_job - A guest on its way
@@ -285,6 +306,9 @@ struct migrate_options {
  * migrate_snapshot_load()
  * @preflight:	What the target answered, or NULL; owned by who made the job
  * @asked:	Loading: the description so far
+ * @content_list: What is in the target's file; the job's own
+ * @content_agreed: Loading: pages may be named instead of sent
+ * @content_file: Loading: the file they may be in, or NULL; the job's own
  * @asked_only:	Loading: the source got its answer and sends no more; nothing was touched
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
@@ -303,6 +327,9 @@ struct migrate_job {
 	char runstate[100];
 	json_t *preflight;
 	struct state_writer asked;
+	struct content_index *content_list;
+	bool content_agreed;
+	struct content_file *content_file;
 	bool asked_only;
 };
 

@@ -20,6 +20,7 @@
 #include "migrate/precopy.h"
 #include "base/clock.h"
 #include "migrate/configuration.h"
+#include "migrate/content.h"
 #include "migrate/devices.h"
 #include "migrate/multifd.h"
 #include "migrate/preflight.h"
@@ -386,6 +387,8 @@ static int begin(struct precopy *p, struct err *e)
 		ret = multifd_source_begin(&p->ram.multifd, p->job, e);
 	if (ret == 0)
 		ret = greet(p, e);
+	if (ret == 0 && p->job->options.content_hashes)
+		ret = content_source_create(&p->ram.content, &p->ram, p->job, e);
 	if (ret == 0)
 		ret = h->dirty_start(h->opaque, e);
 	if (ret < 0)
@@ -412,6 +415,8 @@ static void end(struct precopy *p, int ret)
 		h->dirty_stop(h->opaque); /* may take a while: nobody waits for it */
 	multifd_source_end(p->ram.multifd);
 	xbzrle_cache_destroy(p->ram.xbzrle);
+	content_source_destroy(p->ram.content);
+	preflight_end(p->job);
 	ram_source_end(&p->ram);
 }
 

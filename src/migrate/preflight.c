@@ -10,6 +10,7 @@
 #include "migrate/preflight.h"
 #include "base/keyval.h"
 #include "base/owned.h"
+#include "migrate/content.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -88,12 +89,42 @@ static int refused(const json_t *mismatches, struct err *e)
 	return err_set(e, EPROTONOSUPPORT, "%s", first ? first : "?");
 }
 
+/* In the description: pages that the target has shall be named only. In the answer: how many it
+ * has in a file. */
+static const char hashes_member[] = "content-hashes";
+
+static int no_hashes(struct err *e)
+{
+	return err_set(e, EPROTONOSUPPORT,
+		       "the target doesn't know outlive-content-hashes: upgrade it, or switch the "
+		       "capability off");
+}
+
+/* Hears what the target has in a file. */
+static int hear_list(struct migrate_job *job, struct err *e)
+{
+	const json_t *pages = json_object_get(job->preflight, hashes_member);
+	json_int_t n = json_integer_value(pages);
+
+	if (!job->options.content_hashes || job->options.preflight->only_asked)
+		return 0;
+	if (!json_is_integer(pages) || n < 0)
+		return no_hashes(e);
+	job->content_list = mem_zalloc(sizeof(*job->content_list));
+	return content_list_get(job->channel, job->content_list, (uint64_t)n, e);
+}
+
 static int ask(struct migrate_job *job, struct err *e)
 {
 	const struct preflight *p = job->options.preflight;
-	OWNED(char) *text = json_dumps(p->description, JSON_COMPACT), *bytes = NULL;
+	OWNED_JSON *all = json_copy((json_t *)(uintptr_t)p->description);
+	OWNED(char) *text = NULL, *bytes = NULL;
 	json_error_t where;
 	uint16_t len;
+
+	if (job->options.content_hashes)
+		json_object_set_new(all, hashes_member, json_true());
+	text = json_dumps(all, JSON_COMPACT);
 
 	put_description(job->channel, text, p->only_asked);
 	bytes = get_reply(job->channel, PREFLIGHT_COMMAND, &len);
@@ -124,6 +155,8 @@ int preflight_ask(struct migrate_job *job, struct err *e)
 		return err_in(e, "check");
 	if (outlive)
 		r = ask(job, e);
+	else if (job->options.content_hashes)
+		r = no_hashes(e);
 	if (r < 0)
 		return err_in(e, "check");
 	found = json_object_get(job->preflight, "mismatches");
@@ -132,6 +165,9 @@ int preflight_ask(struct migrate_job *job, struct err *e)
 		err_in(e, "the guest doesn't fit the target");
 		return r;
 	}
+	r = hear_list(job, e);
+	if (r < 0)
+		return err_in(e, "check");
 	return job->options.preflight->only_asked ? err_set(e, ECANCELED, "only asked") : 0;
 }
 
@@ -146,6 +182,34 @@ static void answer(struct migrate_job *job, const json_t *reply)
 	channel_flush(job->channel);
 }
 
+/* The source wants to name pages: opens the file they may be in. A file that can't be used is one
+ * more mismatch. */
+static void agree_on_hashes(struct migrate_job *job, json_t *reply, bool only)
+{
+	const char *path = job->options.content_file;
+	struct err e;
+
+	job->content_agreed = true;
+	if (path && !only && content_file_open(&job->content_file, path, &e) < 0)
+		json_array_append_new(json_object_get(reply, "mismatches"), json_string(e.msg));
+	json_object_set_new(reply, hashes_member,
+			    json_integer((json_int_t)content_file_pages(job->content_file)));
+}
+
+/**
+ * preflight_end() - Free what a job has of it, but the answer
+ * @job:	Ends
+ */
+void preflight_end(struct migrate_job *job)
+{
+	state_writer_destroy(&job->asked);
+	if (job->content_list)
+		content_index_destroy(job->content_list);
+	mem_free(&job->content_list);
+	content_file_close(job->content_file);
+	job->content_file = NULL;
+}
+
 static int judge(struct migrate_job *job, bool only, struct err *e)
 {
 	json_error_t where;
@@ -156,8 +220,12 @@ static int judge(struct migrate_job *job, bool only, struct err *e)
 	if (!theirs)
 		return err_set(e, EPROTO, "the source's description: %s", where.text);
 	reply = job->hooks.compare(job->hooks.opaque, theirs);
+	if (json_is_true(json_object_get(theirs, hashes_member)))
+		agree_on_hashes(job, reply, only);
 	answer(job, reply);
 	n = json_array_size(json_object_get(reply, "mismatches"));
+	if (!n && !only)
+		content_list_put(job->channel, job->content_file);
 	job->asked_only = only || n;
 	if (n)
 		return refused(json_object_get(reply, "mismatches"), e);

@@ -14,11 +14,13 @@ enum {
 	PREFLIGHT_ANSWER = 0x76694f75, /* in the PONG: yes */
 	PREFLIGHT_COMMAND = 0x4f4c,    /* a piece of the description; also the type of the reply */
 	PREFLIGHT_PIECE = 60000,       /* bytes of a piece at most */
+	PREFLIGHT_HASHES = 0x4f4d,     /* a reply: hashes of pages that the target has in a file */
 };
 
 /* The source. EPROTONOSUPPORT they don't fit; @job->preflight says what was found. */
 MUST_CHECK int preflight_ask(struct migrate_job *job, struct err *e);
 /* The target: one more piece of the description. ECANCELED: answered, and nothing more comes. */
 MUST_CHECK int preflight_piece(struct migrate_job *job, uint16_t len, struct err *e);
+void preflight_end(struct migrate_job *job);
 
 #endif

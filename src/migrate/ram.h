@@ -19,6 +19,7 @@
 
 struct multifd_source;
 struct xbzrle_cache;
+struct content_source;
 struct multifd_sink;
 
 /**
@@ -30,6 +31,7 @@ struct multifd_sink;
  * @first_round: Holes of the files are trusted: they are zero pages, unsent
  * @multifd:	Channels for the pages that aren't zero; NULL: they go into the stream
  * @xbzrle:	Pages that were sent before, for those sent again; NULL: they go as they are
+ * @content:	What the target has already; NULL: everything is sent
  */
 struct ram_source {
 	struct migrate_job *job;
@@ -39,6 +41,7 @@ struct ram_source {
 	bool first_round;
 	struct multifd_source *multifd;
 	struct xbzrle_cache *xbzrle;
+	struct content_source *content;
 };
 
 /**

@@ -9,6 +9,7 @@
  */
 #include "base/bytes.h"
 #include "base/owned.h"
+#include "migrate/content.h"
 #include "migrate/lazy_room.h"
 #include "migrate/multifd.h"
 #include "migrate/ram.h"
@@ -216,6 +217,26 @@ static int get_xbzrle(struct ram_sink *s, uint8_t *page, struct err *e)
 	return 0;
 }
 
+/* A page that is here already, elsewhere. */
+static int get_known(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offset, struct err *e)
+{
+	struct migrate_job *job = s->job;
+	uint8_t page[WIRE_PAGE];
+	int ret;
+
+	if (!job->content_agreed)
+		return err_set(
+			e, EINVAL,
+			"ram: a known page (outlive-content-hashes), which wasn't agreed on");
+	ret = content_record_get(job->channel, sb->block, job->content_file, page, e);
+	if (ret < 0)
+		return ret;
+	memcpy(sb->block->hva + offset, page, WIRE_PAGE);
+	bitmap_set(&sb->touched, offset / WIRE_PAGE);
+	job->progress.content.pages++;
+	return 0;
+}
+
 /**
  * ram_sink_fill() - A page of one value has come
  * @sb:		Its block
@@ -315,6 +336,8 @@ static int get_page(struct ram_sink *s, uint64_t offset, uint64_t flags, struct 
 		__atomic_fetch_add(&s->job->progress.zero_pages, 1, __ATOMIC_RELAXED);
 		return 0;
 	}
+	if (flags & WIRE_RAM_KNOWN)
+		return get_known(s, sb, offset, e);
 	if (!(flags & WIRE_RAM_XBZRLE)) {
 		get_run(s, sb, offset);
 		return 0;
@@ -341,7 +364,8 @@ static int get_record(struct ram_sink *s, uint64_t offset, uint64_t flags, struc
 	case WIRE_RAM_MEM_SIZE: return get_blocks(s, offset, e);
 	case WIRE_RAM_ZERO:
 	case WIRE_RAM_PAGE:
-	case WIRE_RAM_XBZRLE: return get_page(s, offset, flags, e);
+	case WIRE_RAM_XBZRLE:
+	case WIRE_RAM_KNOWN: return get_page(s, offset, flags, e);
 	case WIRE_RAM_EOS: return s->per_round ? 0 : multifd_sink_sync(s->multifd, e);
 	case WIRE_RAM_COMPRESS:
 		return err_set(e, ENOTSUP,

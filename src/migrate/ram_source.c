@@ -4,6 +4,7 @@
  * flushed before the next sync, so that a page's content is never older than its dirty bit.
  */
 #include "base/owned.h"
+#include "migrate/content.h"
 #include "migrate/mapped.h"
 #include "migrate/multifd.h"
 #include "migrate/ram.h"
@@ -271,6 +272,33 @@ static void put_change(struct ram_source *s, const struct ram_source_block *sb, 
 	}
 }
 
+/* A page that the target has is named; what goes out otherwise is the copy that was hashed. */
+static void put_content(struct ram_source *s, const struct ram_source_block *sb, uint64_t offset)
+{
+	struct channel *c = s->job->channel;
+	struct content_page p;
+
+	content_source_look(s->content, (size_t)(sb - s->blocks), offset, sb->block->hva + offset,
+			    &p);
+	put_record(s, sb, offset, p.where == CONTENT_NOWHERE ? WIRE_RAM_PAGE : WIRE_RAM_KNOWN);
+	if (p.where == CONTENT_NOWHERE)
+		channel_put(c, p.bytes, WIRE_PAGE);
+	else
+		content_record_put(c, &p);
+	s->job->progress.normal_pages += p.where == CONTENT_NOWHERE;
+}
+
+static void put_zeros(struct ram_source *s, const struct ram_source_block *sb, uint64_t offset)
+{
+	if (s->xbzrle)
+		xbzrle_cache_forget(s->xbzrle, sb->block, offset);
+	if (s->content)
+		content_source_forget(s->content, (size_t)(sb - s->blocks), offset);
+	put_record(s, sb, offset, WIRE_RAM_ZERO);
+	channel_put_u8(s->job->channel, 0);
+	s->job->progress.zero_pages++;
+}
+
 static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t page)
 {
 	uint64_t offset = page * WIRE_PAGE;
@@ -278,11 +306,11 @@ static void put_page(struct ram_source *s, struct ram_source_block *sb, uint64_t
 
 	if ((s->first_round && in_hole(sb, offset)) ||
 	    (!s->job->options.multifd.find_zeros && page_is_zero(bytes))) {
-		if (s->xbzrle)
-			xbzrle_cache_forget(s->xbzrle, sb->block, offset);
-		put_record(s, sb, offset, WIRE_RAM_ZERO);
-		channel_put_u8(s->job->channel, 0);
-		s->job->progress.zero_pages++;
+		put_zeros(s, sb, offset);
+		return;
+	}
+	if (s->content) {
+		put_content(s, sb, offset);
 		return;
 	}
 	if (s->multifd) {

@@ -55,6 +55,7 @@ enum wire_ram {
 	WIRE_RAM_HOOK = 0x80,
 	WIRE_RAM_COMPRESS = 0x100,
 	WIRE_RAM_MULTIFD_FLUSH = 0x200,
+	WIRE_RAM_KNOWN = 0x800, /* ours, between two Outlives that have agreed on it */
 };
 
 #endif

@@ -51,7 +51,7 @@ static const struct parameter parameters[] = {
 	PARAM("ip", ADDRESS, net_ip, 0),
 	PARAM_CHOICE("pattern", pattern, PATTERN_SEQ, "seq random hotcold"),
 	PARAM_CHOICE("content", content, PAGE_RANDOM, "random text zero"),
-	PARAM_CHOICE("fill", fill, FILL_NONE, "none random text zero half"),
+	PARAM_CHOICE("fill", fill, FILL_NONE, "none random text zero half same"),
 	PARAM_CHOICE("beat", beat, BEAT_BOOT, "boot all"),
 	PARAM_CHOICE("idle", idle, IDLE_HALT, "halt spin"),
 	PARAM_CHOICE("serial", serial, 1, "off on"),

@@ -13,7 +13,7 @@
 enum args_pattern { PATTERN_SEQ, PATTERN_RANDOM, PATTERN_HOTCOLD };
 
 /** enum args_fill - What memory outside the working set gets at the start */
-enum args_fill { FILL_NONE, FILL_RANDOM, FILL_TEXT, FILL_ZERO, FILL_HALF };
+enum args_fill { FILL_NONE, FILL_RANDOM, FILL_TEXT, FILL_ZERO, FILL_HALF, FILL_SAME };
 
 /** enum args_exit - How the guest ends */
 enum args_exit { EXIT_AUTO, EXIT_DEBUG, EXIT_ACPI, EXIT_RESET, EXIT_HALT };

@@ -68,6 +68,22 @@ static void zero_page(struct worker *w, uint64_t page)
 	w->out->dirtied++;
 }
 
+/* What all pages of fill=same hold: a page of a number that none of them has. */
+static struct page_name same_name(const struct worker *w)
+{
+	return (struct page_name){.seq = 1, .life = w->mem->life};
+}
+
+static void same_page(struct worker *w, uint64_t page)
+{
+	const struct page_name name = same_name(w);
+	uint64_t gpa;
+
+	page_write(memory_page(w->mem, page, &gpa), &name, PAGE_RANDOM);
+	w->mem->shadow[page] = SHADOW_SAME;
+	w->out->dirtied++;
+}
+
 /* A page found wrong is written anew, so that one fault is reported once. */
 static void verify_page(struct worker *w, uint64_t page)
 {
@@ -79,13 +95,17 @@ static void verify_page(struct worker *w, uint64_t page)
 	if (!name.seq)
 		return;
 	name.page = gpa / PAGE_BYTES;
+	if (w->mem->shadow[page] == SHADOW_SAME)
+		name = same_name(w);
 	good = name.seq == SHADOW_ZERO ? page_verify_zero(at, &name, &fault)
 				       : page_verify(at, &name, &fault);
 	w->out->verified++;
 	if (good)
 		return;
 	record_fault(w, gpa, &fault);
-	if (name.seq == SHADOW_ZERO)
+	if (w->mem->shadow[page] == SHADOW_SAME)
+		same_page(w, page);
+	else if (name.seq == SHADOW_ZERO)
 		zero_page(w, page);
 	else
 		write_page(w, page, (enum page_content)w->args->content);
@@ -119,6 +139,7 @@ static void fill_page(struct worker *w, uint64_t i)
 			write_page(w, page, PAGE_RANDOM);
 		break;
 	case FILL_TEXT: write_page(w, page, PAGE_TEXT); break;
+	case FILL_SAME: same_page(w, page); break;
 	default: write_page(w, page, PAGE_RANDOM);
 	}
 }

@@ -28,7 +28,8 @@ struct memory_range {
  * @ranges:	How many
  * @owned:	Pages in all of them
  * @working:	The first so many are written again and again; the others at most once (fill)
- * @shadow:	Per page: 0 never written, SHADOW_ZERO filled with zero, else sequence last written;
+ * @shadow:	Per page: 0 never written, SHADOW_ZERO filled with zero,
+ *		SHADOW_SAME filled with what all such pages hold, else sequence last written;
  * zero at the start
  * @life:	Random number of this start
  */
@@ -42,6 +43,7 @@ struct memory {
 };
 
 #define SHADOW_ZERO 0x80000000u
+#define SHADOW_SAME 0x80000001u
 
 /**
  * struct share - Pages one worker is responsible for

@@ -119,6 +119,7 @@ static int job_start(struct migration *m, struct channel *taken, struct err *e)
 	m->job.multifd = m->multifd;
 	m->job.multifd_len = m->multifd_len;
 	migration_multifd(m);
+	migration_content(m);
 	if (m->capabilities & CAPABILITY_UUID)
 		o->uuid = m->guest->v->options->uuid;
 	o->ignore_shared = m->capabilities & CAPABILITY_IGNORE_SHARED;

@@ -267,6 +267,7 @@ static void options_fill(struct migration *m)
 
 	migration_limits(m);
 	migration_multifd(m);
+	migration_content(m);
 	slowdown_begin(m);
 	o->preflight = m->description ? &m->preflight : NULL;
 	o->return_path = m->capabilities & CAPABILITY_RETURN_PATH && both_ways(m);
@@ -439,6 +440,7 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 
 static int start(struct migration *m, const json_t *args, struct err *e)
 {
+	bool asks = !option_bool(args, "outlive-no-check", false);
 	int r = migration_prepare(m, e);
 
 	if (r >= 0)
@@ -446,10 +448,12 @@ static int start(struct migration *m, const json_t *args, struct err *e)
 	if (r >= 0)
 		r = file_options(m, args, e);
 	if (r >= 0)
+		r = migration_content_fits(m, asks && both_ways(m), e);
+	if (r >= 0)
 		r = take_fd(m, e);
 	if (r < 0)
 		return r;
-	r = option_bool(args, "outlive-no-check", false) ? 0 : check_prepare(m, false, e);
+	r = asks ? check_prepare(m, false, e) : 0;
 	if (r < 0)
 		return r;
 	options_fill(m);

@@ -54,6 +54,7 @@ enum migration_capability {
 	CAPABILITY_AUTO_CONVERGE = 1 << 8,
 	CAPABILITY_DIRTY_LIMIT = 1 << 9,
 	CAPABILITY_XBZRLE = 1 << 15,
+	CAPABILITY_CONTENT = 1 << 16,
 };
 
 /**
@@ -116,6 +117,7 @@ struct slowdown {
  * @preflight:	The question that is asked with it
  * @theirs, @found: What the source described, and the answer. While the other thread waits
  * @found_last:	What the target of the last job answered; owned
+ * @content_file: Name of the file whose pages needn't be sent, or NULL
  * @check:	Only the question is asked, for this request
  */
 struct migration {
@@ -155,6 +157,7 @@ struct migration {
 	struct preflight preflight;
 	const json_t *theirs;
 	json_t *found, *found_last;
+	char *content_file;
 	struct control_request *check;
 };
 
@@ -188,6 +191,8 @@ void migration_limits(struct migration *m);
 void migration_multifd(struct migration *m);
 struct announce_rules migration_announce_rules(struct migration *m);
 uint64_t migration_confirm_us(struct migration *m);
+void migration_content(struct migration *m);
+MUST_CHECK int migration_content_fits(const struct migration *m, bool asks, struct err *e);
 
 /* lazy.c: the guest runs while its memory is read. */
 struct lazy_hooks migration_lazy(struct migration *m);

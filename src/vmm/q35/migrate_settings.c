@@ -32,6 +32,7 @@ static const struct capability capabilities[] = {
 	{"zero-copy-send", 0},
 	{"mapped-ram", CAPABILITY_MAPPED},
 	{"dirty-limit", CAPABILITY_DIRTY_LIMIT},
+	{"outlive-content-hashes", CAPABILITY_CONTENT},
 };
 
 static unsigned int bit_of(const char *name)
@@ -120,7 +121,7 @@ static json_t *defaults(void)
 {
 	return json_pack(
 		"{s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:b, s:i, s:s, s:s, s:s, s:i, s:i, s:i, "
-		"s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i}",
+		"s:s, s:i, s:i, s:i, s:i, s:s, s:i, s:i, s:i, s:s}",
 		"announce-initial", 50, "announce-max", 550, "announce-rounds", 5, "announce-step",
 		100, "throttle-trigger-threshold", 50, "cpu-throttle-initial", 20,
 		"cpu-throttle-increment", 10, "cpu-throttle-tailslow", 0, "max-cpu-throttle", 99,
@@ -128,7 +129,8 @@ static json_t *defaults(void)
 		"downtime-limit", 300, "multifd-channels", 2, "multifd-compression", "none",
 		"multifd-zlib-level", 1, "multifd-zstd-level", 1, "xbzrle-cache-size", 67108864,
 		"max-postcopy-bandwidth", 0, "zero-page-detection", "legacy", "vcpu-dirty-limit", 1,
-		"x-vcpu-dirty-limit-period", 1000, "outlive-confirm-timeout", 60000);
+		"x-vcpu-dirty-limit-period", 1000, "outlive-confirm-timeout", 60000,
+		"outlive-content-file", "");
 }
 
 static json_t *parameters_of(struct migration *m)
@@ -206,6 +208,45 @@ void migration_limits(struct migration *m)
 uint64_t migration_confirm_us(struct migration *m)
 {
 	return (uint64_t)option_int(parameters_of(m), "outlive-confirm-timeout", 0) * 1000;
+}
+
+/**
+ * migration_content() - Give a job what is said of pages that the target has
+ * @m:	Main thread; the parameters aren't changed while the job runs
+ */
+void migration_content(struct migration *m)
+{
+	const char *path = option_str(parameters_of(m), "outlive-content-file", "");
+
+	m->job.options.content_hashes = m->capabilities & CAPABILITY_CONTENT;
+	free(m->content_file);
+	m->content_file = path[0] ? str_dup(path) : NULL;
+	m->job.options.content_file = m->content_file;
+}
+
+/**
+ * migration_content_fits() - Can pages be named instead of sent?
+ * @m:		With the URI
+ * @asks:	The target will be asked whether the guest fits, and can answer
+ * @e:		Says what stands in the way
+ *
+ * Errors: EINVAL
+ * Return: 0, also without the capability; or a negative errno
+ */
+int migration_content_fits(const struct migration *m, bool asks, struct err *e)
+{
+	if (!(m->capabilities & CAPABILITY_CONTENT))
+		return 0;
+	if (!asks || !(m->capabilities & CAPABILITY_RETURN_PATH))
+		return err_set(e, EINVAL,
+			       "outlive-content-hashes: the target must say first that it knows "
+			       "them: tcp: or unix:, capability return-path, without "
+			       "outlive-no-check");
+	if (m->capabilities & (CAPABILITY_MULTIFD | CAPABILITY_XBZRLE))
+		return err_set(e, EINVAL,
+			       "outlive-content-hashes: not with multifd or xbzrle, whose pages "
+			       "aren't hashed; switch one of them off");
+	return 0;
 }
 
 /**
@@ -341,6 +382,13 @@ static json_t *xbzrle_info(const struct migrate_xbzrle *x)
 			 "overflow", (json_int_t)x->overflows);
 }
 
+static json_t *content_info(const struct migrate_content *c)
+{
+	return json_pack("{s:I, s:I, s:I, s:I}", "pages", (json_int_t)c->pages, "bytes",
+			 (json_int_t)c->pages * 4096, "file-pages", (json_int_t)c->file_pages,
+			 "listed-pages", (json_int_t)c->listed_pages);
+}
+
 static json_t *pause_info(const struct migrate_pause *p)
 {
 	return json_pack("{s:I, s:I, s:I, s:I}", "stopped", (json_int_t)p->stopped_us, "ram",
@@ -354,6 +402,8 @@ static void add_progress(json_t *info, const struct migrate_progress *p,
 	json_object_set_new(info, "ram", ram_info(p));
 	if (p->xbzrle.cache_bytes)
 		json_object_set_new(info, "xbzrle-cache", xbzrle_info(&p->xbzrle));
+	if (p->content.on)
+		json_object_set_new(info, "outlive-content-hashes", content_info(&p->content));
 	json_object_set_new(info, "outlive-phase", json_string(phase_name(p->phase)));
 	json_object_set_new(info, "outlive-rounds", rounds_info(p));
 	add_ms(info, "setup-time", p->setup_us);

@@ -438,6 +438,7 @@ void migration_end(struct migration *m)
 	json_decref(m->points_devices);
 	json_decref(m->images);
 	free(m->points_prefix);
+	free(m->content_file);
 	beacon_destroy(m->beacon);
 	json_decref(m->description);
 	json_decref(m->found_last);
