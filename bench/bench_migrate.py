@@ -12,6 +12,7 @@ from frame.vmm import Vmm
 from frame.wait import until
 from frame.witness import Witness, options
 from measure.guest import felt_ms, wanted
+from measure.machine import ReadyMemory
 
 UNIT = "ms"
 MIB = int(os.environ.get("OUTLIVE_BENCH_MIB", 1024))
@@ -91,7 +92,9 @@ def moved(source, target, cell):
     prepare(target, channels, compression)
     prepare(source, channels, compression, **{"downtime-limit": limit})
     uri = listening(target, wire)
+    ready = ReadyMemory(MIB + MIB // 8)
     before = cpu_seconds(source) + cpu_seconds(target)
+    ready.give()
     source.qmp.command("migrate", uri=uri)
     completed(source)
     completed(target)
