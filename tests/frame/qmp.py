@@ -54,13 +54,13 @@ class Qmp:
 
     def try_connect(self, alive):
         """A connected socket, or None while nobody listens."""
-        if not alive():
-            raise QmpClosed(f"{self.path}: the VMM ended before it listened")
         sock = socket.socket(socket.AF_UNIX)
         try:
             sock.connect(self.path)
         except (FileNotFoundError, ConnectionRefusedError):
             sock.close()
+            if not alive():
+                raise QmpClosed(f"{self.path}: the VMM ended before it listened") from None
             return None
         return sock
 
