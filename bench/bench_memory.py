@@ -26,7 +26,7 @@ def own_mib(pid, words):
             first, second = line.split()[:2]
             if "-" in first and not first.endswith(":"):
                 name = line
-            elif first in words and "memfd:" not in name:
+            elif first in words and not any(word in name for word in ("memfd:", "guest-ram:")):
                 total += int(second)
     return total / 1024
 

@@ -2,14 +2,17 @@
 /*
  * Theory of operation: every block is a file mapped shared, so that another process can map the
  * same pages. Anonymous memory is a memfd, sealed against shrinking and growing: no process that is
- * handed the file can make the others fault beyond its end. A path is a regular file, a DAX device,
+ * handed the file can make the others fault beyond its end. Where memfds have small pages only,
+ * guest RAM is a file that gets huge ones instead (huge.c). A path is a regular file, a DAX device,
  * or a folder of a hugetlbfs, in which an unnamed file is made.
  *
  * A mapping begins at a multiple of the largest page worth having, so that the host can use huge
  * pages in it, and has inaccessible pages behind it.
  */
 #include "memory/backing.h"
+#include "base/log.h"
 #include "base/owned.h"
+#include "memory/huge.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -63,6 +66,33 @@ static int hint_pages(struct err *e, const struct ram_block *b)
 	return err_hint(e, "is there enough free memory?");
 }
 
+static uint64_t dax_size(const struct stat *st)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/size", major(st->st_rdev),
+		 minor(st->st_rdev));
+	return read_number(path);
+}
+
+/* A file that is large enough stays as it is; a smaller one grows. A device has the size it has. */
+static int set_size(int fd, const char *what, uint64_t size, struct err *e)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, "%s", what);
+	if (S_ISCHR(st.st_mode)) {
+		if (dax_size(&st) < size)
+			return err_set(e, ENOSPC, "%s has %" PRIu64 " bytes, %" PRIu64 " needed",
+				       what, dax_size(&st), size);
+		return 0;
+	}
+	if ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
+		return err_sys(e, "%s: size %#" PRIx64, what, size);
+	return 0;
+}
+
 static int open_memfd(const char *name, const struct ram_options *o, int *ret_fd, struct err *e)
 {
 	unsigned int flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
@@ -82,6 +112,50 @@ static int open_memfd(const char *name, const struct ram_options *o, int *ret_fd
 		return err_sys(e, "%s: memfd_create", name);
 	*ret_fd = fd;
 	return 0;
+}
+
+/* A memfd that can't change its size. */
+static int open_sealed(const char *name, uint64_t size, const struct ram_options *o, int *ret_fd,
+		       struct err *e)
+{
+	OWNED_FD fd = -1;
+	int ret = open_memfd(name, o, &fd, e);
+
+	if (ret == 0)
+		ret = set_size(fd, name, size, e);
+	if (ret < 0)
+		return ret;
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
+		return err_sys(e, "%s: seal", name);
+	*ret_fd = fd_take(&fd);
+	return 0;
+}
+
+/* A file on a tmpfs that gives huge pages. */
+static int open_huge(const char *name, uint64_t size, int *ret_fd, struct err *e)
+{
+	OWNED_FD fd = -1;
+	int ret = huge_open(name, &fd, e);
+
+	if (ret == 0)
+		ret = set_size(fd, name, size, e);
+	if (ret == 0)
+		*ret_fd = fd_take(&fd);
+	return ret;
+}
+
+/**
+ * ram_huge_possible() - Whether RAM of ram_options.huge gets huge pages
+ * @e:	Set on failure: why not
+ *
+ * Errors: as huge_open() in memory/huge.c
+ * Return: 0, or a negative errno
+ */
+int ram_huge_possible(struct err *e)
+{
+	OWNED_FD fd = -1;
+
+	return huge_by_memfd() ? 0 : huge_open("probe", &fd, e);
 }
 
 static int open_in_folder(const char *path, int *ret_fd, struct err *e)
@@ -115,59 +189,42 @@ static int open_path(const char *path, int *ret_fd, struct err *e)
 	return 0;
 }
 
-static uint64_t dax_size(const struct stat *st)
+static int open_sized(const char *path, uint64_t size, int *ret_fd, struct err *e)
 {
-	char path[64];
+	OWNED_FD fd = -1;
+	int ret = open_path(path, &fd, e);
 
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/size", major(st->st_rdev),
-		 minor(st->st_rdev));
-	return read_number(path);
-}
-
-/* A file that is large enough stays as it is; a smaller one grows. A device has the size it has. */
-static int set_size(int fd, const char *what, uint64_t size, struct err *e)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, "%s", what);
-	if (S_ISCHR(st.st_mode)) {
-		if (dax_size(&st) < size)
-			return err_set(e, ENOSPC, "%s has %" PRIu64 " bytes, %" PRIu64 " needed",
-				       what, dax_size(&st), size);
-		return 0;
-	}
-	if ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
-		return err_sys(e, "%s: size %#" PRIx64, what, size);
-	return 0;
+	if (ret == 0)
+		ret = set_size(fd, path, size, e);
+	if (ret == 0)
+		*ret_fd = fd_take(&fd);
+	return ret;
 }
 
 /**
  * backing_open() - Open or make the file behind a block
- * @name:	Of the block, seen in /proc/PID/maps
- * @size:	Bytes it must have
+ * @b:		With name and resizable_max, the bytes it must have; gets fd and huge
  * @o:		How
- * @ret_fd:	Set on success; the caller owns it
  * @e:		Set on failure
  *
  * Errors: as memfd_create(2), open(2), ftruncate(2); ENOSPC a device is too small
  * Return: 0, or a negative errno
  */
-int backing_open(const char *name, uint64_t size, const struct ram_options *o, int *ret_fd,
-		 struct err *e)
+int backing_open(struct ram_block *b, const struct ram_options *o, struct err *e)
 {
-	OWNED_FD fd = -1;
-	int ret = o->kind == RAM_FILE ? open_path(o->path, &fd, e) : open_memfd(name, o, &fd, e);
+	uint64_t size = b->resizable_max;
+	struct err why;
 
-	if (ret < 0)
-		return ret;
-	ret = set_size(fd, o->path ? o->path : name, size, e);
-	if (ret < 0)
-		return ret;
-	if (o->kind != RAM_FILE && fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) < 0)
-		return err_sys(e, "%s: seal", name);
-	*ret_fd = fd_take(&fd);
-	return 0;
+	b->huge = o->kind == RAM_HUGETLB || (o->huge && huge_by_memfd());
+	if (o->kind == RAM_FILE)
+		return open_sized(o->path, size, &b->fd, e);
+	if (o->kind != RAM_MEMFD || !o->huge || b->huge)
+		return open_sealed(b->name, size, o, &b->fd, e);
+	b->huge = open_huge(b->name, size, &b->fd, &why) == 0;
+	if (b->huge)
+		return 0;
+	log_warn("%s; small pages are slower for the guest, see `outlive doctor`", why.msg);
+	return open_sealed(b->name, size, o, &b->fd, e);
 }
 
 /* Size of the pages that the file system behind @fd gives. */

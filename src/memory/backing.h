@@ -6,8 +6,7 @@
 
 /* Inside the memory room: the file behind a block and its mapping. */
 
-MUST_CHECK int backing_open(const char *name, uint64_t size, const struct ram_options *options,
-			    int *ret_fd, struct err *e);
+MUST_CHECK int backing_open(struct ram_block *b, const struct ram_options *options, struct err *e);
 MUST_CHECK int backing_map(struct ram_block *b, const struct ram_options *options, struct err *e);
 void backing_unmap(struct ram_block *b);
 

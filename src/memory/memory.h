@@ -33,7 +33,7 @@
 
 typedef uint64_t gpa_t;
 
-enum ram_kind { RAM_MEMFD = 1, RAM_HUGETLB, RAM_FILE };
+enum ram_kind { RAM_MEMFD = 1 /* anonymous */, RAM_HUGETLB, RAM_FILE };
 
 /**
  * struct ram_options - How a block is backed
@@ -42,6 +42,7 @@ enum ram_kind { RAM_MEMFD = 1, RAM_HUGETLB, RAM_FILE };
  * @hugepage_bytes: RAM_HUGETLB: page size, 0 for the host's default
  * @prealloc:	Allocate every page at creation
  * @lock:	mlock(2)
+ * @huge:	RAM_MEMFD: worth huge pages, even where a memfd gets none (the guest's RAM)
  * @readonly:	ROM: the guest can't write it, whatever the mapping says
  * @max_bytes:	The block may grow to this by ram_resize(); 0: fixed
  *
@@ -51,7 +52,7 @@ struct ram_options {
 	enum ram_kind kind;
 	const char *path;
 	uint64_t hugepage_bytes;
-	bool prealloc, lock, readonly;
+	bool prealloc, lock, huge, readonly;
 	uint64_t max_bytes;
 };
 
@@ -64,6 +65,7 @@ struct ram_options {
  * @fd_offset:	Where it begins in the file
  * @hva:	Mapping of the whole block
  * @page_bytes:	Size of the pages behind it (4 KiB, or huge)
+ * @huge:	A first touch through @hva brings a huge page; writing to @fd may bring small ones
  * @readonly:	The guest can't write it (ROM)
  * @resizable_max: Largest size (ACPI tables may grow between versions); @size if fixed
  * @reserve:	Address space taken for it: guard pages and alignment around @hva
@@ -80,7 +82,7 @@ struct ram_block {
 	uint64_t fd_offset;
 	uint8_t *hva;
 	uint64_t page_bytes;
-	bool readonly;
+	bool huge, readonly;
 	uint64_t resizable_max;
 	void *reserve;
 	uint64_t reserve_bytes;
@@ -198,6 +200,8 @@ int ram_offered(struct memory *m, const char *name, uint64_t *ret_size);
  * addresses first, for as long as @budget_ns; nothing is allocated. */
 void memory_prefault(struct memory *m, int64_t budget_ns);
 struct ram_block *ram_find(struct memory *m, const char *name);
+/* Whether this process can have RAM in huge pages without a pool of them. */
+MUST_CHECK int ram_huge_possible(struct err *e);
 /* Changes the used size of a resizable block (content kept up to the smaller size); maps of it
  * follow. */
 MUST_CHECK int ram_resize(struct memory *m, struct ram_block *b, uint64_t size, struct err *e);

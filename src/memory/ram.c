@@ -103,7 +103,7 @@ int ram_create(struct memory *m, const char *name, uint64_t size, const struct r
 
 	if (r < 0)
 		return r;
-	r = backing_open(name, b->resizable_max, o, &b->fd, e);
+	r = backing_open(b, o, e);
 	if (r == 0)
 		r = block_finish(m, b, o, ret, e);
 	if (r < 0)

@@ -253,11 +253,20 @@ void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill)
 	bitmap_set(&sb->touched, offset / WIRE_PAGE);
 }
 
-/* Writes pages to their place in the block's file; false if it can't take them (hugetlb).
+/*
+ * Puts pages to their place. A new small page costs less by a write to the file, which neither
+ * clears nor maps it; a huge one comes with the first touch and then costs nothing.
  */
-static bool write_run(const struct ram_block *b, uint64_t offset, const struct iovec *pages, int n)
+static void put_run(const struct ram_block *b, uint64_t offset, const struct iovec *pages, int n)
 {
-	return pwritev(b->fd, pages, n, (off_t)(b->fd_offset + offset)) == (ssize_t)n * WIRE_PAGE;
+	ssize_t bytes = 0;
+
+	for (int i = 0; i < n; i++)
+		bytes += (ssize_t)pages[i].iov_len;
+	if (!b->huge && pwritev(b->fd, pages, n, (off_t)(b->fd_offset + offset)) == bytes)
+		return;
+	for (int i = 0; i < n; offset += pages[i++].iov_len)
+		memcpy(b->hva + offset, pages[i].iov_base, pages[i].iov_len);
 }
 
 /**
@@ -277,9 +286,8 @@ void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset
 		uint64_t part = MIN(end - offset, (uint64_t)RUN_PAGES * WIRE_PAGE);
 		const uint8_t *bytes = channel_peek(c, part);
 
-		if (bytes &&
-		    pwrite(b->fd, bytes, part, (off_t)(b->fd_offset + offset)) != (ssize_t)part)
-			memcpy(b->hva + offset, bytes, part);
+		if (bytes)
+			put_run(b, offset, &(struct iovec){(void *)(uintptr_t)bytes, part}, 1);
 		channel_skip(c, part); /* latches that the stream ends */
 		offset += part;
 	}
@@ -293,7 +301,7 @@ static void get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offs
 	struct iovec pages[RUN_PAGES];
 	const uint8_t *bytes = channel_peek(c, WIRE_PAGE);
 	size_t have, at = WIRE_PAGE;
-	int n = 1, i;
+	int n = 1;
 
 	if (!bytes) {
 		channel_skip(c, WIRE_PAGE); /* latches that the stream ends */
@@ -308,10 +316,7 @@ static void get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offs
 			break;
 		pages[n] = (struct iovec){(void *)(uintptr_t)(bytes + at + 8), WIRE_PAGE};
 	}
-	if (!write_run(sb->block, offset, pages, n))
-		for (i = 0; i < n; i++)
-			memcpy(sb->block->hva + offset + (uint64_t)i * WIRE_PAGE, pages[i].iov_base,
-			       WIRE_PAGE);
+	put_run(sb->block, offset, pages, n);
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, (uint64_t)n);
 	__atomic_fetch_add(&s->job->progress.normal_pages, (uint64_t)n, __ATOMIC_RELAXED);
 	channel_skip(c, at);

@@ -160,15 +160,18 @@ int probe_host(void)
 {
 	struct probe p = {0};
 	OWNED_JSON *answer = NULL;
-	struct err e = {0};
+	struct err e = {0}, small = {0};
 
 	if (kvm_host_open(&p.host, &e) < 0) {
 		answer = json_pack("{s:s}", "error", e.msg);
 	} else {
-		answer = json_pack("{s:i, s:i, s:i, s:o, s:f}", "api", KVM_API_VERSION, "max-vcpus",
-				   (int)p.host.caps.max_vcpus, "max-slots",
+		bool huge = ram_huge_possible(&small) == 0;
+
+		answer = json_pack("{s:i, s:i, s:i, s:o, s:f, s:s*}", "api", KVM_API_VERSION,
+				   "max-vcpus", (int)p.host.caps.max_vcpus, "max-slots",
 				   (int)p.host.caps.max_slots, "lacking", lacking(&p.host.caps),
-				   "ring0-instructions-per-second", ring0_speed(&p));
+				   "ring0-instructions-per-second", ring0_speed(&p), "small-pages",
+				   huge ? NULL : small.msg);
 		kvm_host_close(&p.host);
 	}
 	json_dumpf(answer, stdout, JSON_INDENT(2));

@@ -53,7 +53,7 @@ def descriptors(pid):
 def memory_files(pid):
     """The files behind guest memory: names with inodes."""
     return sorted({(link, inode) for link, inode in descriptors(pid).values()
-                   if link.startswith("/memfd:") and "handover" not in link})
+                   if link.startswith(("/memfd:", "/guest-ram:")) and "handover" not in link})
 
 
 def resident_kib(pid):

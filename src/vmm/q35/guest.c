@@ -54,6 +54,7 @@ static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err 
 	ram->options.path = file ? option_str(o, "mem-path", NULL) : NULL;
 	ram->options.hugepage_bytes = (uint64_t)option_int(o, "hugetlbsize", 0);
 	ram->options.prealloc = option_bool(o, "prealloc", false);
+	ram->options.huge = !option_bool(o, "seal", false);
 	return 0;
 }
 
@@ -91,7 +92,7 @@ static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct err *e)
 
 	*ram = (struct q35_ram_config){.bytes = v->options->ram_bytes,
 				       .name = "pc.ram",
-				       .options = {.kind = RAM_MEMFD},
+				       .options = {.kind = RAM_MEMFD, .huge = true},
 				       .bios = firmware(v)};
 	if (id && !o)
 		return err_set(e, ENOENT, "memory-backend: there is no object '%s'", id);
