@@ -7,6 +7,9 @@
 #include <stdint.h>
 #include <time.h>
 
+/* A moment of time_ns() that doesn't come. */
+#define TIME_NEVER INT64_MAX
+
 /* Monotonic time of the host, ns. */
 static inline int64_t time_ns(void)
 {

@@ -14,7 +14,9 @@ enum vcpu_command { VCPU_RUN = 1, VCPU_WORK, VCPU_QUIT };
 /* threads.c */
 MUST_CHECK int vcpu_thread_start(struct vm_vcpu *v, struct err *e);
 void vcpus_command(struct vm *vm, enum vcpu_command kind);
-void vcpus_wait(struct vm *vm);
+MUST_CHECK bool vcpus_wait(struct vm *vm, int64_t until_ns);
+void vcpus_go_on(struct vm *vm);
+int vcpus_late(struct vm *vm, int64_t begin_ns, struct err *e);
 struct vm_vcpu *vcpu_current(void);
 bool vcpu_must_leave(const struct vm_vcpu *v);
 

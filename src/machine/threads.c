@@ -8,7 +8,12 @@
  *
  * A thread that leaves the run loop completes the I/O exit it was in, so that its registers can be
  * captured.
+ *
+ * A stop that takes too long is called off by one more VCPU_RUN: those that had parked run again,
+ * and those that hadn't have one run more to do, which the next stop ends as well. So each thread
+ * takes each command, one by one, and @busy counts them all.
  */
+#include "base/clock.h"
 #include "base/log.h"
 #include "machine/private.h"
 
@@ -26,6 +31,14 @@ static _Thread_local struct vm_vcpu *current;
 static void futex_wait(uint32_t *word, uint32_t while_it_is)
 {
 	syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, while_it_is, NULL, NULL, 0);
+}
+
+static void futex_wait_until(uint32_t *word, uint32_t while_it_is, int64_t until_ns)
+{
+	struct timespec at = {until_ns / NS_PER_SEC, until_ns % NS_PER_SEC};
+
+	syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, while_it_is, &at, NULL,
+		FUTEX_BITSET_MATCH_ANY);
 }
 
 static void futex_wake(uint32_t *word)
@@ -83,7 +96,6 @@ static void run_loop(struct vm_vcpu *v)
 {
 	bool served = false;
 
-	v->hold = false;
 	while (!vcpu_must_leave(v)) {
 		int r;
 
@@ -110,16 +122,18 @@ static void run_loop(struct vm_vcpu *v)
 static int command_take(struct vm_vcpu *v)
 {
 	struct vm *vm = v->vm;
-	uint32_t now;
 
-	while ((now = __atomic_load_n(&vm->command, __ATOMIC_ACQUIRE)) == v->seen)
+	while (__atomic_load_n(&vm->command, __ATOMIC_ACQUIRE) == v->seen)
 		futex_wait(&vm->command, v->seen);
-	v->seen = now;
+	v->seen++;
 	return vm->command_kind;
 }
 
-static void command_done(struct vm *vm)
+static void command_done(struct vm_vcpu *v)
 {
+	struct vm *vm = v->vm;
+
+	__atomic_store_n(&v->done, v->seen, __ATOMIC_RELEASE);
 	if (__atomic_sub_fetch(&vm->busy, 1, __ATOMIC_ACQ_REL) == 0)
 		futex_wake(&vm->busy);
 }
@@ -142,7 +156,7 @@ static void *vcpu_main(void *arg)
 			run_loop(v);
 		else if (kind == VCPU_WORK)
 			vm->work(v, vm->work_opaque);
-		command_done(vm);
+		command_done(v);
 	} while (kind != VCPU_QUIT);
 	return NULL;
 }
@@ -164,7 +178,7 @@ int vcpu_thread_start(struct vm_vcpu *v, struct err *e)
 	int r;
 
 	sigfillset(&all);
-	v->seen = v->vm->command;
+	v->seen = v->done = v->vm->command;
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&v->thread, NULL, vcpu_main, v);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -191,11 +205,86 @@ void vcpus_command(struct vm *vm, enum vcpu_command kind)
 /**
  * vcpus_wait() - Wait until all vCPU threads are parked again
  * @vm:		The machine
+ * @until_ns:	time_ns() at which to give up; TIME_NEVER: don't
+ *
+ * Return: false: some aren't, see vcpus_late()
  */
-void vcpus_wait(struct vm *vm)
+bool vcpus_wait(struct vm *vm, int64_t until_ns)
 {
 	uint32_t left;
 
-	while ((left = __atomic_load_n(&vm->busy, __ATOMIC_ACQUIRE)) != 0)
-		futex_wait(&vm->busy, left);
+	while ((left = __atomic_load_n(&vm->busy, __ATOMIC_ACQUIRE)) != 0) {
+		if (until_ns == TIME_NEVER)
+			futex_wait(&vm->busy, left);
+		else if (time_ns() >= until_ns)
+			return false;
+		else
+			futex_wait_until(&vm->busy, left, until_ns);
+	}
+	return true;
+}
+
+/**
+ * vcpus_go_on() - Let all vCPUs run on, whether they had parked already or not
+ * @vm:		The machine; its last command was VCPU_RUN
+ */
+void vcpus_go_on(struct vm *vm)
+{
+	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&vm->busy, vm->vcpus_len, __ATOMIC_ACQ_REL);
+	__atomic_add_fetch(&vm->command, 1, __ATOMIC_RELEASE);
+	futex_wake(&vm->command);
+}
+
+/* What a thread of this process does, as the kernel says. */
+static const char *doing(pid_t tid)
+{
+	char path[64], text[256] = "";
+	const char *end;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", tid);
+	f = fopen(path, "re");
+	if (f) {
+		text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
+		fclose(f);
+	}
+	end = strrchr(text, ')'); /* of the name, which may hold anything */
+	switch (end && end[1] ? end[2] : 0) {
+	case 'R': return "waits for a CPU of the host";
+	case 'D': return "waits inside the kernel, for a disk or for memory";
+	case 't':
+	case 'T': return "is held by a debugger or a signal";
+	default: return "waits inside the VMM";
+	}
+}
+
+/**
+ * vcpus_late() - Say who hasn't parked yet
+ * @vm:		The machine, being stopped
+ * @begin_ns:	When that began
+ * @e:		Set
+ *
+ * Return: -ETIMEDOUT
+ */
+int vcpus_late(struct vm *vm, int64_t begin_ns, struct err *e)
+{
+	struct vm_vcpu *first = NULL;
+	unsigned int late = 0;
+
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
+		struct vm_vcpu *v = vm->vcpus[i];
+
+		if (__atomic_load_n(&v->done, __ATOMIC_ACQUIRE) == vm->command)
+			continue;
+		late++;
+		first = first ? first : v;
+	}
+	if (!first) /* it has parked in this moment */
+		return err_set(e, ETIMEDOUT, "the vCPUs took longer than %jd ms to stop",
+			       (intmax_t)((time_ns() - begin_ns) / NS_PER_MS));
+	return err_set(e, ETIMEDOUT,
+		       "vCPU %u didn't stop within %jd ms: its thread %d %s (late: %u of %u)",
+		       first->index, (intmax_t)((time_ns() - begin_ns) / NS_PER_MS),
+		       (int)first->tid, doing(first->tid), late, vm->vcpus_len);
 }

@@ -181,12 +181,14 @@ void vm_start(struct vm *vm)
 	if (refused(vm))
 		return;
 	guest_clock_run(vm->c.clock);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		vm->vcpus[i]->hold = false;
 	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
 	vcpus_command(vm, VCPU_RUN);
 	vm_tell(vm, VM_RESUMED, 0);
 }
 
-static void vcpus_stop(struct vm *vm)
+static int vcpus_stop(struct vm *vm, int64_t until_ns, struct err *e)
 {
 	int64_t begin = time_ns();
 
@@ -194,8 +196,53 @@ static void vcpus_stop(struct vm *vm)
 	for (unsigned int i = 0; i < vm->vcpus_len; i++)
 		kvm_vcpu_kick(vm->vcpus[i]->kvm, vm->vcpus[i]->thread);
 	vcpus_awake(vm);
-	vcpus_wait(vm);
+	if (!vcpus_wait(vm, until_ns))
+		return vcpus_late(vm, begin, e);
 	vm->stop_ns = time_ns() - begin;
+	return 0;
+}
+
+/* All at rest, or all as before. */
+static int halt(struct vm *vm, int64_t until_ns, struct err *e)
+{
+	int r = vcpus_stop(vm, until_ns, e);
+
+	if (r < 0) {
+		vcpus_go_on(vm);
+		return r;
+	}
+	guest_clock_stop(vm->c.clock);
+	devices_stop(vm);
+	return 0;
+}
+
+/**
+ * vm_stop_within() - Stop the guest, unless that takes too long
+ * @vm:		The machine; stopped already: only the run state changes
+ * @why:	Run state afterwards, not RUN_RUNNING
+ * @until_ns:	time_ns() at which to give up; TIME_NEVER: don't
+ * @e:		Set on failure: who was waited for, and what its thread does
+ *
+ * Errors: ETIMEDOUT; the guest runs on, and no listener has heard of anything
+ * Return: 0, or a negative errno
+ */
+int vm_stop_within(struct vm *vm, enum run_state why, int64_t until_ns, struct err *e)
+{
+	int r;
+
+	assert(why != RUN_RUNNING);
+	if (!vm_running(vm)) {
+		vm->state = why;
+		return 0;
+	}
+	r = halt(vm, until_ns, e);
+	if (r < 0)
+		return r;
+	vm->state = why;
+	TRACE(vm_stop, "%s, vCPUs out after %lld us", run_state_name(why),
+	      (long long)(vm->stop_ns / NS_PER_US));
+	vm_tell(vm, VM_STOPPED, (int)why);
+	return 0;
 }
 
 /**
@@ -205,18 +252,9 @@ static void vcpus_stop(struct vm *vm)
  */
 void vm_stop(struct vm *vm, enum run_state why)
 {
-	assert(why != RUN_RUNNING);
-	if (!vm_running(vm)) {
-		vm->state = why;
-		return;
-	}
-	vcpus_stop(vm);
-	guest_clock_stop(vm->c.clock);
-	devices_stop(vm);
-	vm->state = why;
-	TRACE(vm_stop, "%s, vCPUs out after %lld us", run_state_name(why),
-	      (long long)(vm->stop_ns / NS_PER_US));
-	vm_tell(vm, VM_STOPPED, (int)why);
+	struct err never;
+
+	(void)!vm_stop_within(vm, why, TIME_NEVER, &never);
 }
 
 /**
@@ -242,7 +280,7 @@ void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque)
 	vm->work = fn;
 	vm->work_opaque = opaque;
 	vcpus_command(vm, VCPU_WORK);
-	vcpus_wait(vm);
+	(void)!vcpus_wait(vm, TIME_NEVER);
 }
 
 static void devices_reset(struct vm *vm)
@@ -267,11 +305,10 @@ static bool needs_reset(enum run_state s)
 void vm_reset(struct vm *vm, bool by_guest)
 {
 	bool was_running = vm_running(vm);
+	struct err never;
 
 	if (was_running) {
-		vcpus_stop(vm);
-		guest_clock_stop(vm->c.clock);
-		devices_stop(vm);
+		(void)!halt(vm, TIME_NEVER, &never);
 		vm->state = RUN_PAUSED;
 	}
 	devices_reset(vm);

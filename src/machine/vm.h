@@ -17,7 +17,9 @@
  * is parked until the main thread gives a command to all of them: run until stopped, do a piece of
  * work (capture state), quit. vm_stop() is a barrier: when it returns, every vCPU is out of KVM and
  * out of every I/O handler with its registers complete, the guest clock stands still and no device
- * has a request in flight. Everything but vm_request() is for the main thread.
+ * has a request in flight. vm_stop_within() is the same with a bound: a host that gives a vCPU
+ * thread no CPU, or a disk that doesn't answer, lets the guest go on instead. Everything but
+ * vm_request() is for the main thread.
  *
  * The thread that leaves guest mode last wakes the main thread; nobody polls. This time is part of
  * the pause of a live upgrade.
@@ -106,8 +108,10 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @thread:	Named "vcpu N"
  * @tid:	Of the thread, for query-cpus-fast and pinning
  * @seen:	Last command this thread has taken
+ * @done:	Last command it has done; own thread writes, atomic
  * @nmi:	Send it an NMI before it runs on; atomic
- * @hold:	Leave the run loop: the vCPU asked for a reset, or can't go on
+ * @hold:	Stay out of the run loop until vm_start(): the vCPU asked for a reset, or can't go
+ *		on. Own thread while it runs
  * @exits:	How often it left guest mode for us; own thread writes
  * @rest_ns:	Stays out of guest mode until then (time_ns()); 0: doesn't. Atomic, see throttle.c
  * @rested_ns:	How long it has rested in all; own thread writes, atomic
@@ -119,7 +123,7 @@ struct vm_vcpu {
 	unsigned int index;
 	pthread_t thread;
 	pid_t tid;
-	uint32_t seen;
+	uint32_t seen, done;
 	bool hold, nmi;
 	uint64_t exits;
 	int64_t rest_ns;
@@ -153,7 +157,7 @@ struct vm_config {
  * @state:	Run state
  * @command:	Counts commands; vCPU threads wait for it to change (futex, atomic)
  * @command_kind, @work, @work_opaque: The command, written before @command
- * @busy:	vCPU threads that haven't finished the command (futex, atomic)
+ * @busy:	Commands that vCPU threads haven't done yet, counted over all (futex, atomic)
  * @stop:	vCPU threads in the run loop leave it (atomic)
  * @requests:	Bits of enum machine_request waiting for the main thread (atomic)
  * @request_arg: Their arguments (atomic)
@@ -193,6 +197,7 @@ pid_t vm_vcpu_tid(struct vm_vcpu *v); /* waits until the thread has one */
 
 void vm_start(struct vm *vm);
 void vm_stop(struct vm *vm, enum run_state why);
+MUST_CHECK int vm_stop_within(struct vm *vm, enum run_state why, int64_t until_ns, struct err *e);
 bool vm_running(const struct vm *vm);
 void vm_refuse(struct vm *vm); /* from a device's run(): the guest must not run */
 void vm_set_state(struct vm *vm,

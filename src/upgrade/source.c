@@ -340,9 +340,8 @@ static bool target_answered(const struct upgrade *u)
 
 /* Waits for the target to win the word; wins it back if it can't or won't. Returns 0 when the guest
  * has gone. */
-static int await_target(struct upgrade *u)
+static int await_target(struct upgrade *u, int64_t end_ns)
 {
-	int64_t end_ns = time_ns() + u->options.pause_ms * NS_PER_MS;
 	bool refused = false, gone = false;
 
 	while (ownership(&u->area) == OWNER_OFFERED && !gone && !refused && time_ns() < end_ns) {
@@ -366,12 +365,14 @@ static int await_target(struct upgrade *u)
 static int switch_over(struct upgrade *u)
 {
 	int r = u->guest->recheck ? u->guest->recheck(u->guest->opaque, &u->e) : 0;
+	int64_t end_ns;
 
 	if (r < 0)
 		return r;
 	area_nudge(&u->area);
 	area_mark(&u->area, MARK_PAUSE);
-	r = u->guest->pause(u->guest->opaque, &u->e);
+	end_ns = time_ns() + u->options.pause_ms * NS_PER_MS;
+	r = u->guest->pause(u->guest->opaque, end_ns, &u->e);
 	if (r < 0)
 		return r;
 	u->paused = true;
@@ -384,7 +385,7 @@ static int switch_over(struct upgrade *u)
 	area_mark(&u->area, MARK_CAPTURED);
 	area_mark(&u->area, MARK_OFFERED);
 	ownership_offer(&u->area);
-	r = await_target(u);
+	r = await_target(u, end_ns);
 	if (r >= 0)
 		u->guest->leave(u->guest->opaque);
 	return r;

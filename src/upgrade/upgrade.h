@@ -33,7 +33,8 @@
  *May be NULL
  * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread,
  *		guest running
- * @pause:	Stops vCPUs and I/O, drained. Main thread
+ * @pause:	Stops vCPUs and I/O, drained. ETIMEDOUT: they weren't at @until_ns, and the guest
+ *		runs on. Main thread
  * @capture:	Writes all state, and flushes what is final so that the target begins with it; fails
  *		where the kernel wouldn't tell. Main thread, paused
  * @late:	What only the paused process knows and isn't guest state (half-read monitor input);
@@ -50,7 +51,7 @@ struct upgrade_guest {
 	int (*describe)(void *opaque, struct bundle *b, struct err *e);
 	void (*rehearse)(void *opaque, struct state_writer *w);
 	int (*recheck)(void *opaque, struct err *e);
-	int (*pause)(void *opaque, struct err *e);
+	int (*pause)(void *opaque, int64_t until_ns, struct err *e);
 	int (*capture)(void *opaque, struct state_writer *w, struct err *e);
 	json_t *(*late)(void *opaque);
 	void (*resume)(void *opaque);
@@ -63,7 +64,8 @@ struct upgrade_guest {
  * @binary:	Program to start; NULL: the one this process was started from (/proc/self/exe's
  * path)
  * @prepare_ms:	At most this long from start to the target being ready
- * @pause_ms:	At most this long from pause to the target running; then the guest goes on here
+ * @pause_ms:	At most this long from asking the vCPUs to stop to the target running; then the
+ *		guest goes on here
  * @dry_run:	Stop when the target is ready; the guest isn't paused
  */
 struct upgrade_options {

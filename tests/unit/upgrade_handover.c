@@ -102,13 +102,14 @@ static int target_main(void)
  * @left:	leave() was called
  * @along:	The rest of the state is written only when the target has read the first half
  * @unreadable:	Capturing fails at its end
+ * @unstoppable: Pausing fails
  * @halves:	Letters of targets that have
  */
 struct world {
 	struct loop *loop;
 	int witness[2];
-	bool paused, left, done, along, unreadable;
-	int ret, pauses, resumes, halves;
+	bool paused, left, done, along, unreadable, unstoppable;
+	int ret, pauses, resumes, halves, pause_ms;
 	struct err e;
 	struct upgrade_report report;
 	const char *blocker;
@@ -130,10 +131,14 @@ static int describe(void *opaque, struct bundle *b, struct err *e)
 	return bundle_add_fd(b, "witness", w->witness[1], e);
 }
 
-static int do_pause(void *opaque, struct err *e)
+static int do_pause(void *opaque, int64_t until_ns, struct err *e)
 {
 	struct world *w = opaque;
+	int64_t left_ms = (until_ns - time_ns()) / NS_PER_MS;
 
+	assert_true(left_ms > 0 && left_ms <= w->pause_ms);
+	if (w->unstoppable)
+		return err_set(e, ETIMEDOUT, "vCPU 3 didn't stop");
 	w->paused = true;
 	w->pauses++;
 	return 0;
@@ -205,6 +210,7 @@ static void run_with(struct world *w, const char *mode, struct upgrade_options o
 		options.prepare_ms = 5000;
 	if (!options.pause_ms)
 		options.pause_ms = 2000;
+	w->pause_ms = options.pause_ms;
 	guest = (struct upgrade_guest){.version = "1.0",
 				       .schema = schema,
 				       .blockers = blockers,
@@ -267,6 +273,15 @@ static void a_state_that_cannot_be_read_stays_here(void **state)
 	run_with(&w, "good", (struct upgrade_options){0});
 	stays_here(&w, "KVM doesn't tell");
 	assert_int_equal(w.pauses, 1);
+}
+
+static void a_guest_that_does_not_stop_in_time_stays_here(void **state)
+{
+	struct world w = {.unstoppable = true};
+
+	run_with(&w, "good", (struct upgrade_options){.pause_ms = 100});
+	assert_int_equal(w.ret, -ETIMEDOUT);
+	stays_here(&w, "vCPU 3 didn't stop");
 }
 
 static void a_blocker_stops_it_before_anything_starts(void **state)
@@ -444,6 +459,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(descriptors_go_by_name),
 		cmocka_unit_test(a_dry_run_builds_the_target_and_pauses_nothing),
 		cmocka_unit_test(a_state_that_cannot_be_read_stays_here),
+		cmocka_unit_test(a_guest_that_does_not_stop_in_time_stays_here),
 		cmocka_unit_test(a_blocker_stops_it_before_anything_starts),
 		cmocka_unit_test(a_missing_binary_is_named),
 		cmocka_unit_test(a_program_that_is_no_vmm_is_refused),

@@ -289,10 +289,10 @@ static void resume(void *opaque)
 	d->g->quiet = false;
 }
 
-static int pause_guest(void *opaque, struct err *e)
+static int pause_guest(void *opaque, int64_t until_ns, struct err *e)
 {
 	struct departure *d = opaque;
-	int r;
+	int r = 0;
 
 	json_decref(d->monitors);
 	d->monitors = NULL;
@@ -300,7 +300,11 @@ static int pause_guest(void *opaque, struct err *e)
 	d->was_running = vm_running(&d->g->q->vm);
 	d->g->quiet = true;
 	if (d->was_running)
-		vm_stop(&d->g->q->vm, RUN_FINISH_MIGRATE);
+		r = vm_stop_within(&d->g->q->vm, RUN_FINISH_MIGRATE, until_ns, e);
+	if (r < 0) {
+		d->g->quiet = false;
+		return r;
+	}
 	r = control_handover(d->g->v->control, &d->monitors, e);
 	if (r < 0)
 		resume(d);

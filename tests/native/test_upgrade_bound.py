@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A guest that can't be brought to rest in time goes on, and the command says who was waited for.
+
+A host that gives a vCPU's thread no CPU is played by ptrace(2): a thread that is held in it doesn't run.
+"""
+import contextlib
+import ctypes
+import os
+
+import pytest
+
+from frame.live import live  # noqa: F401
+from frame.qmp import QmpError
+
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+LIBC = ctypes.CDLL(None, use_errno=True)
+WAIT_ALL = 0x40000000  # __WALL
+
+
+def ptrace(request, thread):
+    """ptrace(2) without data."""
+    if LIBC.ptrace(ctypes.c_long(request), ctypes.c_long(thread), None, None) < 0:
+        raise OSError(ctypes.get_errno(), f"ptrace {request:#x} of {thread}")
+
+
+@contextlib.contextmanager
+def held(thread):
+    """The thread gets no CPU."""
+    ptrace(PTRACE_SEIZE, thread)
+    ptrace(PTRACE_INTERRUPT, thread)
+    os.waitpid(thread, WAIT_ALL)
+    try:
+        yield
+    finally:
+        ptrace(PTRACE_DETACH, thread)
+
+
+def thread_of(guest, vcpu):
+    """The id of a vCPU's thread."""
+    return guest.qmp.command("query-cpus-fast")[vcpu]["thread-id"]
+
+
+def goes_on(guest, how_many):
+    """So many vCPUs work. The witness numbers its own in the order they came up."""
+    def work(report):
+        return [one["beats"] + one["dirtied"] for one in report["cpu"]]
+
+    before = work(guest.witness.report())
+    guest.witness.wait(lambda now: sum(new > old for new, old in zip(work(now), before)) == how_many)
+
+
+def fails(guest, words, **arguments):
+    """An upgrade doesn't happen, and why."""
+    guest.qmp.take_events()
+    with pytest.raises(QmpError) as failure:
+        guest.qmp.command("outlive-upgrade", **arguments)
+    for word in words:
+        assert word in failure.value.desc, failure.value.desc
+    assert guest.qmp.command("query-status")["status"] == "running"
+    assert not [event for event in guest.qmp.take_events() if event["event"] in ("STOP", "RESUME")]
+
+
+def test_a_vcpu_without_a_cpu_is_named_and_the_guest_goes_on(live):
+    guest = live(cpus=4, memory_mib=64, args="rate=1M verify=1M")
+    before, thread = guest.pid, thread_of(guest, 2)
+    with held(thread):
+        for _ in range(3):  # each is called off for itself; the held vCPU never hears of the others
+            fails(guest, ["vCPU 2 didn't stop within ", f"its thread {thread} is held by a debugger", "late: 1 of 4"],
+                  pause_timeout=200)
+            goes_on(guest, 3)
+    goes_on(guest, 4)
+    assert guest.settle() == before
+    guest.upgrade()
+    guest.verify()
+    guest.qmp.command("stop")
+    guest.qmp.command("cont")
+    guest.verify()
