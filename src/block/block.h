@@ -134,6 +134,9 @@ MUST_CHECK int block_point_drop(struct block_node *n, const char *path, const ch
 MUST_CHECK int block_point_restore(struct block_node *n, const char *path, bool force,
 				   struct err *e);
 MUST_CHECK int block_point_check(struct block_node *n, const char *path, struct err *e);
+/* Clones: the node's image is a copy of another one, made while that was perhaps written. */
+MUST_CHECK int block_point_check_copy(const char *path, const char *image, struct err *e);
+MUST_CHECK int block_point_copy(struct block_node *n, const char *path, struct err *e);
 const char *block_point_of(const struct block_node *n); /* NULL: it keeps none */
 bool block_written(const struct block_node *n);         /* by a device */
 /* The size changed (block_resize): called on the main thread. */

@@ -159,6 +159,15 @@ static int restore_undo(struct block_node *n, const char *path, bool force, stru
 	return 0;
 }
 
+/* The image may have been resized since: @n and what is below it. */
+static void size_again(struct block_node *n, const struct file *f)
+{
+	off_t end = lseek(f->fd, 0, SEEK_END);
+
+	for (; end >= 0 && n; n = n->child)
+		__atomic_store_n(&n->size, (uint64_t)end, __ATOMIC_RELAXED);
+}
+
 /**
  * block_point_restore() - Make a disk what it was, and keep that again from now on
  * @n:		A disk's node; nobody uses the image
@@ -173,7 +182,6 @@ int block_point_restore(struct block_node *n, const char *path, bool force, stru
 {
 	struct block_node *bottom = file_node(n);
 	struct file *f = bottom ? bottom->priv : NULL;
-	off_t end;
 	int r;
 
 	if (!f)
@@ -182,10 +190,8 @@ int block_point_restore(struct block_node *n, const char *path, bool force, stru
 	if (r < 0)
 		return r;
 	r = is_undo(path) ? restore_undo(bottom, path, force, e) : restore_clone(f, path, e);
-	end = lseek(f->fd, 0, SEEK_END);
-	if (r == 0 && end >= 0)
-		for (; n; n = n->child)
-			__atomic_store_n(&n->size, (uint64_t)end, __ATOMIC_RELAXED);
+	if (r == 0)
+		size_again(n, f);
 	if (block_is_inactive())
 		block_unlock(f->fd);
 	return r;
@@ -238,6 +244,63 @@ int block_point_check(struct block_node *n, const char *path, struct err *e)
 	if (r < 0)
 		return r;
 	r = undo_check(u, f->fd, e);
+	undo_drop(u);
+	return r;
+}
+
+/**
+ * block_point_check_copy() - Could block_point_copy() make a copy of an image what the image was?
+ * @path:	Of block_point_make(), an undo file
+ * @image:	The image that it is of
+ * @e:		Says why not
+ *
+ * Errors: EBADMSG, ESTALE as undo_check(); as open(2)
+ * Return: 0, or a negative errno
+ */
+int block_point_check_copy(const char *path, const char *image, struct err *e)
+{
+	OWNED_FD fd = open(image, O_RDONLY | O_CLOEXEC);
+	struct undo *u;
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, "%s", image);
+	r = undo_open(&u, path, e);
+	if (r < 0)
+		return r;
+	r = undo_check(u, fd, e);
+	undo_drop(u);
+	return r;
+}
+
+/**
+ * block_point_copy() - Make a disk, a copy of an image, what the image was
+ * @n:		The disk's node; nobody uses it. Its writes aren't @path's business afterwards
+ * @path:	Of block_point_make() on the image, an undo file; perhaps still being fed
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY the copy is in use; as undo_copy_back()
+ * Return: 0, or a negative errno
+ */
+int block_point_copy(struct block_node *n, const char *path, struct err *e)
+{
+	struct block_node *bottom = file_node(n);
+	struct file *f = bottom ? bottom->priv : NULL;
+	struct undo *u;
+	int r;
+
+	if (!f)
+		return err_set(e, ENOTSUP, "a disk of driver %s has no points", n->driver->name);
+	r = undo_open(&u, path, e);
+	if (r < 0)
+		return r;
+	r = block_lock(f->fd, block_filename(n), true, e);
+	if (r == 0)
+		r = undo_copy_back(u, f->fd, e);
+	if (r == 0)
+		size_again(n, f);
+	if (block_is_inactive())
+		block_unlock(f->fd);
 	undo_drop(u);
 	return r;
 }

@@ -305,15 +305,18 @@ static int restart(struct undo *u, struct err *e)
 }
 
 /**
- * undo_apply() - Make the image what it was
- * @u:		Open; empty afterwards, and goes on from here
- * @image_fd:	The image, in nobody's use
+ * undo_copy_back() - Make an image, or a copy of it, what the image was
+ * @u:		Open, in anybody's use
+ * @image_fd:	The image, or a copy that was made after @u began; in nobody's use
  * @e:		Set on failure only: the image is neither; it can be tried again
+ *
+ * A copy may have been made while the image was written: what changed under it was saved in @u
+ * before.
  *
  * Errors: as pread(2), pwrite(2), ftruncate(2)
  * Return: 0, or a negative errno
  */
-int undo_apply(struct undo *u, int image_fd, struct err *e)
+int undo_copy_back(const struct undo *u, int image_fd, struct err *e)
 {
 	struct stat st;
 	uint64_t c;
@@ -330,7 +333,23 @@ int undo_apply(struct undo *u, int image_fd, struct err *e)
 				   cluster_bytes(u, c));
 	if (ret == 0 && fdatasync(image_fd) < 0)
 		ret = -errno;
-	return ret < 0 ? err_ret(e, ret, "copy %s back", u->path) : restart(u, e);
+	return ret < 0 ? err_ret(e, ret, "copy %s back", u->path) : 0;
+}
+
+/**
+ * undo_apply() - Make the image what it was
+ * @u:		Open; empty afterwards, and goes on from here
+ * @image_fd:	The image, in nobody's use
+ * @e:		Set on failure only: the image is neither; it can be tried again
+ *
+ * Errors: as undo_copy_back()
+ * Return: 0, or a negative errno
+ */
+int undo_apply(struct undo *u, int image_fd, struct err *e)
+{
+	int r = undo_copy_back(u, image_fd, e);
+
+	return r < 0 ? r : restart(u, e);
 }
 
 /**

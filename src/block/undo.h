@@ -69,6 +69,8 @@ void undo_drop(struct undo *u); /* as it is, after a look at it */
 void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes);
 /* May its content be copied back to the image? */
 MUST_CHECK int undo_check(const struct undo *u, int image_fd, struct err *e);
+/* Only reads @u, which may be in another process' use; @image_fd: of a copy of its image. */
+MUST_CHECK int undo_copy_back(const struct undo *u, int image_fd, struct err *e);
 MUST_CHECK int undo_apply(struct undo *u, int image_fd, struct err *e);
 /* @older gets what it hasn't got: it goes on where @u was. */
 MUST_CHECK int undo_merge(struct undo *older, const struct undo *u, struct err *e);

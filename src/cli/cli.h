@@ -124,6 +124,9 @@ int guest_blame_log(const struct guest *g, struct err *e);
 int vmm_blame_log(const char *path, struct err *e);
 void vmm_exec(const json_t *argv, int log_fd);
 void cli_print_words(const json_t *argv);
+char *cli_escaped(const char *text);
+char *cli_uuid(void);
+MUST_CHECK int cli_netdev(const char *text, const char *id, char **ret, struct err *e);
 /* enum cli_exit for an error of the functions above. */
 int guest_exit_code(int r);
 
@@ -166,6 +169,7 @@ int cmd_adopt(const struct cli_args *args);
 int cmd_giveback(const struct cli_args *args);
 int cmd_snapshot_save(const struct cli_args *args);
 int cmd_snapshot_restore(const struct cli_args *args);
+int cmd_snapshot_clone(const struct cli_args *args);
 int cmd_snapshot_list(const struct cli_args *args);
 int cmd_snapshot_show(const struct cli_args *args);
 int cmd_snapshot_delete(const struct cli_args *args);

@@ -113,6 +113,17 @@ static const struct cli_option restore_options[] = {
 	{0},
 };
 
+static const struct cli_option clone_options[] = {
+	SNAPSHOT_DIR,
+	{"disks", 'd', "FOLDER", "where the clone's disks are made (default: beside the guest's)"},
+	{"net", 'n', "tap=NAME|stream=SOCKET|none",
+	 "network of the next interface, as for run (one for each)"},
+	{"force", 'f', NULL, "even if the disks may have been written since"},
+	{"lazy", 'l', NULL,
+	 "let the guest run at once; its memory is read on demand and beside it"},
+	{0},
+};
+
 static const struct cli_option report_options[] = {
 	{"output", 'o', "FILE", "page to write (default: FILE with .html; - standard output)"},
 	{"text", 't', NULL, "only print, write no page"},
@@ -190,6 +201,12 @@ const struct cli_command cli_commands[] = {
 	{"snapshot rollback", "NAME POINT", 2, 2, false,
 	 "Take a guest and its disks back to a point; later points are gone", rollback_options,
 	 "  outlive snapshot rollback web before-update\n", cmd_snapshot_rollback},
+	{"snapshot clone", "NAME SNAPSHOT NEW", 3, 3, false,
+	 "Start another guest, with an identity of its own, from a guest's snapshot or point",
+	 clone_options,
+	 "  outlive snapshot clone web warm web2 --lazy\n"
+	 "  outlive snapshot clone web warm web2 --net tap=tap7 --disks /var/images\n",
+	 cmd_snapshot_clone},
 	{"snapshot list", "NAME", 1, 1, false, "List a guest's snapshots", snapshot_options,
 	 "  outlive snapshot list web --json\n", cmd_snapshot_list},
 	{"snapshot show", "NAME SNAPSHOT", 2, 2, false, "Show what is known of a snapshot",

@@ -17,7 +17,13 @@
 
 #define OPEN_SECONDS 10
 
-static const json_t *disks_of(const json_t *description)
+/**
+ * point_disks() - The files that keep what the disks were
+ * @description: Of a point
+ *
+ * Return: borrowed
+ */
+const json_t *point_disks(const json_t *description)
 {
 	return json_object_get(json_object_get(description, "migration"), "outlive-disks");
 }
@@ -50,12 +56,12 @@ static int point(const struct cli_args *args, struct guest *g, struct err *e)
 }
 
 /* Adds the disks of a point; of each image only the first file is checked. */
-static void add_disks(json_t *all, const json_t *point_disks)
+static void add_disks(json_t *all, const json_t *disks)
 {
 	json_t *d, *one, *other;
 	size_t i, k;
 
-	json_array_foreach(point_disks, i, d)
+	json_array_foreach(disks, i, d)
 	{
 		one = json_pack("{s:O, s:O}", "filename", json_object_get(d, "filename"), "file",
 				json_object_get(d, "file"));
@@ -66,16 +72,22 @@ static void add_disks(json_t *all, const json_t *point_disks)
 	}
 }
 
-/* What has to be applied to go back to @target, newest first. */
-static json_t *way_back(const json_t *points, const json_t *target)
+/**
+ * point_way_back() - What has to be applied to the disks to go back
+ * @points:	All of the guest, the newest first
+ * @target:	The one to go back to
+ *
+ * Return: for outlive-rollback, the newest first; new reference
+ */
+json_t *point_way_back(const json_t *points, const json_t *target)
 {
 	json_t *all = json_array(), *p;
 	size_t i;
 
 	json_array_foreach(points, i,
 			   p) if (option_int(p, "order", 0) > option_int(target, "order", 0))
-		add_disks(all, disks_of(p));
-	add_disks(all, disks_of(target));
+		add_disks(all, point_disks(p));
+	add_disks(all, point_disks(target));
 	return all;
 }
 
@@ -137,7 +149,7 @@ static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 		return r;
 	points = snapshot_points(dir);
 	path = snapshot_file(dir, args->words[1], "snapshot");
-	r = go_back(args, g, path, way_back(points, target), e);
+	r = go_back(args, g, path, point_way_back(points, target), e);
 	if (r >= 0)
 		r = forget_newer(dir, points, target, e);
 	if (r >= 0 && !args->json)
@@ -161,11 +173,11 @@ static json_t *dropped_disks(const json_t *description, const json_t *older)
 	json_t *all = json_array(), *d, *o, *one;
 	size_t i, k;
 
-	json_array_foreach(disks_of(description), i, d)
+	json_array_foreach(point_disks(description), i, d)
 	{
 		one = json_pack("{s:O, s:O}", "filename", json_object_get(d, "filename"), "file",
 				json_object_get(d, "file"));
-		json_array_foreach(disks_of(older), k,
+		json_array_foreach(point_disks(older), k,
 				   o) if (json_equal(json_object_get(o, "filename"),
 						     json_object_get(d, "filename")))
 			json_object_set(one, "older", json_object_get(o, "file"));

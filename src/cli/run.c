@@ -42,8 +42,13 @@ static void add(json_t *argv, const char *option, const char *fmt, ...)
 	json_array_append_new(argv, json_string(value));
 }
 
-/* In key=value lists a comma is written twice. The caller frees it. */
-static char *escaped(const char *text)
+/**
+ * cli_escaped() - A value for a key=value list, in which a comma is written twice
+ * @text:	The value
+ *
+ * Return: the caller frees it
+ */
+char *cli_escaped(const char *text)
 {
 	char *out = mem_zalloc(strlen(text) * 2 + 1);
 	char *p = out;
@@ -96,12 +101,36 @@ static void add_disks(json_t *argv, const struct cli_args *args)
 
 	json_array_foreach(json_object_get(args->values, "disk"), i, disk)
 	{
-		OWNED(char *) file = escaped(json_string_value(disk));
+		OWNED(char *) file = cli_escaped(json_string_value(disk));
 
 		add(argv, "-blockdev",
 		    "driver=raw,node-name=disk%zu,file.driver=file,file.filename=%s", i, file);
 		add(argv, "-device", "virtio-blk-pci,id=vd%zu,drive=disk%zu", i, i);
 	}
+}
+
+/**
+ * cli_netdev() - What --net means
+ * @text:	"tap=NAME", "stream=SOCKET" or "none"
+ * @id:		Of the back end
+ * @ret:	Set on success only: the value of -netdev, NULL for none; the caller frees it
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL
+ * Return: 0, or a negative errno
+ */
+int cli_netdev(const char *text, const char *id, char **ret, struct err *e)
+{
+	OWNED(char *) value = cli_escaped(strchr(text, '=') ? strchr(text, '=') + 1 : "");
+
+	*ret = NULL;
+	if (!strncmp(text, "tap=", 4))
+		*ret = str_printf("tap,id=%s,ifname=%s,script=no,downscript=no", id, value);
+	else if (!strncmp(text, "stream=", 7))
+		*ret = str_printf("stream,id=%s,server=off,addr.type=unix,addr.path=%s", id, value);
+	else if (strcmp(text, "none") != 0)
+		return err_set(e, EINVAL, "--net %s: tap=NAME, stream=SOCKET or none", text);
+	return 0;
 }
 
 static int add_nets(json_t *argv, const struct cli_args *args, struct err *e)
@@ -111,21 +140,16 @@ static int add_nets(json_t *argv, const struct cli_args *args, struct err *e)
 
 	json_array_foreach(json_object_get(args->values, "net"), i, net)
 	{
-		const char *text = json_string_value(net);
-		OWNED(char *) value = escaped(strchr(text, '=') ? strchr(text, '=') + 1 : "");
+		OWNED(char *) id = str_printf("net%zu", i);
+		OWNED(char *) value = NULL;
+		int r = cli_netdev(json_string_value(net), id, &value, e);
 
-		if (!strcmp(text, "none"))
+		if (r < 0)
+			return r;
+		if (!value)
 			continue;
-		if (!strncmp(text, "tap=", 4))
-			add(argv, "-netdev", "tap,id=net%zu,ifname=%s,script=no,downscript=no", i,
-			    value);
-		else if (!strncmp(text, "stream=", 7))
-			add(argv, "-netdev",
-			    "stream,id=net%zu,server=off,addr.type=unix,addr.path=%s", i, value);
-		else
-			return err_set(e, EINVAL, "--net %s: tap=NAME, stream=SOCKET or none",
-				       text);
-		add(argv, "-device", "virtio-net-pci,id=nic%zu,netdev=net%zu", i, i);
+		add(argv, "-netdev", "%s", value);
+		add(argv, "-device", "virtio-net-pci,id=nic%zu,netdev=%s", i, id);
 	}
 	return 0;
 }
@@ -142,17 +166,31 @@ static void add_boot(json_t *argv, const struct cli_args *args)
 	}
 }
 
-static void add_uuid(json_t *argv)
+/**
+ * cli_uuid() - A random UUID
+ *
+ * Source: RFC 4122, 4.4
+ * Return: its text, the caller frees it; NULL: the kernel gave no random numbers
+ */
+char *cli_uuid(void)
 {
 	uint8_t u[16] = {0};
 
 	if (getrandom(u, sizeof(u), 0) != sizeof(u))
-		return;
+		return NULL;
 	u[6] = (u[6] & 0x0f) | 0x40;
 	u[8] = (u[8] & 0x3f) | 0x80;
-	add(argv, "-uuid", "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-	    u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13],
-	    u[14], u[15]);
+	return str_printf("%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+			  u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11],
+			  u[12], u[13], u[14], u[15]);
+}
+
+static void add_uuid(json_t *argv)
+{
+	OWNED(char *) uuid = cli_uuid();
+
+	if (uuid)
+		add(argv, "-uuid", "%s", uuid);
 }
 
 /* The VMM's whole command line. */
@@ -160,7 +198,7 @@ static int build(const struct cli_args *args, const struct guest *g, json_t **re
 {
 	OWNED_JSON *argv = json_array();
 	OWNED(char *) program = vmm_program();
-	OWNED(char *) dir = escaped(g->dir);
+	OWNED(char *) dir = cli_escaped(g->dir);
 	int r;
 
 	add(argv, program, NULL);

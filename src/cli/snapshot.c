@@ -264,11 +264,28 @@ static int end_running(const struct cli_args *args, struct guest *g, struct err 
 	return r;
 }
 
-/* Are the images what they were when the snapshot was written? */
-static int images_check(const json_t *description, struct err *e)
+/**
+ * snapshot_images() - The images that the guest could write, and what they looked like
+ * @description: Of a snapshot
+ *
+ * Return: borrowed; NULL: not noted
+ */
+const json_t *snapshot_images(const json_t *description)
 {
-	const json_t *images = json_object_get(json_object_get(description, "migration"),
-					       "outlive-images");
+	return json_object_get(json_object_get(description, "migration"), "outlive-images");
+}
+
+/**
+ * snapshot_images_check() - Are the images what they were when the snapshot was written?
+ * @description: Of it
+ * @e:		Names the one that isn't
+ *
+ * Errors: EEXIST one was written since; as stat(2)
+ * Return: 0, or a negative errno
+ */
+int snapshot_images_check(const json_t *description, struct err *e)
+{
+	const json_t *images = snapshot_images(description);
 	const char *name;
 	struct stat st;
 	json_t *i;
@@ -305,7 +322,7 @@ static int restore(const struct cli_args *args, struct guest *g, struct err *e)
 	if (r >= 0)
 		r = end_running(args, g, e);
 	if (r >= 0 && !cli_switch(args, "force"))
-		r = images_check(description, e);
+		r = snapshot_images_check(description, e);
 	if (r < 0)
 		return r;
 	path = snapshot_file(dir, args->words[1], "snapshot");

@@ -13,6 +13,8 @@ char *snapshot_file(const char *dir, const char *name, const char *kind);
 MUST_CHECK int snapshot_describe(const char *dir, const char *name, const struct guest *g,
 				 const json_t *info, struct err *e);
 MUST_CHECK int snapshot_description(const char *dir, const char *name, json_t **ret, struct err *e);
+const json_t *snapshot_images(const json_t *description);
+MUST_CHECK int snapshot_images_check(const json_t *description, struct err *e);
 bool snapshot_is_point(const json_t *description);
 MUST_CHECK int snapshot_forget(const char *dir, const char *name, const json_t *description,
 			       struct err *e);
@@ -26,6 +28,9 @@ json_t *snapshot_points(const char *dir);
 int snapshot_with_guest(const struct cli_args *args,
 			int (*fn)(const struct cli_args *args, struct guest *g, struct err *e),
 			bool running);
+/* point.c: what a point's disks are in, and what leads back to it. */
+const json_t *point_disks(const json_t *description);
+json_t *point_way_back(const json_t *points, const json_t *target);
 /* point.c: keeps no more what disks were at a point that is being deleted. */
 MUST_CHECK int point_drop(struct guest *g, const char *dir, const json_t *description,
 			  struct err *e);

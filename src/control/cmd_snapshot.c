@@ -6,6 +6,8 @@ static const struct option disk_fields[] = {
 	{"filename", OPTION_STRING, "the disk's image", .required = true},
 	{"file", OPTION_STRING, "the point's file for it", .required = true},
 	{"older", OPTION_STRING, "dropping: the file of the point before, which goes on"},
+	{"image", OPTION_STRING,
+	 "going back: the image that the file is of, while filename is a copy of it"},
 	{"unchecked", OPTION_BOOL, "going back: not the first file for this disk"},
 	OPTIONS_END,
 };

@@ -186,6 +186,23 @@ int points_blocker(struct err *e)
 	return err_hint(e, "delete the guest's points first: outlive snapshot delete NAME POINT");
 }
 
+static int check_one(const json_t *disk, struct block_node *n, struct err *e)
+{
+	const char *file = option_str(disk, "file", ""), *image = option_str(disk, "image", NULL);
+
+	if (option_bool(disk, "unchecked", false))
+		return 0;
+	return image ? block_point_check_copy(file, image, e) : block_point_check(n, file, e);
+}
+
+static int restore_one(const json_t *disk, struct block_node *n, struct err *e)
+{
+	const char *file = option_str(disk, "file", "");
+
+	return option_str(disk, "image", NULL) ? block_point_copy(n, file, e)
+					       : block_point_restore(n, file, true, e);
+}
+
 static int check_all(const json_t *disks, struct err *e)
 {
 	struct block_node *n;
@@ -198,9 +215,7 @@ static int check_all(const json_t *disks, struct err *e)
 		n = node_of(d, e);
 		if (!n)
 			return -ENOENT;
-		r = option_bool(d, "unchecked", false)
-			    ? 0
-			    : block_point_check(n, option_str(d, "file", ""), e);
+		r = check_one(d, n, e);
 		if (r < 0)
 			return err_in(e, "%s", block_filename(n));
 	}
@@ -217,7 +232,7 @@ static int restore_all(const json_t *disks, struct err *e)
 	json_array_foreach(disks, i, d)
 	{
 		n = node_of(d, e);
-		r = n ? block_point_restore(n, option_str(d, "file", ""), true, e) : -ENOENT;
+		r = n ? restore_one(d, n, e) : -ENOENT;
 		if (r < 0)
 			return err_in(e, "%s", n ? block_filename(n) : "disk");
 	}
