@@ -31,7 +31,7 @@ SOURCES = {1: "parameter", 2: "hypervisor", 3: "cpuid", 4: "kvmclock", 5: "pit",
            7: "lapic"}
 KINDS = {1: "lost", 2: "stale", 3: "ahead", 4: "torn", 5: "misplaced", 6: "corrupt"}
 CAUSES = ("dirty", "verify", "fill", "console", "clock", "io", "sleep", "request")
-DEVICE_KINDS = {1: "blk", 2: "net"}
+DEVICE_KINDS = {1: "blk", 2: "net", 3: "balloon"}
 EXIT_KINDS = {1: "port read", 2: "port write", 3: "MMIO read", 4: "MMIO write", 5: "doorbell"}
 DEVICE_STATES = {1: "works", 2: "refused", 3: "needs reset"}
 
@@ -53,8 +53,8 @@ FAULT = [(name, code) for code, names in (
     for name in names.split()]
 DEVICE = [(name, code) for code, names in (
     ("I", "kind where state depth"),
-    ("Q", "id out in bad lost duplicated reordered answered longest_ns first_bad want found"),
-    ("16x", "-")) for name in names.split()]
+    ("Q", "id out in bad lost duplicated reordered answered longest_ns first_bad want found lent"),
+    ("8x", "-")) for name in names.split()]
 CPU = [(name, code) for code, names in (
     ("I", "index apic_id online roles"),
     ("Q", "lock beats tsc_first tsc_last gaps gap_ns tsc_back tsc_back_max mono_back"),

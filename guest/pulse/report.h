@@ -187,18 +187,19 @@ struct pulse_fault {
 
 /**
  * struct pulse_device - One I/O device in use
- * @kind:	1: block, 2: network; 0: entry unused
+ * @kind:	1: block, 2: network, 3: balloon; 0: entry unused
  * @where:	PCI: 0xff00 | devfn; virtio-mmio: address >> 8
  * @state:	1: works, 2: refused (no VERSION_1, no queue), 3: device asked for a reset, or the
  * connection is gone
  * @depth:	Requests kept in flight
  * @id:		Capacity in sectors, or MAC address
- * @out:	Written blocks, packets sent
- * @in:		Blocks read and checked, packets received
+ * @out:	Written blocks, packets sent, pages told of as free
+ * @in:		Blocks read and checked, packets received, pages told of that are in use again
  * @bad:	Wrong content
  * @lost, @duplicated, @reordered: Packets; for blocks @lost counts errors the device reported
  * @answered:	ARP and ICMP echo replies sent
  * @longest_ns:	Longest time from submission to completion
+ * @lent:	Pages that the balloon has
  * @first_bad, @want, @found: First wrong block or packet: its number, sequence expected and found
  */
 struct pulse_device {
@@ -218,7 +219,8 @@ struct pulse_device {
 	uint64_t first_bad;
 	uint64_t want;
 	uint64_t found;
-	uint64_t reserved[2];
+	uint64_t lent;
+	uint64_t reserved[1];
 };
 
 /** enum pulse_exit_kind - An access that leaves the guest */

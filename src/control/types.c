@@ -121,6 +121,7 @@ FIELDS(migration_info) = {
 	{"outlive-expected-downtime-us", OPTION_INT, "pause if it were now, us"},
 	{"outlive-pause-us", OPTION_ANY, "when each step of the pause was done"},
 	{"outlive-rounds", OPTION_ANY, "the newest rounds that are over"},
+	{"outlive-hinted-pages", OPTION_INT, "not sent, since the guest didn't use them"},
 	{"outlive-content-hashes", OPTION_ANY, "pages that the target had already"},
 	{"blocked-reasons", OPTION_STRING, "why it can't", .list = true},
 	OPTIONS_END};

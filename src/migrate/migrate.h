@@ -151,6 +151,7 @@ struct migrate_content {
  * @remaining_bytes: RAM known to be unsent
  * @dirty_bytes: Found dirty at the end of the last round
  * @normal_pages, @zero_pages: Sent so far
+ * @hinted_pages: Not sent, since the guest said that it doesn't use them; atomic
  * @rate:	Bytes a second, last round
  * @dirty_rate: Bytes a second that the guest dirtied in the last round
  * @setup_us, @total_us: Durations so far
@@ -164,7 +165,7 @@ struct migrate_progress {
 	enum migrate_phase phase;
 	unsigned int round;
 	uint64_t ram_bytes, sent_bytes, multifd_bytes, remaining_bytes, dirty_bytes;
-	uint64_t normal_pages, zero_pages;
+	uint64_t normal_pages, zero_pages, hinted_pages;
 	uint64_t rate, dirty_rate;
 	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
 	struct migrate_pause pause;
@@ -181,6 +182,9 @@ struct migrate_progress {
  *		and they are about to be read (and no others: what was written since then must stay
  *		reported); NULL: @dirty_sync did it
  * @dirty_stop:	End logging
+ * @hint_start:	Logging has begun: asks the guest which pages it doesn't use, which are told by
+ *		migrate_hint() until @hint_stop returns. False: nobody says. NULL: never
+ * @hint_stop:	No more after this; before the first round's sync
  * @rehearse:	How long it takes, us, to write the states of all devices and vCPUs; the guest isn't
  *		stopped for it. NULL: nobody knows
  * @stop:	Bring vCPUs and I/O to rest; returns when they are
@@ -204,6 +208,8 @@ struct migrate_hooks {
 	int (*dirty_clear)(void *opaque, struct ram_block *b, const struct bitmap *which,
 			   uint64_t first_page, uint64_t pages, struct err *e);
 	void (*dirty_stop)(void *opaque);
+	bool (*hint_start)(void *opaque);
+	void (*hint_stop)(void *opaque);
 	uint64_t (*rehearse)(void *opaque);
 	int (*stop)(void *opaque, struct err *e);
 	void (*resume)(void *opaque);
@@ -289,6 +295,7 @@ struct migrate_options {
 
 struct content_index;
 struct content_file;
+struct ram_source;
 
 /**
  * struct migrate_job - A guest on its way
@@ -297,6 +304,7 @@ struct content_file;
  * @multifd_len: How many; 0: everything goes through @channel
  * @memory:	The guest's RAM
  * @sections:	Its devices, in order
+ * @hinted:	The RAM whose pages may be hinted, while they may
  * @options:	See there
  * @hooks:	See there; for a stopped guest and for loading only @cancelled and @progress matter
  * @progress:	Kept up to date by the job
@@ -318,6 +326,7 @@ struct migrate_job {
 	unsigned int multifd_len;
 	struct memory *memory;
 	const struct migrate_sections *sections;
+	struct ram_source *hinted;
 	struct migrate_options options;
 	struct migrate_hooks hooks;
 	struct migrate_progress progress;
@@ -337,6 +346,9 @@ struct migrate_job {
 MUST_CHECK int migrate_save(struct migrate_job *job, struct err *e);
 /* precopy.c: a running guest; on success it is stopped and the stream complete. */
 MUST_CHECK int migrate_precopy(struct migrate_job *job, struct err *e);
+/* ram_hint.c: between hint_start and hint_stop, from one thread, any: the guest doesn't use these
+ * pages now. If it writes one afterwards that page is sent. */
+void migrate_hint(struct migrate_job *job, struct ram_block *b, uint64_t offset, uint64_t len);
 /* load.c: into a machine that doesn't run. */
 MUST_CHECK int migrate_load(struct migrate_job *job, struct err *e);
 

@@ -54,6 +54,7 @@ enum {
  *		way there only
  * @fair_rounds: Rounds since the prediction first fitted the limit
  * @logging:	The dirty log is on
+ * @hinting:	The guest tells which pages are free
  * @stopped:	The guest is
  */
 struct precopy {
@@ -62,7 +63,7 @@ struct precopy {
 	int64_t begin_ns, reported_ns;
 	uint64_t devices_us, sync_us, link_us;
 	unsigned int fair_rounds;
-	bool logging, stopped;
+	bool logging, hinting, stopped;
 };
 
 static uint64_t sent_bytes(const struct precopy *p)
@@ -233,11 +234,29 @@ static int ask_target(struct precopy *p, struct err *e)
 	return ret;
 }
 
+static void hint_start(struct precopy *p)
+{
+	const struct migrate_hooks *h = &p->job->hooks;
+
+	p->job->hinted = &p->ram;
+	p->hinting = h->hint_start && h->hint_start(h->opaque);
+}
+
+static void hint_stop(struct precopy *p)
+{
+	if (p->hinting)
+		p->job->hooks.hint_stop(p->job->hooks.opaque);
+	p->hinting = false;
+}
+
 static int sync_timed(struct precopy *p, struct err *e)
 {
-	int64_t begin = time_ns();
-	int ret = ram_sync(&p->ram, e);
+	int64_t begin;
+	int ret;
 
+	hint_stop(p); /* what is hinted was forgotten before, what is written is found after this */
+	begin = time_ns();
+	ret = ram_sync(&p->ram, e);
 	p->sync_us = since_us(begin);
 	return ret;
 }
@@ -395,6 +414,7 @@ static int begin(struct precopy *p, struct err *e)
 		return ret;
 	p->logging = true;
 	rehearse(p);
+	hint_start(p);
 	section_begin(c, WIRE_START, WIRE_RAM_NUMBER);
 	section_name(c, "ram", 0, WIRE_RAM_VERSION);
 	ram_put_blocks(&p->ram);
@@ -408,6 +428,7 @@ static void end(struct precopy *p, int ret)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
 
+	hint_stop(p);
 	if (ret < 0 && p->stopped && !p->job->unsure)
 		h->resume(h->opaque);
 	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);

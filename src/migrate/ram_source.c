@@ -342,7 +342,8 @@ static int protect(struct ram_source *s, struct ram_source_block *sb, uint64_t p
 static int put_mapped(struct ram_source *s, struct ram_source_block *sb, uint64_t page,
 		      uint64_t max, uint64_t *ret_pages, struct err *e)
 {
-	uint64_t n = MIN(bitmap_next_zero(&sb->todo, page) - page, max);
+	uint64_t run = bitmap_next_zero(&sb->todo, page) - page;
+	uint64_t n = MIN(run + !run, max); /* 0: it was hinted this moment */
 
 	if (s->job->hooks.dirty_clear)
 		n = MIN(n, sb->protected_end - page);

@@ -46,6 +46,7 @@ static const struct parameter parameters[] = {
 	PARAM("exit_code", NUMBER, exit_code, 0),
 	PARAM("blk", NUMBER, blk, 0),
 	PARAM("blk_size", SIZE, blk_bytes, 16 << 20),
+	PARAM("balloon", SIZE, balloon, 0),
 	PARAM("net", NUMBER, net, 0),
 	PARAM("net_rate", NUMBER, net_rate, 1000),
 	PARAM("ip", ADDRESS, net_ip, 0),

@@ -51,6 +51,7 @@ struct args {
 	uint64_t serial;
 	uint64_t idle;
 	uint64_t blk;       /* queue depth, 0: no block device is used */
+	uint64_t balloon;   /* what it gives away, 0: no balloon is used */
 	uint64_t blk_bytes; /* how much of the disk is used */
 	uint64_t net;       /* packets in flight, 0: no network device is used */
 	uint64_t net_ip;

@@ -118,6 +118,8 @@ static void clocks(struct text *t, const struct pulse_report *r)
 	text_field(t, "wall_mono_ns", r->wall_mono_ns);
 }
 
+static const char *const device_kinds[] = {"", "blk", "net", "balloon"};
+
 static void devices(struct text *t, const struct pulse_report *r)
 {
 	for (int i = 0; i < PULSE_DEVICES; i++) {
@@ -125,7 +127,7 @@ static void devices(struct text *t, const struct pulse_report *r)
 
 		if (!d->kind)
 			continue;
-		key(t, d->kind == 1 ? "blk" : "net");
+		key(t, device_kinds[d->kind % 4]);
 		text_add(t, "{");
 		text_field(t, "state", d->state);
 		text_field(t, "out", (int64_t)d->out);

@@ -234,6 +234,16 @@ void worker_rate(struct worker *w, uint64_t rate)
 	w->out->rate = rate;
 }
 
+void worker_forget(struct worker *w, uint64_t page)
+{
+	w->mem->shadow[page] = 0;
+}
+
+void worker_write(struct worker *w, uint64_t page)
+{
+	write_page(w, page, (enum page_content)w->args->content);
+}
+
 bool worker_filled(const struct worker *w)
 {
 	return w->fill_next == w->rest.count;

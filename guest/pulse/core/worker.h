@@ -112,6 +112,20 @@ void worker_start(struct worker *w, unsigned int number, unsigned int workers);
 void worker_rate(struct worker *w, uint64_t rate);
 
 /**
+ * worker_forget() - A page of its share isn't used any more: it may hold anything
+ * @w:		Owner's
+ * @page:	Its number
+ */
+void worker_forget(struct worker *w, uint64_t page);
+
+/**
+ * worker_write() - Use a page of its share again
+ * @w:		Owner's
+ * @page:	Its number
+ */
+void worker_write(struct worker *w, uint64_t page);
+
+/**
  * worker_filled() - Whether the first fill of its share is complete
  * @w:	Owner's
  * Return: true when it is

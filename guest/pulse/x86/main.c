@@ -19,9 +19,10 @@ uint8_t io_bitmap[8193] __attribute__((section(".bss.io_bitmap")));
 
 static bool io_step(void)
 {
-	bool blk = blk_step();
+	bool done = blk_step();
 
-	return net_step() || blk;
+	done = balloon_step() || done;
+	return net_step() || done;
 }
 
 static struct witness_hooks hooks = {

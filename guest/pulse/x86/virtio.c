@@ -135,15 +135,15 @@ bool io_start(struct witness *w)
 {
 	struct pulse_device *out = w->report->device;
 	unsigned int position = 0;
-	bool blk = w->args.blk, net = w->args.net || w->args.net_ip;
+	bool wanted[VIRTIO_BALLOON + 1] = {[VIRTIO_BLK] = w->args.blk,
+					   [VIRTIO_NET] = w->args.net || w->args.net_ip,
+					   [VIRTIO_BALLOON] = w->args.balloon};
 	struct vdev d;
 
-	while ((blk || net) && virtio_next(&position, &d)) {
-		bool *wanted = d.kind == VIRTIO_BLK ? &blk : &net;
-
-		if (!*wanted)
+	while (virtio_next(&position, &d)) {
+		if (!wanted[d.kind])
 			continue;
-		*wanted = false;
+		wanted[d.kind] = false;
 		if (!io_device) {
 			first_device = d;
 			io_device = &first_device;
@@ -151,6 +151,8 @@ bool io_start(struct witness *w)
 		out->where = d.where;
 		if (d.kind == VIRTIO_BLK)
 			blk_start(w, &d, out++);
+		else if (d.kind == VIRTIO_BALLOON)
+			balloon_start(w, &d, out++);
 		else
 			net_start(w, &d, out++);
 	}

@@ -9,6 +9,7 @@
 
 #define VIRTIO_NET         1
 #define VIRTIO_BLK         2
+#define VIRTIO_BALLOON     5
 #define QUEUE_MAX          256 /* largest queue we use */
 
 #define STATUS_ACKNOWLEDGE 1
@@ -86,7 +87,7 @@ struct transport {
 /**
  * struct vdev - A virtio device
  * @transport:	How to reach it
- * @kind:	VIRTIO_NET or VIRTIO_BLK
+ * @kind:	VIRTIO_NET, VIRTIO_BLK or VIRTIO_BALLOON
  * @where:	As in struct pulse_device
  * @legacy:	It knows nothing of virtio 1
  * @regs:	Common configuration, or the virtio-mmio registers
@@ -204,6 +205,20 @@ void net_start(struct witness *w, struct vdev *d, struct pulse_device *out);
  * Return: whether anything was done
  */
 bool net_step(void);
+
+/**
+ * balloon_start() - Begin with a balloon
+ * @w:		Witness
+ * @d:		Device
+ * @out:	Figures
+ */
+void balloon_start(struct witness *w, struct vdev *d, struct pulse_device *out);
+
+/**
+ * balloon_step() - Do what is due now: at most one thing in each queue
+ * Return: whether anything was done
+ */
+bool balloon_step(void);
 
 /**
  * virtio_doorbell() - Ring a queue's doorbell

@@ -3,15 +3,17 @@
 #include "pci.h"
 #include "virtio.h"
 
-#define CAP_VENDOR     9
-#define CAP_COMMON     1
-#define CAP_NOTIFY     2
-#define CAP_DEVICE     4
-#define DEVICE_NET     0x1041
-#define DEVICE_BLK     0x1042
-#define DEVICE_NET_OLD 0x1000 /* transitional */
-#define DEVICE_BLK_OLD 0x1001
-#define CONFIG_BYTES   56
+#define CAP_VENDOR         9
+#define CAP_COMMON         1
+#define CAP_NOTIFY         2
+#define CAP_DEVICE         4
+#define DEVICE_NET         0x1041
+#define DEVICE_BLK         0x1042
+#define DEVICE_NET_OLD     0x1000 /* transitional */
+#define DEVICE_BLK_OLD     0x1001
+#define DEVICE_BALLOON     0x1045
+#define DEVICE_BALLOON_OLD 0x1002
+#define CONFIG_BYTES       56
 
 /** struct common - Common configuration (virtio 1.2, 4.1.4.3) */
 struct common {
@@ -105,6 +107,8 @@ static unsigned int kind_of(uint8_t devfn)
 	case DEVICE_NET_OLD: return VIRTIO_NET;
 	case DEVICE_BLK:
 	case DEVICE_BLK_OLD: return VIRTIO_BLK;
+	case DEVICE_BALLOON:
+	case DEVICE_BALLOON_OLD: return VIRTIO_BALLOON;
 	default: return 0;
 	}
 }

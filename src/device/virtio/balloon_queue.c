@@ -188,6 +188,7 @@ static void each_free_range(struct virtio_balloon *b, const struct virtq_chain *
 	}
 }
 
+/* A driver that has agreed on a pattern wants to find it, or zeros, in the pages that come back. */
 static enum virtio_served hint_one(struct virtio *v, struct virtqueue *q)
 {
 	struct virtio_balloon *b = balloon_of(v);
@@ -197,7 +198,8 @@ static enum virtio_served hint_one(struct virtio *v, struct virtqueue *q)
 		return VIRTIO_EMPTY;
 	if (c->out_len)
 		hint_command(b, c);
-	if (c->in_len && b->hint_status == BALLOON_HINT_START)
+	if (c->in_len && b->hint_status == BALLOON_HINT_START &&
+	    !virtio_has(v, VIRTIO_BALLOON_F_PAGE_POISON))
 		each_free_range(b, c, false);
 	virtqueue_push(q, c, 0);
 	return VIRTIO_SERVED;

@@ -55,6 +55,7 @@ static void dirty_stop(void *opaque)
 	struct migration *m = opaque;
 
 	slowdown_end(m);
+	hints_over(m);
 	slots_dirty_stop(m->guest->q->slots);
 }
 
@@ -111,6 +112,7 @@ static int stop_here(struct migration *m, struct err *e)
 	m->job.options.runstate = run_state_name(m->was);
 	vm_stop(&q->vm, RUN_FINISH_MIGRATE);
 	slowdown_end(m);
+	hints_done(m);
 	r = x86_cpus_capture(q->vcpus, e);
 	if (r >= 0)
 		r = block_inactivate_all(e);
@@ -246,6 +248,8 @@ static void hooks_fill(struct migration *m)
 					      .stop = stop,
 					      .slow = slow,
 					      .resume = resume,
+					      .hint_start = hints_start,
+					      .hint_stop = hints_stop,
 					      .cancelled = cancelled,
 					      .progress = progress,
 					      .opaque = m};

@@ -117,6 +117,8 @@ struct slowdown {
  * @preflight:	The question that is asked with it
  * @theirs, @found: What the source described, and the answer. While the other thread waits
  * @found_last:	What the target of the last job answered; owned
+ * @hinting:	The balloon's driver was asked which pages are free, and must be told when it has
+ *		them back. Main thread, or the job's while that waits
  * @content_file: Name of the file whose pages needn't be sent, or NULL
  * @check:	Only the question is asked, for this request
  */
@@ -157,6 +159,7 @@ struct migration {
 	struct preflight preflight;
 	const json_t *theirs;
 	json_t *found, *found_last;
+	bool hinting;
 	char *content_file;
 	struct control_request *check;
 };
@@ -193,6 +196,12 @@ struct announce_rules migration_announce_rules(struct migration *m);
 uint64_t migration_confirm_us(struct migration *m);
 void migration_content(struct migration *m);
 MUST_CHECK int migration_content_fits(const struct migration *m, bool asks, struct err *e);
+
+/* hints.c: pages that the guest doesn't use. */
+bool hints_start(void *opaque); /* struct migrate_hooks */
+void hints_stop(void *opaque);
+void hints_done(struct migration *m);
+void hints_over(struct migration *m);
 
 /* lazy.c: the guest runs while its memory is read. */
 struct lazy_hooks migration_lazy(struct migration *m);

@@ -402,6 +402,9 @@ static void add_progress(json_t *info, const struct migrate_progress *p,
 	json_object_set_new(info, "ram", ram_info(p));
 	if (p->xbzrle.cache_bytes)
 		json_object_set_new(info, "xbzrle-cache", xbzrle_info(&p->xbzrle));
+	if (p->hinted_pages)
+		json_object_set_new(info, "outlive-hinted-pages",
+				    json_integer((json_int_t)p->hinted_pages));
 	if (p->content.on)
 		json_object_set_new(info, "outlive-content-hashes", content_info(&p->content));
 	json_object_set_new(info, "outlive-phase", json_string(phase_name(p->phase)));

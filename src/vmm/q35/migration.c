@@ -278,7 +278,7 @@ int migration_prepare(struct migration *m, struct err *e)
 	m->job.options.machine = Q35_MACHINE;
 	m->job.hooks.opaque = m;
 	m->progress = (struct migrate_progress){0};
-	m->cancel = m->go_on = false;
+	m->cancel = m->go_on = m->hinting = false;
 	m->e = (struct err){0};
 	m->ret = 0;
 	return 0;
