@@ -94,6 +94,9 @@ static const struct option migrate_args[] = {
 	{"detach", OPTION_BOOL, "has no effect: the command always answers at once"},
 	{"resume", OPTION_BOOL, "go on with a cut post-copy"},
 	{"outlive-no-check", OPTION_BOOL, "don't ask the target first whether the guest fits"},
+	{"outlive-relayed", OPTION_BOOL,
+	 "another program carries the stream (ssh): its end says nothing of the target, so a word "
+	 "that doesn't come leaves the guest stopped here"},
 	{"outlive-continue", OPTION_BOOL,
 	 "only with file: the guest runs on here when all of it is written (a snapshot)"},
 	{"outlive-mapped", OPTION_BOOL,
@@ -105,7 +108,9 @@ static const struct option migrate_args[] = {
 	OPTIONS_END,
 };
 static const struct option check_args[] = {
-	{"uri", OPTION_STRING, "tcp:HOST:PORT or unix:PATH of the target; none: this side only"},
+	{"uri", OPTION_STRING,
+	 "tcp:HOST:PORT, unix:PATH, or fd:NAME of a connection to an Outlive; none: this side "
+	 "only"},
 	OPTIONS_END,
 };
 static const struct option incoming_args[] = {

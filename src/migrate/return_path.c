@@ -4,7 +4,8 @@
  * guest and before it lets it run, or with something else if it refuses. So whoever has that word
  * knows who owns the guest. A target that goes away without it never ran the guest: the kernel
  * closes a dead process's socket behind what it had written. Only a connection that is lost in
- * another way (a cut cable) leaves a doubt, and then the guest must not run on here by itself.
+ * another way (a cut cable), or whose end is that of a program in between (ssh), leaves a doubt,
+ * and then the guest must not run on here by itself.
  */
 #include "migrate/return_path.h"
 #include "migrate/wire.h"
@@ -72,7 +73,7 @@ int return_path_ping(struct migrate_job *job, struct err *e)
 
 static int lost(struct migrate_job *job, int ret, struct err *e)
 {
-	if (ret == -EPIPE || ret == -ECONNRESET)
+	if (!job->options.relayed && (ret == -EPIPE || ret == -ECONNRESET))
 		return err_set(e, EPIPE, "the target went away without having taken the guest");
 	job->unsure = true;
 	if (ret == -ECANCELED)

@@ -3,7 +3,8 @@
  * Theory of operation: before a guest leaves, the target is asked whether it fits
  * (migrate/preflight.h). Here are both ends of that question, and the command that asks it and
  * nothing else. That one connects only where it knows that an Outlive waits (beacon.h); whatever
- * else waits there is left alone, and the answer says what couldn't be checked.
+ * else waits there is left alone, and the answer says what couldn't be checked. Of a connection
+ * that it is given (fd:) whoever gives it knows that.
  */
 #include "vmm/q35/migrate.h"
 
@@ -130,12 +131,12 @@ static void wait_for_beacon(struct migration *m)
 
 static void run(struct migration *m)
 {
-	if (!beacon_answers(&m->uri)) {
+	if (uri_waits(&m->uri) && !beacon_answers(&m->uri)) {
 		m->ret = -ENOENT;
 		return;
 	}
 	m->ret = migration_connect_and_send(m, &m->e);
-	if (m->job.preflight)
+	if (m->job.preflight && uri_waits(&m->uri))
 		wait_for_beacon(m);
 }
 
@@ -160,8 +161,10 @@ static int begin(struct migration *m, const char *uri, struct err *e)
 {
 	int r = uri_parse(uri, &m->uri, e);
 
-	if (r >= 0 && !uri_waits(&m->uri))
-		r = err_set(e, EINVAL, "only tcp: and unix: can be asked");
+	if (r >= 0 && !uri_waits(&m->uri) && m->uri.kind != URI_FD)
+		r = err_set(e, EINVAL, "only tcp:, unix: and fd: can be asked");
+	if (r >= 0)
+		r = migration_take_fd(m, e);
 	if (r < 0)
 		return r;
 	m->incoming = false;

@@ -400,8 +400,15 @@ int migration_may_leave(struct migration *m, struct err *e)
 	return 0;
 }
 
-/* A passed descriptor is known to the main thread only. */
-static int take_fd(struct migration *m, struct err *e)
+/**
+ * migration_take_fd() - A passed descriptor becomes the channel; only the main thread knows it
+ * @m:		@uri is parsed; of another kind: nothing happens
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL there is no descriptor of that name
+ * Return: 0, or a negative errno
+ */
+int migration_take_fd(struct migration *m, struct err *e)
 {
 	struct channel *c;
 	int r;
@@ -425,6 +432,7 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 	if (option_str(args, "outlive-points", NULL))
 		m->points_prefix = str_dup(option_str(args, "outlive-points", ""));
 	m->stays = option_bool(args, "outlive-continue", false);
+	o->relayed = option_bool(args, "outlive-relayed", false);
 	o->mapped = option_bool(args, "outlive-mapped", m->capabilities & CAPABILITY_MAPPED);
 	o->compress = !strcmp(option_str(args, "outlive-compress", "none"), "zstd");
 	if (o->mapped && (o->compress || m->capabilities & CAPABILITY_IGNORE_SHARED))
@@ -454,7 +462,7 @@ static int start(struct migration *m, const json_t *args, struct err *e)
 	if (r >= 0)
 		r = migration_content_fits(m, asks && both_ways(m), e);
 	if (r >= 0)
-		r = take_fd(m, e);
+		r = migration_take_fd(m, e);
 	if (r < 0)
 		return r;
 	r = asks ? check_prepare(m, false, e) : 0;

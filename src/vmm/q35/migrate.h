@@ -224,6 +224,7 @@ control_op guest_rollback, guest_point_drop;
 /* migrate.c */
 MUST_CHECK int migration_may_leave(struct migration *m, struct err *e);
 MUST_CHECK int migration_connect_and_send(struct migration *m, struct err *e);
+MUST_CHECK int migration_take_fd(struct migration *m, struct err *e);
 void migration_quiet_hooks(struct migration *m);
 
 /* check.c */
