@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: the VMM compares; this shows each mismatch as a line on stdout, and what
- * couldn't be compared on stderr. Scripts look at the exit code.
+ * couldn't be compared on stderr. Scripts look at the exit code. A host behind ssh:// says first
+ * what the guest needs and isn't there.
  */
 #include "base/option.h"
 #include "base/owned.h"
 #include "cli/cli.h"
+#include "cli/remote/remote.h"
 
 #include <errno.h>
 
@@ -42,18 +44,54 @@ static void show(const struct cli_args *args, json_t *answer)
 		printf("%s: nothing on this side stands in the way\n", name);
 }
 
+static int compare(struct qmp *q, const char *uri, json_t **ret, struct err *e)
+{
+	return qmp_command(q, "outlive-check-migration",
+			   uri ? json_pack("{s:s}", "uri", uri) : NULL, ret, e);
+}
+
 static int ask(const struct cli_args *args, const struct guest *g, json_t **ret, struct err *e)
 {
-	json_t *uri = args->words_len > 1 ? json_pack("{s:s}", "uri", args->words[1]) : NULL;
 	struct qmp q;
 	int r = qmp_open(g, ANSWER_SECONDS, &q, e);
 
-	if (r < 0) {
-		json_decref(uri);
+	if (r < 0)
 		return r;
-	}
-	r = qmp_command(&q, "outlive-check-migration", uri, ret, e);
+	r = compare(&q, args->words_len > 1 ? args->words[1] : NULL, ret, e);
 	qmp_close(&q);
+	return r;
+}
+
+static int ask_waiting(struct remote *r, const struct guest *g, json_t **ret, struct err *e)
+{
+	struct qmp q;
+	int failed = qmp_open(g, ANSWER_SECONDS, &q, e);
+
+	if (failed < 0)
+		return failed;
+	failed = remote_give(r, &q, e);
+	if (failed >= 0)
+		failed = compare(&q, "fd:" REMOTE_FD, ret, e);
+	if (failed < 0)
+		remote_take_back(&q);
+	qmp_close(&q);
+	return failed;
+}
+
+static int ask_remote(const struct cli_args *args, const struct guest *g, json_t **ret,
+		      struct err *e)
+{
+	struct remote remote;
+	int r = remote_open(&remote, args, g, e);
+
+	if (r >= 0 && json_array_size(remote.blockers))
+		*ret = json_pack("{s:s, s:O, s:[]}", "target", remote.place.host, "mismatches",
+				 remote.blockers, "unchecked");
+	else if (r >= 0)
+		r = ask_waiting(&remote, g, ret, e);
+	if (r >= 0)
+		json_object_set(*ret, "notes", remote.notes);
+	remote_stop(&remote);
 	return r;
 }
 
@@ -72,12 +110,19 @@ int cmd_check(const struct cli_args *args)
 
 	if (r < 0)
 		return cli_fail(guest_exit_code(r), &e);
-	r = ask(args, &g, &answer, &e);
+	r = remote_options_check(args, &e);
+	if (r >= 0 && args->words_len > 1 && remote_is(args->words[1]))
+		r = ask_remote(args, &g, &answer, &e);
+	else if (r >= 0)
+		r = ask(args, &g, &answer, &e);
 	if (r < 0)
 		err_in(&e, "%s", g.name);
 	guest_release(&g);
 	if (r < 0)
-		return cli_fail(r == -ETIMEDOUT ? CLI_TIMEOUT : CLI_FAILED, &e);
+		return cli_fail(r == -ETIMEDOUT ? CLI_TIMEOUT
+				: r == -EINVAL  ? CLI_USAGE
+						: CLI_FAILED,
+				&e);
 	show(args, answer);
 	return json_array_size(json_object_get(answer, "mismatches")) ? CLI_REFUSED : CLI_OK;
 }

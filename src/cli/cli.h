@@ -108,6 +108,8 @@ struct guest {
 };
 
 /* guest.c */
+MUST_CHECK int guest_name_check(const char *name, struct err *e);
+void guest_remove(const struct guest *g);
 MUST_CHECK int guest_open(const char *name, struct guest *ret,
 			  struct err *e); /* ENOENT no such guest */
 MUST_CHECK int guest_open_running(const char *name, struct guest *ret,
@@ -121,6 +123,7 @@ int guest_refresh(struct guest *g);
 /* run.c */
 MUST_CHECK int guest_launch(struct guest *g, json_t *argv, struct err *e);
 int guest_blame_log(const struct guest *g, struct err *e);
+char *vmm_last_words(const char *path);
 int vmm_blame_log(const char *path, struct err *e);
 void vmm_exec(const json_t *argv, int log_fd);
 void cli_print_words(const json_t *argv);
@@ -151,6 +154,7 @@ void qmp_close(struct qmp *q);
 /* @args is taken. @ret may be NULL. */
 MUST_CHECK int qmp_command(struct qmp *q, const char *name, json_t *args, json_t **ret,
 			   struct err *e);
+MUST_CHECK int qmp_give_fd(struct qmp *q, const char *name, int fd, struct err *e);
 MUST_CHECK int qmp_next(struct qmp *q, double seconds, json_t **ret, struct err *e);
 
 /* Subcommands. */
@@ -163,6 +167,7 @@ int cmd_stop(const struct cli_args *args);
 int cmd_upgrade(const struct cli_args *args);
 int cmd_check(const struct cli_args *args);
 int cmd_migrate(const struct cli_args *args);
+int cmd_receive(const struct cli_args *args);
 int cmd_snapshot_point(const struct cli_args *args);
 int cmd_snapshot_rollback(const struct cli_args *args);
 int cmd_adopt(const struct cli_args *args);

@@ -61,6 +61,18 @@ static const struct cli_option upgrade_options[] = {
 	{0},
 };
 
+#define REMOTE_OPTIONS                                                                             \
+	{"map", 'm', "KIND:OLD=NEW",                                                               \
+	 "with ssh://: what a path, tap, bridge or host is called there; may come several times"}, \
+		{"copied", 0, NULL,                                                                \
+		 "with ssh://: images there may be other files (you keep them the same)"},         \
+		{"ssh", 0, "COMMAND", "ssh to use, with options (default: $OUTLIVE_SSH, ssh)"},    \
+	{                                                                                          \
+		"program", 0, "PATH", "outlive over there (default: outlive)"                      \
+	}
+
+static const struct cli_option check_options[] = {REMOTE_OPTIONS, {0}};
+
 static const struct cli_option migrate_options[] = {
 	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
 	{"bandwidth", 'b', "MIB", "MiB a second at most (default: no limit)"},
@@ -70,6 +82,8 @@ static const struct cli_option migrate_options[] = {
 	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
 	{"no-check", 0, NULL, "don't ask the target first whether the guest fits"},
 	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
+	{"direct", 0, "tcp:HOST:PORT", "with ssh://: memory goes to this address of the target"},
+	REMOTE_OPTIONS,
 	{0},
 };
 
@@ -169,14 +183,23 @@ const struct cli_command cli_commands[] = {
 	 "  outlive upgrade --all --json\n",
 	 cmd_upgrade},
 	{"check", "NAME [URI]", 1, 2, false,
-	 "Say what stands in the way of moving a guest; moves nothing", NULL,
-	 "  outlive check web tcp:host2:4444\n  outlive check web --json\n", cmd_check},
+	 "Say what stands in the way of moving a guest; moves nothing", check_options,
+	 "  outlive check web tcp:host2:4444\n  outlive check web ssh://host2/web\n"
+	 "  outlive check web --json\n",
+	 cmd_check},
 	{"migrate", "NAME URI", 2, 2, false,
-	 "Move a running guest to a VMM that waits for it; Ctrl-C cancels", migrate_options,
+	 "Move a running guest to another host, or to a VMM that waits for it; Ctrl-C cancels",
+	 migrate_options,
+	 "  outlive migrate web ssh://root@host2/web --map tap:tap0=tap7\n"
+	 "  outlive migrate web ssh://host2/web --direct tcp:10.0.0.2:4444 --channels 4\n"
 	 "  outlive migrate web tcp:host2:4444\n"
 	 "  outlive migrate web unix:/run/b.sock -d 20 --json\n"
 	 "  outlive migrate web tcp:host2:4444 --record move.jsonl\n",
 	 cmd_migrate},
+	{"receive", "NAME", 1, 1, false,
+	 "Take a guest from 'outlive migrate NAME ssh://', which runs this by ssh", NULL,
+	 "  ssh host2 outlive receive web    # what 'outlive migrate web ssh://host2/web' runs\n",
+	 cmd_receive},
 	{"adopt", "QMP-SOCKET", 1, 1, false,
 	 "Take over the guest of a running QEMU on this host; Ctrl-C cancels", adopt_options,
 	 "  outlive adopt /run/qemu-web.sock --dry-run\n"

@@ -30,7 +30,15 @@ static char *base_dir(void)
 	return str_dup("/run/outlive");
 }
 
-static int name_check(const char *name, struct err *e)
+/**
+ * guest_name_check() - May a guest have this name?
+ * @name:	Its name
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL
+ * Return: 0, or a negative errno
+ */
+int guest_name_check(const char *name, struct err *e)
 {
 	size_t n = strspn(name,
 			  "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
@@ -116,7 +124,7 @@ int guest_open(const char *name, struct guest *ret, struct err *e)
 {
 	OWNED(char *) base = base_dir();
 	struct stat st;
-	int r = name_check(name, e);
+	int r = guest_name_check(name, e);
 
 	if (r < 0)
 		return r;
@@ -165,6 +173,20 @@ int guest_exit_code(int r)
 	}
 }
 
+static int files_remove(const struct guest *g, struct err *e)
+{
+	static const char *const old[] = {"pid",      "log",          "launch.json",
+					  "qmp.sock", "console.sock", "console.log"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(old); i++) {
+		OWNED(char *) path = guest_path(g, old[i]);
+
+		if (unlink(path) < 0 && errno != ENOENT)
+			return err_sys(e, "%s", path);
+	}
+	return 0;
+}
+
 /**
  * guest_make() - A folder for a new guest; files of one that has ended are removed
  * @name:	Its name
@@ -176,10 +198,8 @@ int guest_exit_code(int r)
  */
 int guest_make(const char *name, struct guest *ret, struct err *e)
 {
-	static const char *const old[] = {"pid",      "log",          "launch.json",
-					  "qmp.sock", "console.sock", "console.log"};
 	OWNED(char *) base = base_dir();
-	int r = name_check(name, e);
+	int r = guest_name_check(name, e);
 
 	if (r < 0)
 		return r;
@@ -190,15 +210,21 @@ int guest_make(const char *name, struct guest *ret, struct err *e)
 		r = err_set(e, EEXIST, "guest '%s' runs already (pid %d)", name, ret->pid);
 	else if (mkdir(ret->dir, 0700) < 0 && errno != EEXIST)
 		r = err_sys(e, "%s", ret->dir);
-	for (size_t i = 0; r == 0 && i < ARRAY_SIZE(old); i++) {
-		OWNED(char *) path = guest_path(ret, old[i]);
-
-		if (unlink(path) < 0 && errno != ENOENT)
-			r = err_sys(e, "%s", path);
-	}
+	if (r == 0)
+		r = files_remove(ret, e);
 	if (r < 0)
 		guest_release(ret);
 	return r;
+}
+
+/**
+ * guest_remove() - Nothing is left of a guest that has ended, but snapshots
+ * @g:	guest_make() has made it
+ */
+void guest_remove(const struct guest *g)
+{
+	if (files_remove(g, NULL) == 0)
+		rmdir(g->dir);
 }
 
 static int by_name(const struct dirent **a, const struct dirent **b)

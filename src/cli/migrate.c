@@ -3,13 +3,14 @@
  * Theory of operation: the VMM migrates, this looks five times a second and shows what it sees. An
  * interrupt asks the VMM to cancel; the end is awaited in any case, since only the VMM knows
  * whether it was in time. A guest that has arrived elsewhere is ended here, unless its VMM is to be
- * kept.
+ * kept. By ssh (remote/remote.h) the way is the same, but the VMM that waits is started first.
  */
 #include "cli/migration.h"
 
 #include "base/clock.h"
 #include "base/option.h"
 #include "base/owned.h"
+#include "cli/remote/remote.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,12 +23,31 @@
 #define LOOK_MS      200
 #define RECORD_MS    20 /* a fast migration takes less than a second */
 #define OPEN_SECONDS 10
+#define GONE_SECONDS 15 /* until the other host has cleaned up */
 
 static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int number)
 {
 	interrupted = number;
+}
+
+/**
+ * migration_catch() - Note an interrupt instead of ending by it
+ */
+void migration_catch(void)
+{
+	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
+
+	sigaction(SIGINT, &action, NULL);
+}
+
+/**
+ * migration_interrupted() - Has there been an interrupt?
+ */
+bool migration_interrupted(void)
+{
+	return interrupted;
 }
 
 static double rate_of(const json_t *ram)
@@ -128,14 +148,13 @@ static int look(struct qmp *q, const struct migration_watch *w, bool shown, json
  */
 int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret, struct err *e)
 {
-	struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
 	int pause_ms = w->look_ms ? w->look_ms : LOOK_MS, r = 0;
 	json_t *info = NULL;
 	bool cancelled = false;
 
 	if (w->record && w->record->file)
 		pause_ms = RECORD_MS;
-	sigaction(SIGINT, &action, NULL);
+	migration_catch();
 	for (int at_ms = 0; r >= 0; at_ms += pause_ms) {
 		json_decref(info);
 		info = NULL;
@@ -154,6 +173,18 @@ int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **re
 	*ret = info;
 	return r;
 }
+
+/**
+ * struct journey - The way a guest takes
+ * @uri:	As QMP's migrate has it
+ * @remote:	The other host, by ssh; NULL: a VMM waits at @uri
+ * @ran:	It runs when it leaves
+ */
+struct journey {
+	const char *uri;
+	struct remote *remote;
+	bool ran;
+};
 
 static json_t *capabilities(bool recorded, bool channels)
 {
@@ -230,8 +261,25 @@ static int content_hashes_set(struct qmp *q, bool on, struct err *e)
 	return on ? r : 0;
 }
 
-static int begin(struct qmp *q, const struct cli_args *args, struct record *record, struct err *e)
+static bool is_relayed(const struct journey *j)
 {
+	return !strncmp(j->uri, "fd:", 3);
+}
+
+static json_t *migrate_arguments(const struct cli_args *args, const struct journey *j)
+{
+	json_t *a = json_pack("{s:s, s:b}", "uri", j->uri, "outlive-no-check",
+			      cli_switch(args, "no-check"));
+
+	if (is_relayed(j))
+		json_object_set_new(a, "outlive-relayed", json_true());
+	return a;
+}
+
+static int begin(struct qmp *q, const struct cli_args *args, struct journey *j,
+		 struct record *record, struct err *e)
+{
+	OWNED_JSON *status = NULL;
 	int r = limits_set(q, args, e);
 
 	if (r >= 0)
@@ -243,17 +291,21 @@ static int begin(struct qmp *q, const struct cli_args *args, struct record *reco
 	if (r >= 0 && record->file)
 		r = record_start(q, args, record, e);
 	if (r >= 0)
-		r = qmp_command(q, "migrate",
-				json_pack("{s:s, s:b}", "uri", args->words[1], "outlive-no-check",
-					  cli_switch(args, "no-check")),
-				NULL, e);
+		r = qmp_command(q, "query-status", NULL, &status, e);
+	j->ran = option_bool(status, "running", false);
+	if (r >= 0 && is_relayed(j))
+		r = remote_give(j->remote, q, e);
+	if (r >= 0)
+		r = qmp_command(q, "migrate", migrate_arguments(args, j), NULL, e);
+	if (r < 0 && is_relayed(j))
+		remote_take_back(q);
 	return r;
 }
 
-static bool leaves(const struct cli_args *args)
+static bool leaves(const struct cli_args *args, const struct journey *j)
 {
 	return !cli_switch(args, "keep") &&
-	       (!strncmp(args->words[1], "tcp:", 4) || !strncmp(args->words[1], "unix:", 5));
+	       (j->remote || !strncmp(j->uri, "tcp:", 4) || !strncmp(j->uri, "unix:", 5));
 }
 
 static void print_saved(const json_t *content)
@@ -266,25 +318,79 @@ static void print_saved(const json_t *content)
 		       option_int(content, "pages", 0), size, option_int(content, "file-pages", 0));
 }
 
-static int conclude(struct qmp *q, const struct cli_args *args, const json_t *info, struct err *e)
+/* The guest is there, and not here any more. */
+static int conclude_left(struct qmp *q, const struct cli_args *args, const struct journey *j,
+			 const json_t *info, struct err *e)
 {
-	const char *status = option_str(info, "status", "");
-
-	if (!strcmp(status, "cancelled"))
-		return err_set(e, ECANCELED, "cancelled; the guest runs on here");
-	if (!strcmp(status, "failed"))
-		return err_set(e, EREMOTEIO, "%s", option_str(info, "error-desc", "it failed"));
 	if (!args->json) {
 		printf("%s: migrated in %.2f s, paused for %.2f ms\n", args->words[0],
 		       (double)option_int(info, "total-time", 0) / 1000,
 		       (double)option_int(info, "outlive-downtime-us", 0) / 1000);
 		print_saved(json_object_get(info, "outlive-content-hashes"));
 	}
-	return leaves(args) ? qmp_command(q, "quit", NULL, NULL, e) : 0;
+	return leaves(args, j) ? qmp_command(q, "quit", NULL, NULL, e) : 0;
 }
 
-static int migrate(const struct cli_args *args, const struct guest *g, struct record *record,
-		   struct err *e)
+/* What the source says, and what was said over there. */
+static int conclude_failed(const struct journey *j, const json_t *info, struct err *e)
+{
+	const char *why = option_str(info, "error-desc", "it failed"), *there = NULL;
+
+	if (j->remote) {
+		remote_wait(j->remote, GONE_SECONDS);
+		there = remote_last_words(j->remote);
+	}
+	if (!there)
+		return err_set(e, EREMOTEIO, "%s", why);
+	return err_set(e, EREMOTEIO, "%s; over there: %s", why, there);
+}
+
+/* Nobody here knows who has the guest: the other host does. */
+static int conclude_unsure(struct qmp *q, const struct cli_args *args, const struct guest *g,
+			   const struct journey *j, const json_t *info, struct err *e)
+{
+	int r = remote_settle(args, g, e);
+
+	if (r > 0)
+		return conclude_left(q, args, j, info, e);
+	if (r < 0)
+		return err_hint(
+			e,
+			"the guest stays stopped here; when that host answers see whether it "
+			"has the guest: if so 'outlive kill %s' here, if not 'outlive resume "
+			"%s'",
+			g->name, g->name);
+	r = j->ran ? qmp_command(q, "cont", NULL, NULL, e) : 0;
+	return r < 0 ? r : err_set(e, EPIPE, "the connection was lost; the guest runs on here");
+}
+
+static bool is_unsure(struct qmp *q, const struct journey *j)
+{
+	OWNED_JSON *status = NULL;
+	struct err e;
+
+	return j->remote && qmp_command(q, "query-status", NULL, &status, &e) >= 0 &&
+	       !strcmp(option_str(status, "status", ""), "postmigrate");
+}
+
+static int conclude(struct qmp *q, const struct cli_args *args, const struct guest *g,
+		    const struct journey *j, const json_t *info, struct err *e)
+{
+	const char *status = option_str(info, "status", "");
+
+	if (!strcmp(status, "completed"))
+		return conclude_left(q, args, j, info, e);
+	if (is_unsure(q, j))
+		return conclude_unsure(q, args, g, j, info, e);
+	if (strcmp(status, "cancelled") != 0)
+		return conclude_failed(j, info, e);
+	if (j->remote)
+		remote_wait(j->remote, GONE_SECONDS);
+	return err_set(e, ECANCELED, "cancelled; the guest runs on here");
+}
+
+static int migrate(const struct cli_args *args, const struct guest *g, struct journey *j,
+		   struct record *record, struct err *e)
 {
 	const struct migration_watch w = {.name = g->name, .json = args->json, .record = record};
 	OWNED_JSON *info = NULL;
@@ -293,13 +399,49 @@ static int migrate(const struct cli_args *args, const struct guest *g, struct re
 
 	if (r < 0)
 		return r;
-	r = begin(&q, args, record, e);
+	r = begin(&q, args, j, record, e);
 	if (r >= 0)
 		r = migration_follow(&q, &w, &info, e);
 	if (r >= 0)
-		r = conclude(&q, args, info, e);
+		r = conclude(&q, args, g, j, info, e);
 	qmp_close(&q);
 	return r;
+}
+
+static int migrate_by_ssh(const struct cli_args *args, const struct guest *g, struct record *record,
+			  struct err *e)
+{
+	struct remote remote;
+	struct journey j = {.uri = cli_value(args, "direct", "fd:" REMOTE_FD), .remote = &remote};
+	int r = remote_open(&remote, args, g, e);
+
+	if (r >= 0)
+		r = remote_refuse(&remote, args, e);
+	if (r >= 0)
+		r = migrate(args, g, &j, record, e);
+	remote_stop(&remote);
+	return r;
+}
+
+static int travel(const struct cli_args *args, const struct guest *g, struct record *record,
+		  struct err *e)
+{
+	struct journey j = {.uri = args->words[1]};
+	int r = remote_options_check(args, e);
+
+	if (r < 0)
+		return r;
+	return remote_is(args->words[1]) ? migrate_by_ssh(args, g, record, e)
+					 : migrate(args, g, &j, record, e);
+}
+
+static int exit_code(int r)
+{
+	switch (-r) {
+	case EINVAL: return CLI_USAGE;
+	case EPERM: return CLI_REFUSED;
+	default: return CLI_FAILED;
+	}
 }
 
 /**
@@ -319,12 +461,12 @@ int cmd_migrate(const struct cli_args *args)
 		return cli_fail(guest_exit_code(r), &e);
 	r = record_open(&record, cli_value(args, "record", NULL), &e);
 	if (r >= 0)
-		r = migrate(args, &g, &record, &e);
+		r = travel(args, &g, &record, &e);
 	if (record_close(&record, &unwritten) < 0)
 		fprintf(stderr, "outlive: %s\n",
 			unwritten.msg); /* the guest has moved all the same */
 	if (r < 0)
 		err_in(&e, "%s", g.name);
 	guest_release(&g);
-	return r < 0 ? cli_fail(r == -EINVAL ? CLI_USAGE : CLI_FAILED, &e) : CLI_OK;
+	return r < 0 ? cli_fail(exit_code(r), &e) : CLI_OK;
 }

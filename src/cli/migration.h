@@ -20,6 +20,9 @@ struct migration_watch {
 	int look_ms;
 };
 
+/* An interrupt is noted from now on, and doesn't end this program. */
+void migration_catch(void);
+bool migration_interrupted(void);
 /* Waits for its end, showing how far it is; an interrupt (Ctrl-C) cancels. Set @ret to the last
  * query-migrate. */
 MUST_CHECK int migration_follow(struct qmp *q, const struct migration_watch *w, json_t **ret,

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "base/owned.h"
+#include "base/scm.h"
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -164,41 +165,35 @@ void qmp_close(struct qmp *q)
 	q->in_len = 0;
 }
 
-static int send_command(struct qmp *q, const char *name, const json_t *args, struct err *e)
+/* @fd goes with the first byte; -1: none. */
+static int send_bytes(struct qmp *q, const char *text, size_t len, int fd, struct err *e)
 {
-	OWNED_JSON *message = json_pack("{s:s, s:i}", "execute", name, "id", ++q->next_id);
-	OWNED(char *) text = NULL;
-	size_t len;
-
-	if (args)
-		json_object_set(message, "arguments", (json_t *)(uintptr_t)args);
-	text = json_dumps(message, JSON_COMPACT);
-	len = strlen(text);
 	for (size_t done = 0; done < len;) {
-		ssize_t n = send(q->fd, text + done, len - done, MSG_NOSIGNAL);
+		ssize_t n = scm_send(q->fd, text + done, len - done, &fd, fd >= 0 && !done);
 
 		if (n < 0)
-			return err_sys(e, "write to the VMM");
+			return err_ret(e, (int)n, "write to the VMM");
 		done += (size_t)n;
 	}
 	return 0;
 }
 
-/**
- * qmp_command() - Run a command and wait for its answer
- * @q:		The connection
- * @name:	The command
- * @args:	Taken; NULL: none
- * @ret:	Set on success to a new reference; may be NULL
- * @e:		Set on failure only: the VMM's own words, if it answered
- *
- * Errors: EREMOTEIO the VMM answered with an error; ETIMEDOUT, EPIPE, EPROTO as qmp_next()
- * Return: 0, or a negative errno
- */
-int qmp_command(struct qmp *q, const char *name, json_t *args, json_t **ret, struct err *e)
+static int send_command(struct qmp *q, const char *name, const json_t *args, int fd, struct err *e)
+{
+	OWNED_JSON *message = json_pack("{s:s, s:i}", "execute", name, "id", ++q->next_id);
+	OWNED(char *) text = NULL;
+
+	if (args)
+		json_object_set(message, "arguments", (json_t *)(uintptr_t)args);
+	text = json_dumps(message, JSON_COMPACT);
+	return send_bytes(q, text, strlen(text), fd, e);
+}
+
+static int command_with_fd(struct qmp *q, const char *name, json_t *args, int fd, json_t **ret,
+			   struct err *e)
 {
 	OWNED_JSON *owned = args;
-	int r = send_command(q, name, owned, e);
+	int r = send_command(q, name, owned, fd, e);
 
 	while (r == 0) {
 		OWNED_JSON *message = NULL;
@@ -219,4 +214,35 @@ int qmp_command(struct qmp *q, const char *name, json_t *args, json_t **ret, str
 			q->on_event(message, q->opaque);
 	}
 	return r;
+}
+
+/**
+ * qmp_command() - Run a command and wait for its answer
+ * @q:		The connection
+ * @name:	The command
+ * @args:	Taken; NULL: none
+ * @ret:	Set on success to a new reference; may be NULL
+ * @e:		Set on failure only: the VMM's own words, if it answered
+ *
+ * Errors: EREMOTEIO the VMM answered with an error; ETIMEDOUT, EPIPE, EPROTO as qmp_next()
+ * Return: 0, or a negative errno
+ */
+int qmp_command(struct qmp *q, const char *name, json_t *args, json_t **ret, struct err *e)
+{
+	return command_with_fd(q, name, args, -1, ret, e);
+}
+
+/**
+ * qmp_give_fd() - Give the VMM a descriptor (getfd)
+ * @q:		The connection
+ * @name:	What it is called there, as in fd:NAME
+ * @fd:		Borrowed
+ * @e:		Set on failure only
+ *
+ * Errors: as qmp_command()
+ * Return: 0, or a negative errno
+ */
+int qmp_give_fd(struct qmp *q, const char *name, int fd, struct err *e)
+{
+	return command_with_fd(q, "getfd", json_pack("{s:s}", "fdname", name), fd, NULL, e);
 }

@@ -279,11 +279,14 @@ void vmm_exec(const json_t *argv, int log_fd)
 	size_t n = json_array_size(argv);
 	char **words = mem_calloc(n + 1, sizeof(*words));
 	OWNED_FD null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	static const int ours[] = {SIGHUP, SIGINT, SIGPIPE}; /* may be ignored here */
 	sigset_t none;
 
 	for (size_t i = 0; i < n; i++)
 		words[i] = str_dup(json_string_value(json_array_get(argv, i)));
 	setsid();
+	for (size_t i = 0; i < ARRAY_SIZE(ours); i++)
+		signal(ours[i], SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(null, STDIN_FILENO);
@@ -295,13 +298,12 @@ void vmm_exec(const json_t *argv, int log_fd)
 }
 
 /**
- * vmm_blame_log() - Say what a VMM died of: the last line of its log
+ * vmm_last_words() - The last line of a VMM's log
  * @path:	Its log
- * @e:		Set
  *
- * Return: -ECHILD
+ * Return: the caller frees it
  */
-int vmm_blame_log(const char *path, struct err *e)
+char *vmm_last_words(const char *path)
 {
 	FILE *f = fopen(path, "re");
 	char line[400], last[400] = "it said nothing";
@@ -311,6 +313,20 @@ int vmm_blame_log(const char *path, struct err *e)
 	if (f)
 		fclose(f);
 	last[strcspn(last, "\n")] = '\0';
+	return str_dup(last);
+}
+
+/**
+ * vmm_blame_log() - Say what a VMM died of: the last line of its log
+ * @path:	Its log
+ * @e:		Set
+ *
+ * Return: -ECHILD
+ */
+int vmm_blame_log(const char *path, struct err *e)
+{
+	OWNED(char *) last = vmm_last_words(path);
+
 	return err_set(e, ECHILD, "the VMM ended at once: %s", last);
 }
 

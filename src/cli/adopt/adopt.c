@@ -6,7 +6,6 @@
  */
 #include "cli/adopt/adopt.h"
 
-#include "base/clock.h"
 #include "base/option.h"
 #include "base/owned.h"
 
@@ -75,56 +74,21 @@ static char *name_of(struct move *m, const struct cli_args *args)
 	return given || own ? str_dup(given ? given : own) : str_printf("qemu-%d", m->source_pid);
 }
 
-/* Options of its own, and the folder where "@DIR@" stands. */
-static json_t *placed(const json_t *words, const struct guest *g)
-{
-	json_t *list = json_array(), *word;
-	size_t i;
-
-	json_array_foreach((json_t *)(uintptr_t)words, i, word)
-	{
-		const char *s = json_string_value(word), *at = strstr(s, "@DIR@");
-		OWNED(char *) text = str_dup(s);
-
-		while ((at = strstr(text, "@DIR@"))) {
-			char *longer = str_printf("%.*s%s%s", (int)(at - text), text, g->dir,
-						  at + 5);
-
-			free(text);
-			text = longer;
-		}
-		json_array_append_new(list, json_string(text));
-	}
-	return list;
-}
-
-static void add_own(struct move *m)
-{
-	OWNED(char *) name = str_printf("guest=%s", m->name);
-
-	move_add(m, "-name", name);
-	move_add(m, "-msg", "timestamp=on");
-	move_add(m, "-qmp", "unix:@DIR@/qmp.sock,server=on,wait=off");
-	move_add(m, "-pidfile", "@DIR@/pid");
-}
-
 static int record(const struct move *m, const struct guest *g, struct err *e)
 {
-	OWNED(char *) path = guest_path(g, "launch.json");
-	OWNED_JSON *argv = placed(m->record, g), *memory = NULL, *cpus = NULL, *r = NULL;
+	OWNED_JSON *memory = NULL, *cpus = NULL, *record = NULL;
+	OWNED(char *) size = NULL, *count = NULL;
 	struct qmp *q = (struct qmp *)(uintptr_t)&m->source;
-	int failed = qmp_command(q, "query-memory-size-summary", NULL, &memory, e);
+	int r = qmp_command(q, "query-memory-size-summary", NULL, &memory, e);
 
-	if (failed >= 0)
-		failed = qmp_command(q, "query-cpus-fast", NULL, &cpus, e);
-	if (failed < 0)
-		return failed;
-	r = json_pack(
-		"{s:s, s:I, s:s, s:o, s:o, s:O}", "name", g->name, "started",
-		(json_int_t)(time_wall_ns() / NS_PER_SEC), "version", OUTLIVE_VERSION, "memory",
-		json_sprintf("%lldM", (long long)(option_int(memory, "base-memory", 0) >> 20)),
-		"cpus", json_sprintf("%zu", json_array_size(cpus)), "argv", argv);
-	return json_dump_file(r, path, JSON_INDENT(2)) < 0 ? err_sys(e, "%s", path) : 0;
+	if (r >= 0)
+		r = qmp_command(q, "query-cpus-fast", NULL, &cpus, e);
+	if (r < 0)
+		return r;
+	size = str_printf("%lldM", (long long)(option_int(memory, "base-memory", 0) >> 20));
+	count = str_printf("%zu", json_array_size(cpus));
+	record = move_record(m, g, size, count);
+	return move_record_write(g, record, e);
 }
 
 static void report(const struct move *m, const struct cli_args *args, const struct guest *g,
@@ -148,7 +112,7 @@ static int take_over(struct move *m, const struct cli_args *args, struct guest *
 {
 	OWNED(char *) qmp = guest_path(g, "qmp.sock"), *log = guest_path(g, "log");
 	OWNED(char *) stream = guest_path(g, "adopt.sock");
-	OWNED_JSON *info = NULL, *argv = placed(m->argv, g);
+	OWNED_JSON *info = NULL, *argv = move_placed(m->argv, g);
 	int r;
 
 	json_array_append_new(argv, json_string("-incoming"));
@@ -174,7 +138,7 @@ static int adopt(struct move *m, const struct cli_args *args, struct err *e)
 
 	if (r < 0)
 		return r;
-	add_own(m);
+	move_add_own(m);
 	r = transfer_refuse(m, args);
 	if (r != CLI_OK || cli_switch(args, "dry-run"))
 		return r;

@@ -7,7 +7,8 @@
 #include <sys/types.h>
 
 /*
- * Theory of operation: a guest changes its VMM on one host, between QEMU and Outlive. What runs is
+ * Theory of operation: a guest changes its VMM, between QEMU and Outlive on one host, or between
+ * Outlives on two (remote/remote.h). What runs is
  * read (command line of the process, devices by QMP) into one description, "config", whose entries
  * are as the options -device, -chardev ... take them. From it the other VMM's command line is made;
  * whatever it can't carry is a sentence in @blockers, and nothing is started before all are known.
@@ -35,6 +36,7 @@ struct tap {
  * struct move - A guest on its way to another VMM on this host
  * @name:	Of the guest, with us
  * @from_qemu:	Which way
+ * @remote:	From an Outlive of another host to one here: nothing can be borrowed
  * @source, @target: Monitors; fd -1: not connected
  * @source_pid, @target_pid: Processes; 0: none
  * @words:	The command line the source was started with
@@ -48,17 +50,19 @@ struct tap {
  * @notes:	Sentences: what will be different
  * @paths:	Unix sockets that stay in place when the source ends
  * @taps:	Their settings survive the target's start
+ * @rules:	What names of the source's host are here, see remote/rules.c; NULL: the same
+ * @renamed:	{name here: name there}, where they differ
  * @limits, @capabilities: What was set at the source, put back if the guest stays there
  * @ignore_shared: Memory is a file that both map: it isn't sent
  * @was_running: The guest ran at the source
  */
 struct move {
 	const char *name;
-	bool from_qemu, ignore_shared, was_running;
+	bool from_qemu, remote, ignore_shared, was_running;
 	struct qmp source, target;
 	pid_t source_pid, target_pid;
 	json_t *words, *groups, *config, *argv, *record, *blockers, *notes, *paths;
-	json_t *limits, *capabilities;
+	json_t *limits, *capabilities, *rules, *renamed;
 	char *cwd;
 	const char *log_path;
 	struct tap taps[TAPS_MAX];
@@ -78,6 +82,10 @@ void move_add_values(struct move *m, const char *option, const json_t *values,
 		     const json_t *recorded, const char *first, bool implied);
 /* A path of the source's as a path of ours; the caller frees it. */
 char *move_path(const struct move *m, const char *path);
+/* A tap, bridge or host of the source's as it is called here; the caller frees it. */
+char *move_rename(const struct move *m, const char *kind, const char *name);
+/* The same for hosts, taps and bridges in an option's values. */
+void move_names(const struct move *m, json_t *values);
 /* Makes paths under "filename", "path" and the like absolute. */
 void move_paths(const struct move *m, json_t *values);
 /* The entry of a group whose @key is @value, or NULL. */
@@ -87,6 +95,10 @@ json_t *move_find(const json_t *list, const char *key, const char *value);
 void words_read(struct move *m);
 /* The process behind a thread or a socket, and its words. */
 MUST_CHECK int words_take(struct move *m, struct err *e);
+MUST_CHECK int cwd_take(struct move *m, struct err *e);
+
+/* outlive.c: @config of a running Outlive. */
+MUST_CHECK int outlive_read(struct move *m, const struct guest *g, struct err *e);
 
 /* qemu.c, qemu_device.c, qemu_backend.c: @config of a running QEMU. */
 MUST_CHECK int qemu_check(struct move *m, struct qmp *probe, struct err *e);
@@ -106,6 +118,13 @@ int borrow_listener(struct move *m, const char *path, const char *port); /* -1: 
 void taps_remember(struct tap *taps, size_t len);
 void taps_restore(const struct tap *taps, size_t len);
 
+/* arrive.c: the target is an Outlive with a folder. */
+void move_add_own(struct move *m);
+json_t *move_placed(const json_t *words, const struct guest *g);
+json_t *move_record(const struct move *m, const struct guest *g, const char *memory,
+		    const char *cpus);
+MUST_CHECK int move_record_write(const struct guest *g, const json_t *record, struct err *e);
+
 /* target.c: starting and ending processes. */
 /* A VMM of @program without a machine, to be asked what it knows; ended by probe_stop(). */
 MUST_CHECK int probe_start(const char *program, struct qmp *ret, pid_t *ret_pid, struct err *e);
@@ -118,6 +137,7 @@ void target_kill(struct move *m);
 MUST_CHECK int transfer(struct move *m, const struct cli_args *args, const char *socket,
 			json_t **ret_info, struct err *e);
 MUST_CHECK int transfer_end_source(struct move *m, struct err *e);
+bool transfer_arrived(struct move *m, double seconds);
 int transfer_refuse(const struct move *m, const struct cli_args *args);
 
 #endif

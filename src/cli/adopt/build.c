@@ -45,6 +45,23 @@ static json_t *elsewhere(const json_t *c)
 	return copy;
 }
 
+/* On another host it listens at the same place, or where that host's rules say. */
+static void add_listener_anew(struct move *m, const json_t *c)
+{
+	OWNED_JSON *o = json_copy((json_t *)(uintptr_t)c);
+
+	if (json_object_get(o, "fd")) {
+		move_block(
+			m,
+			"chardev %s was given as a descriptor, and nothing says where it listens",
+			option_str(c, "id", ""));
+		return;
+	}
+	json_object_del(o, "nowait");
+	json_object_set_new(o, "wait", json_false());
+	move_add_values(m, "-chardev", o, NULL, "backend", true);
+}
+
 static void add_listener(struct move *m, const json_t *c)
 {
 	const char *id = option_str(c, "id", ""), *path = option_str(c, "path", NULL);
@@ -77,7 +94,7 @@ static void add_console(struct move *m, const json_t *c, bool *taken)
 	const char *id = option_str(c, "id", "");
 	OWNED_JSON *o = NULL;
 
-	if (!m->from_qemu) {
+	if (!m->from_qemu && !m->remote) {
 		o = json_pack("{s:s, s:s}", "backend", "pty", "id", id);
 		move_note(m, "chardev %s gets a new pseudo terminal, see QEMU's log", id);
 	} else if (*taken) {
@@ -125,6 +142,8 @@ static void add_chardev(struct move *m, json_t *c, bool *console)
 		add_console(m, c, console);
 	else if (!strcmp(backend, "file"))
 		add_file(m, c);
+	else if (!strcmp(backend, "socket") && is_on(c, "server") && m->remote)
+		add_listener_anew(m, c);
 	else if (!strcmp(backend, "socket") && is_on(c, "server"))
 		add_listener(m, c);
 	else if (!strcmp(backend, "socket") || one_of(backend, plain))
@@ -222,11 +241,32 @@ static void add_tap(struct move *m, json_t *n)
 	move_add_values(m, "-netdev", o, recorded, "type", true);
 }
 
+/* On another host everything is opened anew, by name. */
+static void add_netdev_anew(struct move *m, json_t *n)
+{
+	const char *id = option_str(n, "id", "");
+	bool passed = json_object_get(n, "fd") || json_object_get(n, "fds");
+
+	if (passed && !json_object_get(n, "ifname")) {
+		move_block(m, "netdev %s was given as a descriptor, and nothing says of what", id);
+		return;
+	}
+	if (passed) {
+		json_object_del(n, "fd");
+		json_object_del(n, "fds");
+		json_object_set_new(n, "script", json_string("no"));
+		json_object_set_new(n, "downscript", json_string("no"));
+	}
+	move_add_values(m, "-netdev", n, NULL, "type", true);
+}
+
 static void add_netdev(struct move *m, json_t *n)
 {
 	const char *type = option_str(n, "type", ""), *id = option_str(n, "id", "");
 
-	if (!strcmp(type, "tap") || !strcmp(type, "bridge"))
+	if (m->remote)
+		add_netdev_anew(m, n);
+	else if (!strcmp(type, "tap") || !strcmp(type, "bridge"))
 		add_tap(m, n);
 	else if (!strcmp(type, "stream") && !is_on(n, "server"))
 		move_add_values(m, "-netdev", n, NULL, "type", true);
@@ -242,6 +282,31 @@ static void add_netdev(struct move *m, json_t *n)
 
 /* The rest. */
 
+/* Between Outlives what it was given stays, as the size of the dirty ring. */
+static void add_accel(struct move *m)
+{
+	const json_t *list = json_object_get(m->groups, "accel");
+	const json_t *given = json_array_get(list, json_array_size(list) - 1);
+
+	if (m->remote && given)
+		move_add_values(m, "-accel", given, NULL, "type", true);
+	else
+		move_add(m, "-accel", "kvm");
+}
+
+/* Firmware chips that were given as disks. */
+static void add_flash(struct move *m)
+{
+	size_t i;
+	json_t *d;
+
+	json_array_foreach(json_object_get(m->groups, "drive"), i, d)
+	{
+		if (m->remote && !strcmp(option_str(d, "if", ""), "pflash"))
+			move_add_values(m, "-drive", d, NULL, "file", false);
+	}
+}
+
 static void add_machine(struct move *m)
 {
 	OWNED_JSON *all = json_object();
@@ -253,7 +318,7 @@ static void add_machine(struct move *m)
 	json_object_set_new(all, "type", json_string("pc-q35-7.2"));
 	json_object_del(all, "accel");
 	move_add_values(m, "-machine", all, NULL, "type", true);
-	move_add(m, "-accel", "kvm");
+	add_accel(m);
 	move_add(m, "-nodefaults", NULL);
 	move_add(m, "-no-user-config", NULL);
 	move_add(m, "-display", "none");
@@ -312,8 +377,9 @@ void build_options(struct move *m)
 {
 	add_machine(m);
 	add_list(m, "objects", "-object", "qom-type", true);
-	if (!borrows(m) || borrow_possible(m))
+	if (m->remote || !borrows(m) || borrow_possible(m))
 		add_backends(m);
+	add_flash(m);
 	add_list(m, "blockdevs", "-blockdev", "driver", false);
 	add_list(m, "devices", "-device", "driver", true);
 }

@@ -4,6 +4,7 @@
 
 #include "base/option.h"
 #include "base/owned.h"
+#include "cli/remote/remote.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -27,6 +28,7 @@ void move_init(struct move *m, const char *name, bool from_qemu)
 	m->blockers = json_array();
 	m->notes = json_array();
 	m->paths = json_array();
+	m->renamed = json_object();
 	for (size_t i = 0; i < TAPS_MAX; i++)
 		m->taps[i].fd = -1;
 }
@@ -37,8 +39,9 @@ void move_init(struct move *m, const char *name, bool from_qemu)
  */
 void move_release(struct move *m)
 {
-	json_t *const all[] = {m->words,    m->groups, m->config, m->argv,   m->record,
-			       m->blockers, m->notes,  m->paths,  m->limits, m->capabilities};
+	json_t *const all[] = {m->words,  m->groups,       m->config, m->argv,
+			       m->record, m->blockers,     m->notes,  m->paths,
+			       m->limits, m->capabilities, m->rules,  m->renamed};
 
 	qmp_close(&m->source);
 	qmp_close(&m->target);
@@ -198,27 +201,80 @@ void move_add_values(struct move *m, const char *option, const json_t *values,
 }
 
 /**
+ * move_rename() - What a name of the source's host is called here
+ * @m:		With @rules
+ * @kind:	Of rules_map()
+ * @name:	Over there
+ *
+ * Return: the caller frees it
+ */
+char *move_rename(const struct move *m, const char *kind, const char *name)
+{
+	char *here = rules_map(m->rules, kind, name);
+
+	if (strcmp(here, name))
+		json_object_set_new(m->renamed, here, json_string(name));
+	return here;
+}
+
+/**
  * move_path() - A path as the source means it
  * @m:		The move
  * @path:	Relative to where it was started, or not
  *
- * Return: absolute; the caller frees it
+ * Return: absolute, by the name it has here; the caller frees it
  */
 char *move_path(const struct move *m, const char *path)
 {
-	if (*path == '/' || !*path || !m->cwd)
-		return str_dup(path);
-	return str_printf("%s/%s", m->cwd, path);
+	OWNED(char *)
+	whole = *path == '/' || !*path || !m->cwd ? str_dup(path)
+						  : str_printf("%s/%s", m->cwd, path);
+
+	return move_rename(m, "path", whole);
+}
+
+static const char *last_part(const char *key)
+{
+	const char *dot = strrchr(key, '.');
+
+	return dot ? dot + 1 : key;
+}
+
+/**
+ * move_names() - Hosts, taps and bridges by the names they have here
+ * @m:		With @rules
+ * @values:	Of an option; changed, nested ones too
+ */
+void move_names(const struct move *m, json_t *values)
+{
+	static const char *const keys[][2] = {
+		{"host", "host"}, {"ifname", "tap"}, {"br", "bridge"}};
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(values, key, v)
+	{
+		if (json_is_object(v))
+			move_names(m, v);
+		for (size_t i = 0; json_is_string(v) && i < ARRAY_SIZE(keys); i++) {
+			OWNED(char *) name = NULL;
+
+			if (strcmp(last_part(key), keys[i][0]))
+				continue;
+			name = move_rename(m, keys[i][1], json_string_value(v));
+			json_object_set_new(values, key, json_string(name));
+			break;
+		}
+	}
 }
 
 static bool is_path_key(const char *key)
 {
 	static const char *const keys[] = {"filename", "path",    "mem-path",
 					   "file",     "logfile", "dir"};
-	const char *dot = strrchr(key, '.');
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
-		if (!strcmp(dot ? dot + 1 : key, keys[i]))
+		if (!strcmp(last_part(key), keys[i]))
 			return true;
 	return false;
 }
@@ -231,6 +287,7 @@ static bool is_path_key(const char *key)
 void move_paths(const struct move *m, json_t *values)
 {
 	bool named = !strcmp(option_str(values, "abstract", "off"), "on");
+	bool node = json_object_get(values, "node-name"); /* its "file" is another node's name */
 	const char *key;
 	json_t *v;
 
@@ -240,7 +297,8 @@ void move_paths(const struct move *m, json_t *values)
 
 		if (json_is_object(v))
 			move_paths(m, v);
-		if (!json_is_string(v) || !is_path_key(key) || named)
+		if (!json_is_string(v) || !is_path_key(key) || named ||
+		    (node && !strcmp(key, "file")))
 			continue;
 		path = move_path(m, json_string_value(v));
 		json_object_set_new(values, key, json_string(path));

@@ -29,6 +29,7 @@ enum fate {
 	FILENAME, /* stays; the argument is a path */
 	VALUES,   /* stays; the argument may hold paths */
 	GROUP,    /* parsed into its group */
+	OUTLIVE,  /* has an argument; stays if both are Outlives, which know it */
 	REFUSE,   /* has an argument; blocks */
 	REFUSE_SWITCH,
 };
@@ -86,7 +87,7 @@ static const struct rule {
 	{"nographic", DROP},
 	{"no-quit", DROP},
 	{"usb", DROP},
-	{"accel", IGNORE},
+	{"accel", GROUP, "accel", "type"},
 	{"audio", IGNORE},
 	{"audiodev", IGNORE},
 	{"cdrom", IGNORE},
@@ -117,8 +118,8 @@ static const struct rule {
 	{"qmp", IGNORE},
 	{"qmp-pretty", IGNORE},
 	{"run-as", IGNORE},
-	{"run-with", IGNORE},
-	{"runas", IGNORE},
+	{"run-with", OUTLIVE},
+	{"runas", OUTLIVE},
 	{"sandbox", IGNORE},
 	{"spice", IGNORE},
 	{"trace", IGNORE},
@@ -195,6 +196,10 @@ static void word_apply(struct move *m, const struct rule *r, const char *value)
 	case FILENAME: move_add(m, option, path); break;
 	case VALUES: values_keep(m, r, option, value); break;
 	case GROUP: group_add(m, r, value); break;
+	case OUTLIVE:
+		if (m->remote)
+			move_add(m, option, value);
+		break;
 	case REFUSE:
 	case REFUSE_SWITCH:
 		move_block(m, "%s %s: it can't be carried; start the guest without it", option,
@@ -280,7 +285,15 @@ static int words_load(struct move *m, struct err *e)
 	return 0;
 }
 
-static int cwd_load(struct move *m, struct err *e)
+/**
+ * cwd_take() - Where the source's relative paths begin
+ * @m:		@source_pid is known; @cwd is set
+ * @e:		Set on failure only
+ *
+ * Errors: EACCES not allowed to look
+ * Return: 0, or a negative errno
+ */
+int cwd_take(struct move *m, struct err *e)
 {
 	OWNED(char *) path = str_printf("/proc/%d/cwd", m->source_pid);
 	char target[PATH_MAX];
@@ -326,5 +339,5 @@ int words_take(struct move *m, struct err *e)
 	}
 	m->source_pid = owner;
 	r = m->words ? 0 : words_load(m, e);
-	return r < 0 ? r : cwd_load(m, e);
+	return r < 0 ? r : cwd_take(m, e);
 }
