@@ -55,13 +55,30 @@ static double rate_of(const json_t *ram)
 	return json_number_value(json_object_get(ram, "mbps")) * 1e6 / 8;
 }
 
+/* An Outlive says itself whether and when; in the first round nobody knows what is written. */
+static char *forecast_of(const json_t *info)
+{
+	int64_t slowed = option_int(info, "cpu-throttle-percentage", 0);
+
+	if (option_bool(info, "outlive-converges", false))
+		return str_printf(", done in %.0f s",
+				  (double)option_int(info, "outlive-converge-ms", 0) / 1000);
+	if (slowed)
+		return str_printf(", doesn't converge yet: slowed by %" PRId64 " %%", slowed);
+	if (json_object_get(info, "dirty-limit-ring-full-time"))
+		return str_dup(", doesn't converge yet: its vCPUs are limited in what they write");
+	return str_dup(", doesn't converge: it is written too fast (auto-converge would slow it)");
+}
+
 /* When it will be done, in words: what is left, and what is written meanwhile, at the rate of
  * the last round. */
-static char *forecast(const json_t *ram)
+static char *forecast(const json_t *info, const json_t *ram)
 {
 	double rate = rate_of(ram), dirty = (double)option_int(ram, "dirty-pages-rate", 0) * 4096;
 	double left = (double)option_int(ram, "remaining", 0);
 
+	if (json_object_get(info, "outlive-converges"))
+		return forecast_of(info);
 	if (rate <= 0)
 		return str_dup("");
 	if (dirty >= rate)
@@ -76,7 +93,7 @@ static void show_line(const struct migration_watch *w, const json_t *info)
 	OWNED(char) *left = cli_size((uint64_t)option_int(ram, "remaining", 0));
 	OWNED(char) *dirty = cli_size((uint64_t)option_int(ram, "dirty-pages-rate", 0) * 4096);
 	OWNED(char) *rate = cli_size((uint64_t)rate_of(ram));
-	OWNED(char) *when = forecast(ram);
+	OWNED(char) *when = forecast(info, ram);
 
 	if (!ram)
 		return;

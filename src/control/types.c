@@ -106,6 +106,8 @@ FIELDS(migration_check) = {
 	 .list = true},
 	{"unchecked", OPTION_STRING, "what couldn't be compared", .required = true, .list = true},
 	OPTIONS_END};
+FIELDS(dirty_limit_info) = {INT("cpu-index", "which vCPU"), INT("limit-rate", "MiB a second"),
+			    INT("current-rate", "MiB a second since the limit holds"), OPTIONS_END};
 FIELDS(migration_info) = {
 	{"status", OPTION_STRING, "phase"},
 	{"blocked-reasons", OPTION_STRING, "why the guest can't move at all", .list = true},
@@ -121,6 +123,14 @@ FIELDS(migration_info) = {
 	{"outlive-expected-downtime-us", OPTION_INT, "pause if it were now, us"},
 	{"outlive-pause-us", OPTION_ANY, "when each step of the pause was done"},
 	{"outlive-rounds", OPTION_ANY, "the newest rounds that are over"},
+	{"outlive-converges", OPTION_BOOL,
+	 "will the pause fit the limit, if the guest goes on so?"},
+	{"outlive-converge-ms", OPTION_INT, "when, ms from now"},
+	{"cpu-throttle-percentage", OPTION_INT, "by how much all vCPUs are slowed"},
+	{"dirty-limit-throttle-time-per-round", OPTION_INT,
+	 "longest rest of a vCPU when its dirty ring was last emptied, us"},
+	{"dirty-limit-ring-full-time", OPTION_INT,
+	 "in which an average vCPU fills its dirty ring, us; 0: they don't write"},
 	{"outlive-hinted-pages", OPTION_INT, "not sent, since the guest didn't use them"},
 	{"outlive-content-hashes", OPTION_ANY, "pages that the target had already"},
 	{"blocked-reasons", OPTION_STRING, "why it can't", .list = true},
@@ -162,6 +172,7 @@ const struct qmp_type qmp_types[] = {
 	{"JobInfo", job_info},
 	{"MigrationCapabilityStatus", capability_status},
 	{"MigrationInfo", migration_info},
+	{"DirtyLimitInfo", dirty_limit_info},
 	{"OutliveMigrationCheck", migration_check},
 	{"UpgradeReport", upgrade_report},
 	{"MigrationParameters", anything},

@@ -65,6 +65,7 @@ void kvm_vm_destroy(struct kvm_vm *vm);
 int kvm_vm_fd(const struct kvm_vm *vm);
 const struct kvm_host *kvm_vm_host(const struct kvm_vm *vm);
 bool kvm_vm_has_ring(const struct kvm_vm *vm);
+uint32_t kvm_vm_ring_entries(const struct kvm_vm *vm); /* of each vCPU; 0: no ring */
 
 /**
  * struct kvm_slot - A memory slot. memory/slots.c decides which there are

@@ -150,6 +150,17 @@ bool kvm_vm_has_ring(const struct kvm_vm *vm)
 }
 
 /**
+ * kvm_vm_ring_entries() - How many pages a vCPU can write before its dirty ring is full
+ * @vm:		A VM
+ *
+ * Return: entries, 0 without a ring
+ */
+uint32_t kvm_vm_ring_entries(const struct kvm_vm *vm)
+{
+	return (uint32_t)(vm->ring_bytes / sizeof(struct kvm_dirty_gfn));
+}
+
+/**
  * kvm_slot_set() - Create, change or delete a memory slot
  * @vm:		A VM
  * @slot:	What it shall be; of an existing slot only @log_dirty can change, or its size to 0

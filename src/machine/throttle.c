@@ -218,6 +218,7 @@ void vcpu_pace(struct vm_vcpu *v)
 		return;
 	pages = kvm_vcpu_dirtied(v->kvm) - v->limit_pages;
 	due = v->limit_ns + (int64_t)((double)pages / (double)limit * NS_PER_SEC);
+	__atomic_store_n(&v->paced_ns, MAX(due - CREDIT_NS - now, (int64_t)0), __ATOMIC_RELAXED);
 	if (due > now + CREDIT_NS)
 		rest_until(v, due - CREDIT_NS);
 	else if (due < now - CREDIT_NS)
@@ -232,6 +233,42 @@ void vm_dirty_pace(struct vm *vm)
 {
 	for (unsigned int i = 0; i < vm->vcpus_len; i++)
 		vcpu_pace(vm->vcpus[i]);
+}
+
+/**
+ * vm_dirty_limit_bytes() - What each vCPU may write
+ * @vm:		Any thread
+ *
+ * Return: bytes a second; 0: there is no limit
+ */
+uint64_t vm_dirty_limit_bytes(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->dirty_limit, __ATOMIC_SEQ_CST) * PAGE_BYTES;
+}
+
+/**
+ * vm_vcpu_dirty_rate() - How fast a vCPU writes
+ * @v:		The vCPU of a machine with a limit; any thread
+ *
+ * Return: bytes a second, from when the limit began to count
+ */
+uint64_t vm_vcpu_dirty_rate(const struct vm_vcpu *v)
+{
+	uint64_t pages = kvm_vcpu_dirtied(v->kvm) - v->limit_pages;
+	int64_t ns = time_ns() - __atomic_load_n(&v->limit_ns, __ATOMIC_SEQ_CST);
+
+	return ns > 0 ? (uint64_t)((double)pages * PAGE_BYTES * NS_PER_SEC / (double)ns) : 0;
+}
+
+/**
+ * vm_vcpu_paced_ns() - How long a vCPU was told to rest when its ring was last emptied
+ * @v:		The vCPU; any thread
+ *
+ * Return: ns; 0: it had written no more than it may
+ */
+int64_t vm_vcpu_paced_ns(const struct vm_vcpu *v)
+{
+	return __atomic_load_n(&v->paced_ns, __ATOMIC_RELAXED);
 }
 
 /**

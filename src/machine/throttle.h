@@ -22,5 +22,8 @@ void vm_dirty_limit(struct vm *vm, uint64_t bytes);
 /* The rings have just been emptied: whoever has written too much rests. */
 void vm_dirty_pace(struct vm *vm);
 uint64_t vm_vcpu_rested_ns(const struct vm_vcpu *v);
+uint64_t vm_dirty_limit_bytes(const struct vm *vm);   /* a second; 0: none */
+uint64_t vm_vcpu_dirty_rate(const struct vm_vcpu *v); /* bytes a second since the limit holds */
+int64_t vm_vcpu_paced_ns(const struct vm_vcpu *v);
 
 #endif

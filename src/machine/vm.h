@@ -115,6 +115,7 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @exits:	How often it left guest mode for us; own thread writes
  * @rest_ns:	Stays out of guest mode until then (time_ns()); 0: doesn't. Atomic, see throttle.c
  * @rested_ns:	How long it has rested in all; own thread writes, atomic
+ * @paced_ns:	How long it was last told to rest for what it wrote; 0: not. Atomic
  * @limit_pages, @limit_ns: Pages dirtied, and the time, at which its dirty limit began to count
  */
 struct vm_vcpu {
@@ -128,6 +129,7 @@ struct vm_vcpu {
 	uint64_t exits;
 	int64_t rest_ns;
 	uint64_t rested_ns;
+	int64_t paced_ns;
 	uint64_t limit_pages;
 	int64_t limit_ns;
 };

@@ -44,6 +44,24 @@ double converge_seconds(const struct migrate_progress *p, uint64_t limit_us)
 }
 
 /**
+ * converge_left_us() - The same, some time after the round
+ * @p:	As it is shown: with the rounds that are over, and the time so far
+ *
+ * Return: us, 0: it will with this round, or does already; negative: never, or nothing is known
+ */
+int64_t converge_left_us(const struct migrate_progress *p)
+{
+	const struct migrate_round *last;
+	int64_t since;
+
+	if (p->round < 2 || p->converge_us < 0)
+		return -1;
+	last = &p->rounds[(p->round - 2) % MIGRATE_ROUNDS_KEPT];
+	since = (int64_t)(p->total_us - MIN(p->total_us, last->to_us));
+	return MAX(p->converge_us - since, (int64_t)0);
+}
+
+/**
  * converge_stuck() - Does the guest write so fast that rounds won't end?
  * @p:		After a round, with the prediction
  * @limit_us:	Pause to get below

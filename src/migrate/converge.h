@@ -19,6 +19,8 @@ struct converge_rules {
 bool converge_stuck(const struct migrate_progress *p, uint64_t limit_us, unsigned int threshold);
 /* Seconds until they will; negative: never. */
 double converge_seconds(const struct migrate_progress *p, uint64_t limit_us);
+/* us from now on, while the round after that one is under way; negative: never, or unknown. */
+int64_t converge_left_us(const struct migrate_progress *p);
 /* The next percentage, after @now (0: not slowed yet). */
 unsigned int converge_next(const struct converge_rules *r, const struct migrate_progress *p,
 			   unsigned int now);

@@ -154,6 +154,8 @@ struct migrate_content {
  * @hinted_pages: Not sent, since the guest said that it doesn't use them; atomic
  * @rate:	Bytes a second, last round
  * @dirty_rate: Bytes a second that the guest dirtied in the last round
+ * @converge_us: After a round: until the pause will fit the limit, if the guest goes on so;
+ *		negative: never
  * @setup_us, @total_us: Durations so far
  * @fixed_us:	Of a pause, what doesn't depend on how much RAM is left
  * @predicted_us: Pause if it were now
@@ -167,6 +169,7 @@ struct migrate_progress {
 	uint64_t ram_bytes, sent_bytes, multifd_bytes, remaining_bytes, dirty_bytes;
 	uint64_t normal_pages, zero_pages, hinted_pages;
 	uint64_t rate, dirty_rate;
+	int64_t converge_us;
 	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
 	struct migrate_pause pause;
 	struct migrate_xbzrle xbzrle;

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "migrate/configuration.h"
 #include "migrate/content.h"
+#include "migrate/converge.h"
 #include "migrate/devices.h"
 #include "migrate/multifd.h"
 #include "migrate/preflight.h"
@@ -284,6 +285,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
 	g->predicted_us = precopy_predict(g);
+	g->converge_us = (int64_t)(converge_seconds(g, limit) * 1e6);
 	round_note(p, begin, sent_bytes(p) - before);
 	*ret_again = precopy_again(g, limit, p->fair_rounds);
 	p->fair_rounds += g->predicted_us <= limit;

@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest that writes faster than it can be sent: slowed on request only, and only if need be."""
+import time
+
 import pytest
 
 from frame.moving import awaiting, check, ended, send, switch_on
@@ -51,6 +53,7 @@ def test_without_help_it_goes_on_for_ever(pair):
     assert info["status"] == "active" and "cpu-throttle-percentage" not in info
     assert info["outlive-throttled-us"] == [0]
     assert info["expected-downtime"] > 1000
+    assert info["outlive-converges"] is False and "outlive-converge-ms" not in info
     here.vmm.qmp.command("migrate_cancel")
     assert ended(here.vmm)["status"] == "cancelled"
     check(here)
@@ -73,6 +76,19 @@ def test_a_guest_that_converges_is_not_slowed(pair):
     go(here, there, "auto-converge")
     info = ended(here.vmm)
     assert info["status"] == "completed" and info["outlive-throttled-us"] == [0]
+    check(there)
+
+
+def test_it_is_said_when_a_guest_that_converges_will_be_gone(pair):
+    here, there = pair(args="fill=random ws=24M rate=1M")
+    go(here, there, **{"max-bandwidth": 8 << 20, "downtime-limit": 100})
+    until(lambda: "outlive-converges" in query(here), 60, "a round is over")
+    said = query(here)
+    began = time.monotonic()
+    assert said["outlive-converges"] and said["outlive-converge-ms"] > 0, said
+    assert ended(here.vmm)["status"] == "completed"
+    took_ms = (time.monotonic() - began) * 1000
+    assert said["outlive-converge-ms"] / 3 < took_ms < said["outlive-converge-ms"] * 3 + 1000, said
     check(there)
 
 
@@ -102,9 +118,15 @@ def test_a_slowed_guest_stops_at_once(pair):
 
 def test_a_dirty_limit_slows_writers_until_they_arrive(pair):
     here, there = pair(*RING, args=WRITING)
+    assert here.vmm.qmp.command("query-vcpu-dirty-limit") == []
     go(here, there, "dirty-limit", **{"vcpu-dirty-limit": 1})
+    until(lambda: query(here).get("dirty-limit-throttle-time-per-round"), 60, "it rests")
+    limited = here.vmm.qmp.command("query-vcpu-dirty-limit")
+    assert [(one["cpu-index"], one["limit-rate"]) for one in limited] == [(0, 1)]
+    assert limited[0]["current-rate"] > 0 and query(here)["dirty-limit-ring-full-time"] > 0
     info = ended(here.vmm)
-    assert info["status"] == "completed", info
+    assert info["status"] == "completed" and "dirty-limit-throttle-time-per-round" not in info, info
+    assert here.vmm.qmp.command("query-vcpu-dirty-limit") == []
     assert info["outlive-throttled-us"][0] > 100_000
     check(there)
 

@@ -51,6 +51,20 @@ static void test_a_limit_below_what_devices_cost_is_never_reached(void **state)
 	assert_true(converge_seconds(&p, 1000) < 0);
 }
 
+static void test_what_is_left_of_the_time_runs_down_and_ends_at_zero(void **state)
+{
+	struct migrate_progress p = {.round = 3, .converge_us = 5000000, .total_us = 12000000};
+
+	p.rounds[1] = (struct migrate_round){.from_us = 8000000, .to_us = 10000000};
+	assert_int_equal(converge_left_us(&p), 3000000);
+	p.total_us = 20000000;
+	assert_int_equal(converge_left_us(&p), 0);
+	p.converge_us = -1000000;
+	assert_true(converge_left_us(&p) < 0);
+	p = (struct migrate_progress){.round = 1, .total_us = 5};
+	assert_true(converge_left_us(&p) < 0);
+}
+
 static void test_nothing_is_said_before_anything_was_measured(void **state)
 {
 	struct migrate_progress p = {.remaining_bytes = GiB, .predicted_us = UINT64_MAX};
@@ -77,6 +91,7 @@ int main(void)
 		cmocka_unit_test(test_what_shrinks_is_left_alone),
 		cmocka_unit_test(test_what_is_written_faster_than_sent_is_stuck),
 		cmocka_unit_test(test_a_limit_below_what_devices_cost_is_never_reached),
+		cmocka_unit_test(test_what_is_left_of_the_time_runs_down_and_ends_at_zero),
 		cmocka_unit_test(test_nothing_is_said_before_anything_was_measured),
 		cmocka_unit_test(test_steps_are_those_of_the_rules),
 	};

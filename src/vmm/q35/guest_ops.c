@@ -202,6 +202,7 @@ void guest_ops_fill(struct guest *g)
 		.memory_read = memory_read_op,
 		.migrate = guest_migrate,
 		.check_migration = guest_check_migration,
+		.query_vcpu_dirty_limit = guest_query_vcpu_dirty_limit,
 		.migrate_cancel = guest_migrate_cancel,
 		.migrate_continue = guest_migrate_continue,
 		.migrate_pause = guest_migrate_pause,

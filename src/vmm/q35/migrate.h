@@ -234,6 +234,9 @@ void check_remember(struct migration *m);
 void check_describe(struct migration *m, json_t *info);
 control_op guest_check_migration;
 
+/* slowdown.c */
+control_op guest_query_vcpu_dirty_limit;
+
 /* snapshot_jobs.c */
 void snapshot_job_ended(struct migration *m);
 control_op guest_snapshot_save, guest_snapshot_load, guest_snapshot_delete;

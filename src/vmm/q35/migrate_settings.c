@@ -396,12 +396,24 @@ static json_t *pause_info(const struct migrate_pause *p)
 			 (json_int_t)p->confirmed_us);
 }
 
+/* Will it end by itself, and when? */
+static void add_convergence(json_t *info, const struct migrate_progress *p)
+{
+	int64_t left_us = converge_left_us(p);
+
+	json_object_set_new(info, "outlive-converges", json_boolean(left_us >= 0));
+	if (left_us >= 0)
+		add_ms(info, "outlive-converge-ms", (uint64_t)left_us);
+}
+
 static void add_progress(json_t *info, const struct migrate_progress *p,
 			 enum migration_status status)
 {
 	json_object_set_new(info, "ram", ram_info(p));
 	if (p->xbzrle.cache_bytes)
 		json_object_set_new(info, "xbzrle-cache", xbzrle_info(&p->xbzrle));
+	if (status == MIGRATION_ACTIVE && p->round > 1)
+		add_convergence(info, p);
 	if (p->hinted_pages)
 		json_object_set_new(info, "outlive-hinted-pages",
 				    json_integer((json_int_t)p->hinted_pages));

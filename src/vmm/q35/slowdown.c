@@ -108,6 +108,50 @@ void slowdown_end(struct migration *m)
 	tell(m, 0, false);
 }
 
+/* QEMU's members, as of its version 8.1. */
+static void describe_limit(const struct q35 *q, json_t *info)
+{
+	uint64_t ring = (uint64_t)kvm_vm_ring_entries(q->kvm) * 4096, rates = 0;
+	const struct vm *vm = &q->vm;
+	int64_t longest_ns = 0;
+
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
+		longest_ns = MAX(longest_ns, vm_vcpu_paced_ns(vm->vcpus[i]));
+		rates += vm_vcpu_dirty_rate(vm->vcpus[i]);
+	}
+	rates /= MAX(vm->vcpus_len, 1u);
+	json_object_set_new(info, "dirty-limit-throttle-time-per-round",
+			    json_integer((json_int_t)longest_ns / 1000));
+	json_object_set_new(
+		info, "dirty-limit-ring-full-time",
+		json_integer(rates ? (json_int_t)((double)ring * 1e6 / (double)rates) : 0));
+}
+
+/**
+ * guest_query_vcpu_dirty_limit() - QMP query-vcpu-dirty-limit
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	An object per vCPU; an empty array where no limit holds, as QEMU
+ * @e:		Not set
+ *
+ * Return: 0
+ */
+int guest_query_vcpu_dirty_limit(void *opaque, struct control_request *rq, const json_t *args,
+				 json_t **ret, struct err *e)
+{
+	const struct vm *vm = &((struct guest *)opaque)->q->vm;
+	uint64_t limit = vm_dirty_limit_bytes(vm);
+
+	*ret = json_array();
+	for (unsigned int i = 0; i < vm->vcpus_len && limit; i++)
+		json_array_append_new(
+			*ret, json_pack("{s:i, s:I, s:I}", "cpu-index", (int)vm->vcpus[i]->index,
+					"limit-rate", (json_int_t)(limit / MiB), "current-rate",
+					(json_int_t)(vm_vcpu_dirty_rate(vm->vcpus[i]) / MiB)));
+	return 0;
+}
+
 /**
  * slowdown_describe() - Its part of query-migrate
  * @m:		Main thread
@@ -122,6 +166,8 @@ void slowdown_describe(struct migration *m, json_t *info)
 	pthread_mutex_lock(&m->lock);
 	percent = m->slowdown.percent;
 	pthread_mutex_unlock(&m->lock);
+	if (vm_dirty_limit_bytes(vm))
+		describe_limit(m->guest->q, info);
 	if (percent)
 		json_object_set_new(info, "cpu-throttle-percentage", json_integer(percent));
 	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
