@@ -13,6 +13,7 @@ from frame.witness import CMDLINE
 
 OK = 0
 ARGS = "rate=2M ws=4M verify=32M"
+DISK_ARGS = "rate=1M ws=2M blk=4 blk_size=4M"
 PULSE = BUILD / "guest" / "pulse" / "pulse.bios"
 
 
@@ -38,6 +39,35 @@ def run_witness(cli, name, memory, args, seconds=60):
     with report_of(cli, name) as source:
         pulse_report.wait(source, "ready", seconds)
     return name
+
+
+def works_on(cli, name, requests=0):
+    """The guest verifies all it wrote to memory, and goes on with its disk for so many requests."""
+    with report_of(cli, name) as source:
+        before = pulse_report.read(source)
+
+        def done(now):
+            return now["passes"] > before["passes"] and (
+                not requests or now["device"][0]["in"] > before["device"][0]["in"] + requests)
+        now = pulse_report.wait(source, done, 100)
+    assert (now["faults"], now["state"]) == (0, "running"), now
+    assert all(device["bad"] == device["lost"] == 0 for device in now["device"]), now
+
+
+def run_db(cli, image, *words, name="db"):
+    """Start a named guest that writes and checks its disk; gives its name, once it works."""
+    cli("run", name, "-m", "32M", "--bios", PULSE, "--disk", image, *words, "--", "-cpu", HOST_CPU,
+        "-device", "vmgenid", "-fw_cfg", f"name={CMDLINE},string={DISK_ARGS}")
+    with report_of(cli, name) as source:
+        pulse_report.wait(source, "ready", 60)
+    works_on(cli, name, 500)
+    return name
+
+
+def disk_image(path):
+    """A disk of 8 MiB, half of it with something in it."""
+    path.write_bytes(os.urandom(4 << 20) + bytes(4 << 20))
+    return path
 
 
 @pytest.fixture

@@ -7,26 +7,10 @@ import uuid
 
 import pytest
 
-import pulse_report
-from frame.named import ARGS, PULSE, report_of, run_witness
+from frame.named import ARGS, PULSE, disk_image, run_db, run_witness, works_on
 from frame.qemu import HOST_CPU
-from frame.witness import CMDLINE
 
 FAILED, USAGE, NO_GUEST, REFUSED = range(1, 5)
-DISK_ARGS = "rate=1M ws=2M blk=4 blk_size=4M"
-
-
-def works_on(cli, name, requests=0):
-    """The guest verifies all it wrote to memory, and goes on with its disk if it has one."""
-    with report_of(cli, name) as source:
-        before = pulse_report.read(source)
-
-        def done(now):
-            return now["passes"] > before["passes"] and (
-                not requests or now["device"][0]["in"] > before["device"][0]["in"] + requests)
-        now = pulse_report.wait(source, done, 100)
-    assert (now["faults"], now["state"]) == (0, "running"), now
-    assert all(device["bad"] == device["lost"] == 0 for device in now["device"]), now
 
 
 def ask(cli, name, command):
@@ -58,9 +42,7 @@ def test_both_guests_run_each_as_itself(cli, web, lazy):
 @pytest.fixture
 def image(tmp_path):
     """A disk of 8 MiB with a comma in its name, half of it with something in it."""
-    path = tmp_path / "a,disk.img"
-    path.write_bytes(os.urandom(4 << 20) + bytes(4 << 20))
-    return path
+    return disk_image(tmp_path / "a,disk.img")
 
 
 @pytest.fixture
@@ -69,12 +51,7 @@ def db(cli, image, run_dir):
     with socket.socket(socket.AF_UNIX) as peer:
         peer.bind(f"{run_dir}/peer")
         peer.listen()
-        cli("run", "db", "-m", "32M", "--bios", PULSE, "--disk", image, "--net", f"stream={run_dir}/peer",
-            "--", "-cpu", HOST_CPU, "-device", "vmgenid", "-fw_cfg", f"name={CMDLINE},string={DISK_ARGS}")
-        with report_of(cli, "db") as source:
-            pulse_report.wait(source, "ready", 60)
-        works_on(cli, "db", 500)
-        yield "db"
+        yield run_db(cli, image, "--net", f"stream={run_dir}/peer")
 
 
 def clone(cli, *words):
