@@ -204,6 +204,59 @@ static void check_seccomp(const json_t *host, struct finding *f)
 		      "the kernel has none");
 }
 
+/**
+ * struct filtered - Which running guests have a system call filter
+ * @with, @without: How many
+ * @name:	The first one without
+ */
+struct filtered {
+	unsigned int with, without;
+	char name[64];
+};
+
+static bool has_filter(pid_t pid)
+{
+	char path[64], line[128];
+	int mode = 0;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "Seccomp: %d", &mode) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return mode == 2;
+}
+
+static void count_filter(const struct guest *g, void *opaque)
+{
+	struct filtered *n = opaque;
+
+	if (!g->pid)
+		return;
+	if (has_filter(g->pid))
+		n->with++;
+	else if (!n->without++)
+		snprintf(n->name, sizeof(n->name), "%s", g->name);
+}
+
+static void check_sandbox(const json_t *host, struct finding *f)
+{
+	struct filtered n = {0};
+
+	guest_each(count_filter, &n);
+	if (n.without)
+		FOUND(f, better, "who breaks out of such a guest may make any system call",
+		      "# start it with -sandbox on,elevateprivileges=deny,spawn=deny,"
+		      "resourcecontrol=deny",
+		      "%u of %u running guests have none (%s)", n.without, n.with + n.without,
+		      n.name);
+	else
+		FOUND(f, good, "", "", "%u running guests have one, none has not", n.with);
+}
+
 static void check_memory(const json_t *host, struct finding *f)
 {
 	FILE *file = fopen("/proc/meminfo", "re");
@@ -240,6 +293,7 @@ static const struct {
 	{"vhost-net", false, check_vhost},
 	{"clock source", false, check_clock},
 	{"seccomp", false, check_seccomp},
+	{"system call filters", false, check_sandbox},
 };
 
 /* The VMM's answer, or {"error": ...}. */

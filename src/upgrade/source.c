@@ -106,7 +106,7 @@ static int preflight_enter(struct upgrade *u)
 
 /* Stage "spawn": start the target, hear who it is. */
 
-static int spawn(struct upgrade *u, int sock)
+static int spawn_child(struct upgrade *u, int sock)
 {
 	static char takeover[] = "--takeover", fd_name[] = "3";
 	char *argv[] = {u->binary, takeover, fd_name, NULL};
@@ -128,6 +128,14 @@ static int spawn(struct upgrade *u, int sock)
 		return err_set(&u->e, r, "start %s: %s", u->binary, strerror(r));
 	u->pidfd = (int)syscall(SYS_pidfd_open, u->pid, 0);
 	return u->pidfd < 0 ? err_sys(&u->e, "pidfd_open") : 0;
+}
+
+static int spawn(struct upgrade *u, int sock)
+{
+	if (u->guest->spawn)
+		return u->guest->spawn(u->guest->opaque, u->binary, sock, &u->pid, &u->pidfd,
+				       &u->e);
+	return spawn_child(u, sock);
 }
 
 static void say_mismatch(void *opaque, const char *sentence)
@@ -158,6 +166,28 @@ static int compare_schemas(struct upgrade *u, const json_t *theirs)
 	return 0;
 }
 
+static bool says(const json_t *words, const char *wanted)
+{
+	size_t i;
+	json_t *word;
+
+	json_array_foreach((json_t *)(uintptr_t)words, i,
+			   word) if (json_is_string(word) &&
+				     !strcmp(json_string_value(word), wanted)) return true;
+	return false;
+}
+
+static int compare_features(struct upgrade *u, const json_t *theirs)
+{
+	for (const char *const *n = u->guest->needs; n && *n; n++)
+		if (!says(theirs, *n))
+			return err_set(&u->e, EPROTO,
+				       "%s (%s) doesn't know '%s', which this guest "
+				       "was started with",
+				       u->binary, u->report.to, *n);
+	return 0;
+}
+
 static int hear_hello(struct upgrade *u)
 {
 	struct bundle hello;
@@ -179,6 +209,8 @@ static int hear_hello(struct upgrade *u)
 			    UPGRADE_PROTOCOL);
 	else
 		r = compare_schemas(u, json_object_get(hello.body, "schema"));
+	if (r >= 0)
+		r = compare_features(u, json_object_get(hello.body, "features"));
 	bundle_release(&hello);
 	return r;
 }
@@ -201,12 +233,23 @@ static bool gone_over(const struct upgrade *u)
 	return u->area.map && ownership(&u->area) == OWNER_TARGET;
 }
 
+/* It may be a child, or that of another process, which lets it go. */
+static void end_target(struct upgrade *u)
+{
+	struct pollfd p = {.fd = u->pidfd, .events = POLLIN};
+
+	if (u->pidfd >= 0 && syscall(SYS_pidfd_send_signal, u->pidfd, SIGKILL, NULL, 0) == 0)
+		while (poll(&p, 1, -1) < 0)
+			;
+	else
+		kill(u->pid, SIGKILL);
+	waitpid(u->pid, NULL, u->pidfd >= 0 ? WNOHANG : 0);
+}
+
 static void spawn_undo(struct upgrade *u)
 {
-	if (u->pid > 0 && !u->gone) {
-		kill(u->pid, SIGKILL);
-		waitpid(u->pid, NULL, 0);
-	}
+	if (u->pid > 0 && !u->gone)
+		end_target(u);
 	u->pid = 0;
 	fd_close(&u->pidfd);
 	fd_close(&u->sock);

@@ -24,17 +24,23 @@
  * @sock:	Socket to the source; owned by @t on success
  * @version:	Of this build
  * @schema:	State this build reads; borrowed
+ * @features:	UPGRADE_ words of what it can do, closed by NULL
  * @e:		Set on failure only
  *
  * Errors: EPROTO the other side is no source; ETIMEDOUT; ECONNRESET
  * Return: 0, or a negative errno
  */
 int target_open(struct upgrade_target *t, int sock, const char *version, const json_t *schema,
-		struct err *e)
+		const char *const *features, struct err *e)
 {
-	json_t *hello = json_pack("{s:s, s:i, s:O?}", "version", version, "protocol",
-				  UPGRADE_PROTOCOL, "schema", schema);
-	int fd, r = link_send_json(sock, hello, e);
+	json_t *words = json_array();
+	json_t *hello = json_pack("{s:s, s:i, s:O?, s:o}", "version", version, "protocol",
+				  UPGRADE_PROTOCOL, "schema", schema, "features", words);
+	int fd, r;
+
+	for (; *features; features++)
+		json_array_append_new(words, json_string(*features));
+	r = link_send_json(sock, hello, e);
 
 	*t = (struct upgrade_target){.sock = sock, .area.fd = -1};
 	if (r >= 0)

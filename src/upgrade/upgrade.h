@@ -23,10 +23,17 @@
 	1 /* of the messages below; a target that speaks another is refused before anything is \
 	     touched */
 
+/* Words by which a program says in its hello what it can do, beyond taking a guest over. */
+#define UPGRADE_SANDBOX "sandbox" /* it sets the guest's system call filter anew */
+
 /**
  * struct upgrade_guest - What a hand-over asks of the source's guest
  * @version:	Of this build, for the report
  * @schema:	Of the running machine, {section: state_schema()}; borrowed
+ * @needs:	Words (above) that the target must say: without what this guest can't be there; by
+ *NULL closed, or NULL
+ * @spawn:	Starts @binary with "--takeover 3" and @sock as its descriptor 3, in a way of this
+ *program's own; the caller owns the pidfd. NULL: as a child. Upgrade thread
  * @blockers:	Appends sentences to a JSON array: why it can't be done now. Main thread
  * @describe:	Puts configuration and descriptors into the bundle. Main thread, guest running
  * @rehearse:	Captures once while the guest runs, result unused: warms what the pause will touch.
@@ -47,6 +54,9 @@
 struct upgrade_guest {
 	const char *version;
 	const json_t *schema;
+	const char *const *needs;
+	int (*spawn)(void *opaque, const char *binary, int sock, pid_t *ret_pid, int *ret_pidfd,
+		     struct err *e);
 	void (*blockers)(void *opaque, json_t *sentences);
 	int (*describe)(void *opaque, struct bundle *b, struct err *e);
 	void (*rehearse)(void *opaque, struct state_writer *w);
@@ -121,9 +131,9 @@ struct upgrade_target {
 	struct bundle bundle;
 };
 
-/* Says hello (version, schema) on @sock and receives the configuration. */
+/* Says hello (version, schema, what it can do beyond) on @sock and receives the configuration. */
 MUST_CHECK int target_open(struct upgrade_target *t, int sock, const char *version,
-			   const json_t *schema, struct err *e);
+			   const json_t *schema, const char *const *features, struct err *e);
 /* The machine is built: wait for the guest. ECANCELED: the source thought better of it, or died
  * before its state came. */
 MUST_CHECK int target_wait(struct upgrade_target *t, struct err *e);

@@ -111,6 +111,8 @@ static int ready(struct vmm *v, int *ready_fd, struct err *e)
 		r = pidfile_write(pidfile, e);
 	if (r == 0 && user)
 		r = user_change(user, e);
+	if (r == 0 && user)
+		r = vmm_sandbox_finish(v->options, e);
 	if (r == 0)
 		daemon_ready(ready_fd);
 	return r;
@@ -123,6 +125,8 @@ static int run(struct vmm *v, struct err *e)
 
 	if (r == 0 && vmm_given(v->options, VMM_DAEMONIZE))
 		r = daemon_fork(&ready_fd, e);
+	if (r == 0)
+		r = vmm_sandbox_enter(v->options, vmm_text(v->options, VMM_RUNAS), e);
 	if (r == 0)
 		r = loop_create(&v->loop, e);
 	if (r == 0)

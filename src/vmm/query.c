@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const char *const refused[] = {"sandbox", "vnc", "parallel", "monitor", NULL};
+static const char *const refused[] = {"vnc", "parallel", "monitor", NULL};
 
 static bool is_refused(const char *name)
 {

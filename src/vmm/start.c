@@ -134,11 +134,6 @@ static int refusals(struct vmm *v, struct err *e)
 {
 	const struct vmm_item *item;
 
-	for_each_item(item, v, VMM_SANDBOX) if (option_bool(item->values, "enable", false))
-	{
-		err_set(e, ENOTSUP, "this build has no system call filter");
-		return vmm_err_item(e, item);
-	}
 	for_each_item(item, v, VMM_VNC) if (strcmp(option_str(item->values, "vnc", ""), "none"))
 	{
 		err_set(e, ENOTSUP, "this build has no VNC server");

@@ -58,6 +58,12 @@ int pidfile_handover(void);
 MUST_CHECK int pidfile_adopt(int fd, struct err *e);
 MUST_CHECK int user_change(const char *name, struct err *e);
 
+/* sandbox.c: -sandbox, before any thread is made and anything is opened. @user: whom this process
+ * becomes later, or NULL; what that needs is denied only then, by vmm_sandbox_finish(). */
+MUST_CHECK int vmm_sandbox_enter(const struct vmm_options *o, const char *user, struct err *e);
+MUST_CHECK int vmm_sandbox_finish(const struct vmm_options *o, struct err *e);
+bool vmm_sandboxed(const struct vmm_options *o);
+
 /* probe.c: prints what KVM offers on this host as JSON. The exit code of the process. */
 int probe_host(void);
 

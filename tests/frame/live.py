@@ -25,12 +25,13 @@ def process_of(qmp):
 
 
 def is_vmm(pid):
-    """Whether a process is an outlive-vmm (and not gone)."""
+    """Whether a process is an outlive-vmm (and not gone); the helper of a sandboxed one is not."""
     try:
         program = os.readlink(f"/proc/{pid}/exe")
+        name = pathlib.Path(f"/proc/{pid}/comm").read_text(encoding="ascii").strip()
     except OSError:
         return False
-    return alive(pid) and pathlib.Path(program).name.startswith("outlive-vmm")
+    return name != "outlive-launch" and alive(pid) and pathlib.Path(program).name.startswith("outlive-vmm")
 
 
 def vmms():

@@ -77,13 +77,17 @@ class Libvirt:
 
     def virsh(self, *words, check=True):
         """Run a command; what it prints."""
+        return self.virsh_all(words, check=check)
+
+    def virsh_all(self, *commands, check=True):
+        """Run commands, each a list of words, under one libvirt; what they print."""
         binds = " && ".join(f"mount --bind '{self.root}/{name}' /etc/{name}" for name in ("passwd", "group"))
-        line = " ".join(shlex.quote(str(word)) for word in words)
+        line = "; ".join(" ".join(shlex.quote(str(word)) for word in words) for words in commands)
         done = subprocess.run(["unshare", "-m", "sh", "-c", f'{binds} && exec stdbuf -oL virsh -q -c "$@"', "sh",
                                f"qemu:///embed?root={self.root}", f"{line}; echo {END}"],
                               capture_output=True, text=True, timeout=CALL_SECONDS, check=False)
         text = done.stdout + ("" if check else done.stderr)
-        assert END in done.stdout or not check, f"virsh {words}: {text}{done.stderr}{self.log()}"
+        assert END in done.stdout or not check, f"virsh {line}: {text}{done.stderr}{self.log()}"
         return text.replace(END, "")
 
     def log(self):
@@ -150,6 +154,29 @@ def test_a_domain_starts_pauses_and_ends(pulse):
     assert pulse.state() == "running"
     pulse.virsh("destroy", "guest")
     assert "guest" not in pulse.virsh("list", "--all")
+
+
+def filters_of(thread):
+    """The kernel's word about a thread's system call filter: its mode, and how many there are."""
+    lines = pathlib.Path(f"/proc/{thread}/status").read_text(encoding="ascii").splitlines()
+    return [line.split()[1] for line in lines if line.startswith("Seccomp")]
+
+
+def threads(text):
+    """Ids of vCPU threads in what virsh printed; the numbers in a topology, of the same name, are small."""
+    return re.findall(r'"thread-id":(\d{2,})', text)
+
+
+def test_a_domain_has_its_system_call_filter_and_is_upgraded_with_it(pulse):
+    ask, upgrade, leave = (("qemu-monitor-command", "guest", json.dumps({"execute": command}))
+                           for command in ("query-cpus-fast", "outlive-upgrade", "quit"))
+    assert "spawn=deny" in pulse.log()
+    before = threads(pulse.virsh(*ask))
+    assert [filters_of(thread) for thread in before] == [["2", "1"]] * 2
+    text = pulse.virsh_all(upgrade, ("domstate", "guest"), ask, upgrade, ask, leave)
+    first, second = threads(text)[:2], threads(text)[2:]
+    assert text.count('"done":true') == 2 and "running" in text
+    assert len({*before, *first, *second}) == 6
 
 
 def test_domstats_know_vcpus_disks_and_the_balloon(pulse):

@@ -60,7 +60,7 @@ def test_probe_as_libvirt_does_it(tmp_path, run_dir):
             caps = {c["capability"] for c in qmp.command("query-migrate-capabilities")}
             assert {"events", "return-path"} <= caps
             options = {o["option"] for o in qmp.command("query-command-line-options")}
-            assert "machine" in options and "sandbox" not in options
+            assert "machine" in options and "sandbox" in options and "vnc" not in options
     finally:
         os.kill(pid, signal.SIGTERM)
     until(lambda: not pid_file.exists() and not sock.exists(), 10, "the daemon to clean up")

@@ -61,6 +61,7 @@ static int target_main(void)
 {
 	json_t *schema = json_pack("{s:{s:s}}", fake("schema") ? "other" : "thing", "name",
 				   "thing");
+	const char *const features[] = {fake("along") ? "thing" : NULL, NULL};
 	struct upgrade_target t;
 	struct state_reader r;
 	struct err e = {0};
@@ -68,7 +69,7 @@ static int target_main(void)
 
 	if (fake("mute"))
 		return 0;
-	if (target_open(&t, 3, "2.0", schema, &e) < 0)
+	if (target_open(&t, 3, "2.0", schema, features, &e) < 0)
 		return 1;
 	json_decref(schema);
 	if (fake("die-building"))
@@ -103,12 +104,14 @@ static int target_main(void)
  * @along:	The rest of the state is written only when the target has read the first half
  * @unreadable:	Capturing fails at its end
  * @unstoppable: Pausing fails
+ * @needs:	What the target must say
  * @halves:	Letters of targets that have
  */
 struct world {
 	struct loop *loop;
 	int witness[2];
 	bool paused, left, done, along, unreadable, unstoppable;
+	const char *needs[2];
 	int ret, pauses, resumes, halves, pause_ms;
 	struct err e;
 	struct upgrade_report report;
@@ -213,6 +216,7 @@ static void run_with(struct world *w, const char *mode, struct upgrade_options o
 	w->pause_ms = options.pause_ms;
 	guest = (struct upgrade_guest){.version = "1.0",
 				       .schema = schema,
+				       .needs = w->needs,
 				       .blockers = blockers,
 				       .describe = describe,
 				       .pause = do_pause,
@@ -319,6 +323,15 @@ static void a_target_with_another_schema_is_refused_before_the_pause(void **stat
 	stays_here(&w, "no device with the state 'thing'");
 }
 
+static void a_target_that_lacks_what_the_guest_needs_is_refused_before_the_pause(void **state)
+{
+	struct world w = {.needs = {"thing"}};
+
+	run_with(&w, "good", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 0);
+	stays_here(&w, "doesn't know 'thing'");
+}
+
 static void a_target_that_dies_while_building_costs_no_pause(void **state)
 {
 	struct world w = {0};
@@ -366,7 +379,8 @@ static void a_target_that_hangs_with_the_offer_in_hand_loses_it(void **state)
 
 static void a_good_target_reads_along_and_gets_the_guest(void **state)
 {
-	static struct world w = {.along = true}; /* its loop's thread outlasts the test */
+	static struct world w = {.along = true,
+				 .needs = {"thing"}}; /* its loop's thread outlasts the test */
 
 	run_with(&w, "along", (struct upgrade_options){0});
 	assert_int_equal(w.halves, 1);
@@ -464,6 +478,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(a_missing_binary_is_named),
 		cmocka_unit_test(a_program_that_is_no_vmm_is_refused),
 		cmocka_unit_test(a_target_with_another_schema_is_refused_before_the_pause),
+		cmocka_unit_test(
+			a_target_that_lacks_what_the_guest_needs_is_refused_before_the_pause),
 		cmocka_unit_test(a_target_that_dies_while_building_costs_no_pause),
 		cmocka_unit_test(a_target_that_hangs_while_building_is_given_up),
 		cmocka_unit_test(a_target_that_refuses_the_state_gives_its_reason),

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <systemd/sd-daemon.h>
 
 #define PREFAULT_NS (10 * NS_PER_MS) /* the guest runs meanwhile, but who upgrades it waits */
@@ -82,6 +83,8 @@ static int options_take(struct arrival *a, struct err *e)
 		r = vmm_options_finish(&a->options, e);
 	if (r >= 0)
 		vmm_present(&a->options); /* the log file is stderr already */
+	if (r >= 0)
+		r = vmm_sandbox_enter(&a->options, NULL, e);
 	return r;
 }
 
@@ -333,10 +336,14 @@ static int live(struct arrival *a, struct err *e)
  */
 int takeover_main(int sock)
 {
+	static const char *const features[] = {UPGRADE_SANDBOX, NULL};
 	static struct arrival a;
 	struct err e = {0};
 	OWNED_JSON *schema = schema_of_build();
-	int r = target_open(&a.t, sock, OUTLIVE_VERSION, schema, &e);
+	int r;
+
+	prctl(PR_SET_NAME, "outlive-vmm"); /* started through a descriptor, it has that's number */
+	r = target_open(&a.t, sock, OUTLIVE_VERSION, schema, features, &e);
 
 	if (r < 0) {
 		target_refuse(&a.t, &e);

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "block/block.h"
 #include "char/char.h"
+#include "host/launcher.h"
 #include "machine/x86/chips.h"
 #include "net/net.h"
 #include "vmm/image.h"
@@ -81,6 +82,10 @@ static void list_blockers(struct guest *g, json_t *sentences)
 								      dev->id ? dev->id : dev->path,
 								      dev->class->why));
 	char_for_each(char_blocker, sentences);
+	if (vmm_sandboxed(g->v->options) && !launcher_there())
+		json_array_append_new(
+			sentences, json_string("-sandbox: the process that starts the new program "
+					       "outside of the filter has gone"));
 	if (g->q->vm.state == RUN_INMIGRATE)
 		json_array_append_new(sentences,
 				      json_string("the guest waits for its state (-incoming)"));
@@ -366,11 +371,19 @@ static void done(void *opaque, int ret, const struct upgrade_report *report, con
 	control_complete(d->rq, ret < 0 ? NULL : upgrade_report_json(report), ret < 0 ? e : NULL);
 }
 
+/* Outside of this process's system call filter, which can't be taken off. */
+static int spawn(void *opaque, const char *binary, int sock, pid_t *ret_pid, int *ret_pidfd,
+		 struct err *e)
+{
+	return launcher_spawn(binary, sock, ret_pid, ret_pidfd, e);
+}
+
 static int depart(struct guest *g, struct control_request *rq,
 		  const struct upgrade_options *options, struct err *e)
 {
 	struct migrate_sections sections;
 	struct upgrade *ignored;
+	static const char *const needs[] = {UPGRADE_SANDBOX, NULL};
 	struct departure next = {.g = g, .rq = rq};
 	int r = guest_sections(g, &sections, e);
 
@@ -390,6 +403,10 @@ static int depart(struct guest *g, struct control_request *rq,
 					    .resume = resume,
 					    .leave = leave,
 					    .opaque = &current};
+	if (vmm_sandboxed(g->v->options)) {
+		next.hooks.needs = needs;
+		next.hooks.spawn = spawn;
+	}
 	r = upgrade_busy() ? err_set(e, EBUSY, "an upgrade is under way") : 0;
 	if (r >= 0) {
 		current = next;
