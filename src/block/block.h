@@ -153,6 +153,7 @@ void block_kick(struct block_queue *q);
 unsigned int block_in_flight(const struct block_queue *q);
 /* Runs the queue's completions until none is in flight (on its thread; guest stopped). */
 void block_drain(struct block_queue *q);
+unsigned int block_drain_until(struct block_queue *q, int64_t until_ns);
 
 /* Requests that are waited for, small and rare; see sync.c. */
 struct block_sync;

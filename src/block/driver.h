@@ -84,7 +84,8 @@ struct block_option {
  * @queue_open:	May be NULL
  * @submit:	Ends in block_complete() or block_complete_later(), or forwards to @q->child
  * @kick:	Sends what was held back; NULL: forwards
- * @poll:	Waits for at least one completion and runs it (block_drain()); NULL: forwards
+ * @poll:	Waits for at least one completion and runs it, until time_ns() is @until_ns
+ *		(block_drain_until()); NULL: forwards
  */
 struct block_driver {
 	const char *name, *help;
@@ -96,7 +97,7 @@ struct block_driver {
 	void (*limits)(const struct block_queue *q, struct block_limits *l);
 	void (*submit)(struct block_queue *q, struct block_request *r);
 	void (*kick)(struct block_queue *q);
-	void (*poll)(struct block_queue *q);
+	void (*poll)(struct block_queue *q, int64_t until_ns);
 	int (*resize)(struct block_node *n, uint64_t bytes, struct err *e);
 	int (*attach)(struct block_node *n, bool writable, struct err *e);
 	void (*detach)(struct block_node *n);

@@ -30,6 +30,6 @@ int file_queue_open(struct block_queue *q, struct err *e);
 void file_queue_close(struct block_queue *q);
 void file_submit(struct block_queue *q, struct block_request *r);
 void file_kick(struct block_queue *q);
-void file_poll(struct block_queue *q);
+void file_poll(struct block_queue *q, int64_t until_ns);
 
 #endif

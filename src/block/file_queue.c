@@ -8,6 +8,7 @@
  */
 #include "block/file.h"
 
+#include "base/clock.h"
 #include "base/owned.h"
 
 #include <errno.h>
@@ -361,13 +362,16 @@ void file_kick(struct block_queue *q)
 /**
  * file_poll() - Wait for at least one completion and run it
  * @q:		A queue with requests in flight
+ * @until_ns:	time_ns() at which to give up; TIME_NEVER: don't
  */
-void file_poll(struct block_queue *q)
+void file_poll(struct block_queue *q, int64_t until_ns)
 {
+	int64_t left = until_ns == TIME_NEVER ? 0 : MAX(until_ns - time_ns(), (int64_t)0);
+	struct __kernel_timespec t = {left / NS_PER_SEC, left % NS_PER_SEC};
 	struct ring *ring = q->priv;
 	struct io_uring_cqe *cqe;
 
 	file_kick(q);
-	if (io_uring_wait_cqe(&ring->uring, &cqe) == 0)
+	if (io_uring_wait_cqe_timeout(&ring->uring, &cqe, until_ns == TIME_NEVER ? NULL : &t) == 0)
 		reap(q);
 }

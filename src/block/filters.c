@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: "raw" shows a window of the node below (all of it by default) and is
- * otherwise transparent; "null-co" and "null-aio" are disks that hold nothing: reads give zeros
- * when asked to, writes vanish.
+ * otherwise transparent.
  */
 #include "block/driver.h"
 
 #include "base/owned.h"
 
 #include <errno.h>
-#include <string.h>
 
 struct window {
 	uint64_t offset;
@@ -85,42 +83,3 @@ const struct block_driver block_raw = {
 	.submit = raw_submit,
 	.resize = raw_resize,
 };
-
-static const struct block_option null_options[] = {
-	{"size", BLOCK_OPTION_SIZE, false, "size of the disk, bytes (1 GiB)"},
-	{"read-zeroes", BLOCK_OPTION_BOOL, false,
-	 "reads give zeros (else the buffers stay as they are)"},
-	{"latency-ns", BLOCK_OPTION_SIZE, false, "0 only"},
-	{NULL, 0, false, NULL},
-};
-
-static int null_open(struct block_node *n, struct err *e)
-{
-	uint64_t latency_ns = 0;
-	int r = block_option_size(n, "latency-ns", &latency_ns, e);
-
-	n->size = GiB;
-	n->read_only = block_option_bool(n, "read-only", false);
-	if (r >= 0 && latency_ns)
-		return err_set(e, ENOTSUP, "latency-ns: only 0 is supported");
-	return r < 0 ? r : block_option_size(n, "size", &n->size, e);
-}
-
-static void null_submit(struct block_queue *q, struct block_request *r)
-{
-	if (r->op == BLOCK_READ && block_option_bool(q->node, "read-zeroes", false))
-		for (int i = 0; i < r->iov_len; i++)
-			memset(r->iov[i].iov_base, 0, r->iov[i].iov_len);
-	block_complete_later(r, 0);
-}
-
-const struct block_driver block_null = {.name = "null-co",
-					.help = "a disk that holds nothing",
-					.options = null_options,
-					.open = null_open,
-					.submit = null_submit};
-const struct block_driver block_null_aio = {.name = "null-aio",
-					    .help = "the same",
-					    .options = null_options,
-					    .open = null_open,
-					    .submit = null_submit};

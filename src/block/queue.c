@@ -7,6 +7,7 @@
  */
 #include "block/driver.h"
 
+#include "base/clock.h"
 #include "base/owned.h"
 
 #include <errno.h>
@@ -233,16 +234,31 @@ unsigned int block_in_flight(const struct block_queue *q)
 }
 
 /**
- * block_drain() - Complete everything in flight
+ * block_drain_until() - Complete everything in flight, unless that takes too long
  * @q:		The queue, on its thread; nobody submits meanwhile but completions themselves
+ * @until_ns:	time_ns() at which to give up; TIME_NEVER: don't
+ *
+ * Return: how many requests are still in flight
  */
-void block_drain(struct block_queue *q)
+unsigned int block_drain_until(struct block_queue *q, int64_t until_ns)
 {
 	while (q->in_flight) {
 		on_done(NULL, q);
 		block_kick(q);
+		if (q->in_flight && until_ns != TIME_NEVER && time_ns() >= until_ns)
+			break;
 		for (struct block_queue *at = q; at && q->in_flight; at = at->child)
 			if (at->node->driver->poll)
-				at->node->driver->poll(at);
+				at->node->driver->poll(at, until_ns);
 	}
+	return q->in_flight;
+}
+
+/**
+ * block_drain() - Complete everything in flight
+ * @q:		As for block_drain_until()
+ */
+void block_drain(struct block_queue *q)
+{
+	block_drain_until(q, TIME_NEVER);
 }

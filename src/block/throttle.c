@@ -156,7 +156,7 @@ static void throttle_submit(struct block_queue *q, struct block_request *r)
 
 /* Draining doesn't wait for the limits: the guest is stopped, and what it asked for is already
  * accepted. */
-static void throttle_poll(struct block_queue *q)
+static void throttle_poll(struct block_queue *q, int64_t until_ns)
 {
 	struct waiting *w = q->priv;
 

@@ -208,6 +208,8 @@ struct msi_ops {
  * @capture:	Copies the visible state to @state (a zeroed struct of @state->size). Guest stopped
  * @validate:	Judges a loaded scratch state against this device's configuration; may be NULL
  * @apply:	Takes a judged state over; derives timers, irq levels, mappings from it. Can't fail
+ * @settle:	As @stop, unless it takes beyond time_ns() @until_ns: then ETIMEDOUT, and the device
+ *		goes on. vCPUs and clock stand still; @stop may follow, @run undoes it. May be NULL
  * @stop, @run:	Guest stopped (quiesce I/O: no request in flight after it returns) and running
  * again; may be NULL
  */
@@ -226,6 +228,7 @@ struct device_class {
 	void (*capture)(const struct device *dev, void *state);
 	int (*validate)(const struct device *dev, const void *state, struct err *e);
 	void (*apply)(struct device *dev, const void *state);
+	int (*settle)(struct device *dev, int64_t until_ns, struct err *e);
 	void (*stop)(struct device *dev);
 	void (*run)(struct device *dev);
 };

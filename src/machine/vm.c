@@ -202,16 +202,50 @@ static int vcpus_stop(struct vm *vm, int64_t until_ns, struct err *e)
 	return 0;
 }
 
+/* Those that were settled before @late run again. */
+static void unsettle(struct vm *vm, const struct device *late)
+{
+	struct device *dev;
+
+	list_for_each (dev, vm->c.devices, link) {
+		if (dev == late)
+			return;
+		if (dev->class->settle)
+			dev->class->run(dev);
+	}
+}
+
+static int devices_settle(struct vm *vm, int64_t until_ns, struct err *e)
+{
+	int64_t begin = time_ns();
+	struct device *dev;
+
+	list_for_each (dev, vm->c.devices, link) {
+		if (!dev->class->settle || dev->class->settle(dev, until_ns, e) == 0)
+			continue;
+		unsettle(vm, dev);
+		return err_in(e, "%s %s didn't stop within %jd ms", dev->class->name,
+			      dev->id ? dev->id : dev->path,
+			      (intmax_t)((time_ns() - begin) / NS_PER_MS));
+	}
+	return 0;
+}
+
 /* All at rest, or all as before. */
 static int halt(struct vm *vm, int64_t until_ns, struct err *e)
 {
 	int r = vcpus_stop(vm, until_ns, e);
 
+	if (r == 0) {
+		guest_clock_stop(vm->c.clock);
+		r = devices_settle(vm, until_ns, e);
+		if (r < 0)
+			guest_clock_run(vm->c.clock);
+	}
 	if (r < 0) {
 		vcpus_go_on(vm);
 		return r;
 	}
-	guest_clock_stop(vm->c.clock);
 	devices_stop(vm);
 	return 0;
 }

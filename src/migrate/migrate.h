@@ -190,7 +190,8 @@ struct migrate_progress {
  * @hint_stop:	No more after this; before the first round's sync
  * @rehearse:	How long it takes, us, to write the states of all devices and vCPUs; the guest isn't
  *		stopped for it. NULL: nobody knows
- * @stop:	Bring vCPUs and I/O to rest; returns when they are
+ * @stop:	Bring vCPUs and I/O to rest; returns when they are. EAGAIN: not in time, and
+ *		the guest runs on
  * @resume:	The guest runs on here: the job failed after @stop
  * @cancelled:	Has the operator asked to cancel? NULL: never
  * @adopt:	Loading: everything is read and judged. Runs @apply(@arg) where devices may be

@@ -19,6 +19,7 @@
  */
 #include "migrate/precopy.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "migrate/configuration.h"
 #include "migrate/content.h"
 #include "migrate/converge.h"
@@ -41,6 +42,7 @@ enum {
 	REHEARSALS = 3,
 	FAIR_US = 250,    /* not worth a round */
 	FAIR_ROUNDS = 32, /* below the limit, not more rounds than these */
+	STOPS = 3,        /* a guest that doesn't stop in time has vCPUs that stood still for it */
 };
 
 /**
@@ -54,6 +56,7 @@ enum {
  * @link_us:	There and back, as the target answers: the shortest so far. The guest waits for the
  *		way there only
  * @fair_rounds: Rounds since the prediction first fitted the limit
+ * @late:	How often the guest wasn't stopped in time
  * @logging:	The dirty log is on
  * @hinting:	The guest tells which pages are free
  * @stopped:	The guest is
@@ -63,7 +66,7 @@ struct precopy {
 	struct ram_source ram;
 	int64_t begin_ns, reported_ns;
 	uint64_t devices_us, sync_us, link_us;
-	unsigned int fair_rounds;
+	unsigned int fair_rounds, late;
 	bool logging, hinting, stopped;
 };
 
@@ -443,6 +446,27 @@ static void end(struct precopy *p, int ret)
 	ram_source_end(&p->ram);
 }
 
+/* A guest that didn't stop in time runs, and writes: more rounds, then it is asked again. It and
+ * the monitors have some time for themselves before that. */
+static int rounds_and_stop(struct precopy *p, struct err *e)
+{
+	const struct timespec nap = {.tv_nsec = PROGRESS_NS};
+	bool again = true;
+	int ret = 0;
+
+	while (ret == 0 && again)
+		ret = one_round(p, &again, e);
+	if (ret == 0)
+		ret = look_up(p, e);
+	if (ret == 0)
+		ret = switchover(p, e);
+	if (ret != -EAGAIN || p->stopped || ++p->late == STOPS)
+		return ret;
+	log_warn("migrate: %s; another round", e->msg);
+	nanosleep(&nap, NULL);
+	return 0;
+}
+
 /**
  * migrate_precopy() - Write a running guest
  * @job:	See there; all hooks but those that say they may be NULL
@@ -457,19 +481,14 @@ static void end(struct precopy *p, int ret)
 int migrate_precopy(struct migrate_job *job, struct err *e)
 {
 	struct precopy p = {.job = job, .begin_ns = time_ns()};
-	bool again = true;
 	int ret;
 
 	job->progress = (struct migrate_progress){.phase = MIGRATE_SETUP};
 	ret = begin(&p, e);
 	if (ret == 0)
 		enter(&p, MIGRATE_PRECOPY);
-	while (ret == 0 && again)
-		ret = one_round(&p, &again, e);
-	if (ret == 0)
-		ret = look_up(&p, e);
-	if (ret == 0)
-		ret = switchover(&p, e);
+	while (ret == 0 && !p.stopped)
+		ret = rounds_and_stop(&p, e);
 	end(&p, ret);
 	return ret;
 }

@@ -10,7 +10,9 @@ import os
 import pytest
 
 from frame.live import live  # noqa: F401
+from frame.moving import awaiting, check, ended, send
 from frame.qmp import QmpError
+from frame.wait import until
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -75,3 +77,32 @@ def test_a_vcpu_without_a_cpu_is_named_and_the_guest_goes_on(live):
     guest.qmp.command("stop")
     guest.qmp.command("cont")
     guest.verify()
+
+
+def test_a_disk_that_does_not_answer_is_named_and_the_guest_goes_on(live):
+    guest = live("-blockdev", "null-co,node-name=fast", "-device", "virtio-blk-pci,drive=fast,id=quick,addr=5",
+                 "-blockdev", "null-co,node-name=d,latency-ns=4000000000",
+                 "-device", "virtio-blk-pci,drive=d,id=sleeper,addr=4", memory_mib=64, args="rate=1M blk=1 blk_size=1M")
+    before = guest.pid
+    fails(guest, ["virtio-blk-pci sleeper didn't stop within ", "1 request is not answered by the disk"],
+          pause_timeout=100)
+    goes_on(guest, 1)
+    assert guest.settle() == before
+    guest.upgrade(pause_timeout=60000)  # it waits for the disk
+    assert guest.settle() != before
+
+
+def test_a_migration_sends_another_round_while_a_vcpu_cannot_be_stopped(outlive, witness):
+    guest = {"cpus": 2, "memory_mib": 64, "args": "rate=1M verify=1M"}
+    here, there = witness(outlive, **guest), awaiting(outlive, **guest)
+    uri = f"unix:{there.vmm.path('migrate.sock')}"
+    there.vmm.qmp.command("migrate-incoming", uri=uri)
+    thread = here.vmm.qmp.command("query-cpus-fast")[1]["thread-id"]
+    with held(thread):
+        send(here.vmm, uri)
+        until(lambda: "vCPU 1 didn't stop within" in here.vmm.output(), 20, "the first attempt is given up")
+        assert "another round" in here.vmm.output()
+        assert here.vmm.qmp.command("query-status")["status"] == "running"
+    assert ended(here.vmm)["status"] == "completed"
+    check(there)
+    there.close()

@@ -104,6 +104,13 @@ static void blk_quiesce(struct virtio *v)
 		block_drain(b->bq);
 }
 
+static unsigned int blk_drain(struct virtio *v, int64_t until_ns)
+{
+	struct virtio_blk *b = blk_of(v);
+
+	return b->bq ? block_drain_until(b->bq, until_ns) : 0;
+}
+
 static void blk_reset(struct virtio *v)
 {
 	struct virtio_blk *b = blk_of(v);
@@ -143,6 +150,7 @@ static const struct virtio_ops blk_ops = {
 	.kick = blk_kick,
 	.started = blk_started,
 	.reset = blk_reset,
+	.drain = blk_drain,
 	.quiesce = blk_quiesce,
 	.resume = blk_resume,
 };
@@ -383,6 +391,7 @@ static const struct prop blk_props[] = {
 		.capture = blk_capture,            \
 		.validate = blk_validate,          \
 		.apply = blk_apply,                \
+		.settle = virtio_settle,           \
 		.stop = virtio_stop,               \
 		.run = virtio_run,                 \
 	}

@@ -78,6 +78,16 @@ static void scsi_quiesce(struct virtio *v)
 		block_drain(c->disks[i]->bq);
 }
 
+static unsigned int scsi_drain(struct virtio *v, int64_t until_ns)
+{
+	struct virtio_scsi *c = scsi_of(v);
+	unsigned int left = 0;
+
+	for (unsigned int i = 0; i < c->disks_len; i++)
+		left += block_drain_until(c->disks[i]->bq, until_ns);
+	return left;
+}
+
 static void scsi_reset(struct virtio *v)
 {
 	struct virtio_scsi *c = scsi_of(v);
@@ -108,6 +118,7 @@ static const struct virtio_ops scsi_ops = {
 	.config_read = scsi_config_read,
 	.kick = scsi_kick,
 	.reset = scsi_reset,
+	.drain = scsi_drain,
 	.quiesce = scsi_quiesce,
 	.resume = scsi_resume,
 };
@@ -210,6 +221,7 @@ static const struct prop scsi_props[] = {
 		.capture = virtio_plain_capture,    \
 		.validate = virtio_plain_validate,  \
 		.apply = virtio_plain_apply,        \
+		.settle = virtio_settle,            \
 		.stop = virtio_stop,                \
 		.run = virtio_run,                  \
 	}

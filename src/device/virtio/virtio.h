@@ -64,6 +64,8 @@ struct virtio;
  * @negotiated:	Control side: v->features has changed
  * @started:	Control side: DRIVER_OK was set or cleared
  * @reset:	Owner, nothing in flight: to power-on values
+ * @drain:	Owner: complete what is in flight until time_ns() is @until_ns; how much still is.
+ *		May be NULL
  * @quiesce:	Owner: complete what is in flight, hold back nothing; may be NULL
  * @vector:	Owner: the driver chose another interrupt for a queue; may be NULL
  * @resume:	Owner: the guest runs again, before the kicks; may be NULL
@@ -80,6 +82,7 @@ struct virtio_ops {
 	void (*negotiated)(struct virtio *v);
 	void (*started)(struct virtio *v, bool on);
 	void (*reset)(struct virtio *v);
+	unsigned int (*drain)(struct virtio *v, int64_t until_ns);
 	void (*quiesce)(struct virtio *v);
 	void (*vector)(struct virtio *v, unsigned int queue);
 	void (*resume)(struct virtio *v);
@@ -225,6 +228,7 @@ void virtio_serve(struct virtio *v, struct virtqueue *q,
 bool virtio_servable(const struct virtio *v, const struct virtqueue *q);
 void virtio_complete(struct virtio *v, struct virtqueue *q, struct virtq_chain *c,
 		     uint32_t written);
+MUST_CHECK int virtio_settle(struct device *dev, int64_t until_ns, struct err *e);
 void virtio_stop(struct device *dev);
 void virtio_run(struct device *dev);
 

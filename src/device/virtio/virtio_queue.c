@@ -12,6 +12,7 @@
 #include "device/virtio/virtio.h"
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/owned.h"
 
 #include <assert.h>
@@ -403,13 +404,51 @@ void virtio_serve(struct virtio *v, struct virtqueue *q,
 		virtio_queue_signal(v, q->index);
 }
 
-static void owner_stop(void *opaque)
+/**
+ * struct halt - Request to the owner to bring its queues to rest
+ * @v:		The device
+ * @until_ns:	When to give up
+ * @left:	Requests still in flight then; the queues are served on
+ */
+struct halt {
+	struct virtio *v;
+	int64_t until_ns;
+	unsigned int left;
+};
+
+static void owner_halt(void *opaque)
 {
-	struct virtio *v = opaque;
+	struct halt *h = opaque;
+	struct virtio *v = h->v;
 
 	v->running = false;
-	if (v->ops->quiesce)
+	if (v->ops->drain)
+		h->left = v->ops->drain(v, h->until_ns);
+	if (h->left)
+		v->running = true;
+	else if (v->ops->quiesce)
 		v->ops->quiesce(v);
+}
+
+/**
+ * virtio_settle() - Class op of devices whose requests may take long: as virtio_stop(), in time
+ * @dev:	The device; vCPUs and clock stand still
+ * @until_ns:	time_ns() at which to give up
+ * @e:		Set on failure: how many requests are in flight
+ *
+ * Errors: ETIMEDOUT; the device goes on
+ * Return: 0, or a negative errno
+ */
+int virtio_settle(struct device *dev, int64_t until_ns, struct err *e)
+{
+	struct halt h = {.v = virtio_of(dev), .until_ns = until_ns};
+
+	virtio_call(h.v, owner_halt, &h);
+	if (!h.left)
+		return 0;
+	virtio_kick_all(h.v);
+	return err_set(e, ETIMEDOUT, "%u request%s not answered by the disk", h.left,
+		       h.left == 1 ? " is" : "s are");
 }
 
 /**
@@ -418,7 +457,10 @@ static void owner_stop(void *opaque)
  */
 void virtio_stop(struct device *dev)
 {
-	virtio_call(virtio_of(dev), owner_stop, virtio_of(dev));
+	struct halt h = {.v = virtio_of(dev), .until_ns = TIME_NEVER};
+
+	if (h.v->running)
+		virtio_call(h.v, owner_halt, &h);
 }
 
 /**

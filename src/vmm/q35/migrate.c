@@ -103,6 +103,15 @@ static uint64_t rehearse(void *opaque)
 	return (uint64_t)(time_ns() - begin) / 1000 + vcpus_us(m);
 }
 
+/* Stopping may take as long as the whole pause, and at least a second, as for an upgrade. */
+static int64_t stop_until(const struct migration *m)
+{
+	int64_t limit_ns = (int64_t)__atomic_load_n(&m->job.options.limit_us, __ATOMIC_RELAXED) *
+			   NS_PER_US;
+
+	return time_ns() + MAX(limit_ns, (int64_t)NS_PER_SEC);
+}
+
 static int stop_here(struct migration *m, struct err *e)
 {
 	struct q35 *q = m->guest->q;
@@ -110,7 +119,9 @@ static int stop_here(struct migration *m, struct err *e)
 
 	m->was = q->vm.state;
 	m->job.options.runstate = run_state_name(m->was);
-	vm_stop(&q->vm, RUN_FINISH_MIGRATE);
+	m->runs_on = vm_stop_within(&q->vm, RUN_FINISH_MIGRATE, stop_until(m), e) < 0;
+	if (m->runs_on)
+		return -EAGAIN;
 	slowdown_end(m);
 	hints_done(m);
 	r = x86_cpus_capture(q->vcpus, e);
@@ -173,11 +184,13 @@ static int stop(void *opaque, struct err *e)
 	struct migration *m = opaque;
 	int r = migration_call(m, stop_here, e);
 
+	if (m->runs_on)
+		return r;
 	if (r >= 0 && m->capabilities & CAPABILITY_PAUSE)
 		r = wait_for_continue(m, e);
 	if (r < 0)
 		resume(m);
-	return r;
+	return r == -EAGAIN ? -EIO : r;
 }
 
 /* Only the target's word is missing. Who stops waiting for it can't know who has the guest. */

@@ -107,6 +107,7 @@ struct slowdown {
  * @ret, @e:	How the job ended
  * @stays:	A snapshot: the guest runs on here as soon as all of it is written
  * @resumed:	And it does. Job's thread
+ * @runs_on:	It wasn't stopped in time. While the other thread waits
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
  * @arrivals:	Waits for a source, or NULL
@@ -147,7 +148,7 @@ struct migration {
 	struct migrate_sections copies;
 	int ret;
 	struct err e;
-	bool stays, resumed;
+	bool stays, resumed, runs_on;
 	enum run_state was;
 	void (*apply)(void *arg);
 	void *apply_arg;
