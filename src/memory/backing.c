@@ -334,3 +334,25 @@ void backing_unmap(struct ram_block *b)
 	b->reserve = NULL;
 	b->hva = NULL;
 }
+
+/**
+ * ram_put() - Fill RAM that no guest uses yet
+ * @b:		Block
+ * @offset:	Where in it
+ * @parts:	What comes there, one behind the other
+ * @n:		How many parts, IOV_MAX at most
+ *
+ * A new small page costs less by a write to the file, which neither clears nor maps it; a huge one
+ * comes with the first touch and then costs nothing. Marks nothing as dirty.
+ */
+void ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n)
+{
+	ssize_t bytes = 0;
+
+	for (int i = 0; i < n; i++)
+		bytes += (ssize_t)parts[i].iov_len;
+	if (!b->huge && pwritev(b->fd, parts, n, (off_t)(b->fd_offset + offset)) == bytes)
+		return;
+	for (int i = 0; i < n; offset += parts[i++].iov_len)
+		memcpy(b->hva + offset, parts[i].iov_base, parts[i].iov_len);
+}

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/uio.h>
 
 /*
  * Theory of operation: guest memory is a set of named RAM blocks (each one shared mapping of a file
@@ -199,6 +200,8 @@ int ram_offered(struct memory *m, const char *name, uint64_t *ret_size);
 /* After ram_adopt() of a running guest's memory: page table entries for what is there, low
  * addresses first, for as long as @budget_ns; nothing is allocated. */
 void memory_prefault(struct memory *m, int64_t budget_ns);
+/* Fills RAM that no guest uses yet, the cheapest way. */
+void ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n);
 struct ram_block *ram_find(struct memory *m, const char *name);
 /* Whether this process can have RAM in huge pages without a pool of them. */
 MUST_CHECK int ram_huge_possible(struct err *e);

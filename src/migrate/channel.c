@@ -15,6 +15,7 @@ enum {
 	OUT_PIECES = 512,                /* queued pieces; IOV_MAX is 1024 */
 	OUT_QUEUED = 1024 * 1024,        /* bytes queued before they are handed to the kernel */
 	IN_BYTES = 256 * 1024,           /* fits a second-level cache */
+	IN_AHEAD = 8 * 1024,             /* behind a large piece: what tells of the next */
 	IN_BYTES_MAX = 64 * 1024 * 1024, /* longest piece anyone may peek at */
 };
 
@@ -442,15 +443,15 @@ void channel_skip(struct channel *c, size_t n)
 	}
 }
 
-/* Reads the rest of a large piece straight to its place, and ahead into the empty buffer in the
- * same call. */
+/* Reads the rest of a large piece straight to its place, and a little ahead into the empty buffer
+ * in the same call. */
 static bool get_direct(struct channel *c, uint8_t *to, size_t n)
 {
 	ssize_t got;
 
 	c->in_at = c->in_end = 0;
 	while (n) {
-		struct iovec iov[2] = {{to, n}, {c->in, IN_BYTES}};
+		struct iovec iov[2] = {{to, n}, {c->in, IN_AHEAD}};
 
 		got = c->ops->readv(c->carrier, iov, 2);
 		if (got < 0)

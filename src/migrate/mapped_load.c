@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: each block's bitmap is read with the list of blocks; then several threads
- * read the pages, compare their sums and write them to the file behind the guest's RAM. What isn't
- * in the bitmap is zeros, and is written only where something else may be.
+ * read the pages and compare their sums. What isn't in the bitmap is zeros, and is written only
+ * where something else may be.
  *
  * The file isn't trusted: every offset is held against its size.
  */
@@ -211,14 +211,17 @@ int mapped_read(const struct mapped *m, const struct mapped_block *mb, uint64_t 
 	return ret;
 }
 
-/* Gives pages to the guest: by its file, which is cheaper than the faults, where that can be. */
-static void give(const struct ram_block *b, uint64_t first, uint64_t pages, const uint8_t *bytes)
+/* Reads pages to where the guest has them: huge ones in place, others by way of @room. */
+static int read_pages(const struct mapped *m, const struct mapped_block *mb, uint64_t first,
+		      uint64_t pages, uint8_t *room, struct err *e)
 {
-	size_t n = pages * WIRE_PAGE;
-	off_t at = (off_t)(b->fd_offset + first * WIRE_PAGE);
+	const struct ram_block *b = mb->block;
+	uint64_t at = first * WIRE_PAGE;
+	int ret = mapped_read(m, mb, first, pages, b->huge ? b->hva + at : room, e);
 
-	if (pwrite(b->fd, bytes, n, at) != (ssize_t)n)
-		memcpy(b->hva + first * WIRE_PAGE, bytes, n);
+	if (ret == 0 && !b->huge)
+		ram_put(b, at, &(struct iovec){room, pages * WIRE_PAGE}, 1);
+	return ret;
 }
 
 static void clear(const struct mapped_block *mb, uint64_t first, uint64_t end)
@@ -244,9 +247,7 @@ static int load_piece(void *opaque, const struct work *w, uint8_t *room, struct 
 		clear(mb, at, from);
 		if (from == to)
 			break;
-		ret = mapped_read(opaque, mb, from, to - from, room, e);
-		if (ret == 0)
-			give(mb->block, from, to - from, room);
+		ret = read_pages(opaque, mb, from, to - from, room, e);
 	}
 	return ret;
 }

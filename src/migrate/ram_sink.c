@@ -253,20 +253,14 @@ void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill)
 	bitmap_set(&sb->touched, offset / WIRE_PAGE);
 }
 
-/*
- * Puts pages to their place. A new small page costs less by a write to the file, which neither
- * clears nor maps it; a huge one comes with the first touch and then costs nothing.
- */
-static void put_run(const struct ram_block *b, uint64_t offset, const struct iovec *pages, int n)
+/* Small pages: a write to the file costs less than touching them. */
+static void take_by_file(struct channel *c, const struct ram_block *b, uint64_t offset, uint64_t n)
 {
-	ssize_t bytes = 0;
+	const uint8_t *bytes = channel_peek(c, n);
 
-	for (int i = 0; i < n; i++)
-		bytes += (ssize_t)pages[i].iov_len;
-	if (!b->huge && pwritev(b->fd, pages, n, (off_t)(b->fd_offset + offset)) == bytes)
-		return;
-	for (int i = 0; i < n; offset += pages[i++].iov_len)
-		memcpy(b->hva + offset, pages[i].iov_base, pages[i].iov_len);
+	if (bytes)
+		ram_put(b, offset, &(struct iovec){(void *)(uintptr_t)bytes, n}, 1);
+	channel_skip(c, n); /* latches that the stream ends */
 }
 
 /**
@@ -284,11 +278,11 @@ void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, n);
 	while (offset < end && !channel_failed(c)) {
 		uint64_t part = MIN(end - offset, (uint64_t)RUN_PAGES * WIRE_PAGE);
-		const uint8_t *bytes = channel_peek(c, part);
 
-		if (bytes)
-			put_run(b, offset, &(struct iovec){(void *)(uintptr_t)bytes, part}, 1);
-		channel_skip(c, part); /* latches that the stream ends */
+		if (b->huge)
+			channel_get(c, b->hva + offset, part);
+		else
+			take_by_file(c, b, offset, part);
 		offset += part;
 	}
 }
@@ -316,7 +310,7 @@ static void get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offs
 			break;
 		pages[n] = (struct iovec){(void *)(uintptr_t)(bytes + at + 8), WIRE_PAGE};
 	}
-	put_run(sb->block, offset, pages, n);
+	ram_put(sb->block, offset, pages, n);
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, (uint64_t)n);
 	__atomic_fetch_add(&s->job->progress.normal_pages, (uint64_t)n, __ATOMIC_RELAXED);
 	channel_skip(c, at);
