@@ -51,7 +51,8 @@ format: setup-all			## rewrite the C files as .clang-format says
 	git ls-files -z '*.[ch]' | xargs -0 -r clang-format-14 -i
 	git ls-files -z '*.[ch]' | xargs -0 -r tools/wrap-comments
 
-bench: setup-test all			## measure, side by side with QEMU
+bench: setup-test all			## measure, side by side with QEMU, the newest included
+	-tools/newest-qemu >/dev/null
 	$(PYTHON) bench/run --build $(BUILD) $(BENCH)
 
 fuzz: setup-all				## fuzz each parser for FUZZ_SECONDS (60)

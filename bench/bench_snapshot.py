@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest into a file and out of it: saving, loading, and running from a file before it is read.
 
-"save" is from the command until the VMM says that it is done (ours has synced the file and checksummed it by then,
-QEMU hasn't); "load" from migrate-incoming on a VMM that waits until the guest runs, with the file in the page cache;
-"lazy" the same where pages come on demand; "lazy, from nothing" begins with the process. Files are in TMPDIR.
-OUTLIVE_BENCH_MIB="1024;4096" says which guests.
+"save" is from the command until the VMM says that it is done (ours has a checksum of each page by then, QEMU
+none); "load" from migrate-incoming on a VMM that waits until the guest runs; "lazy" the same where pages come on
+demand; "lazy, from nothing" begins with the process. The file is in memory (/dev/shm), so that it is the VMM that
+is measured and not the disk: ours syncs it, QEMU doesn't. OUTLIVE_BENCH_MIB="1024;4096" says which guests.
 """
 import dataclasses
 import os
+import tempfile
 import time
 
 from frame.moving import switch_on
 from frame.vmm import Vmm
 from frame.witness import Witness, options
+from measure.guest import ours
+from measure.machine import ReadyMemory
 
 UNIT = "ms"
 SIZES = [int(mib) for mib in os.environ.get("OUTLIVE_BENCH_MIB", "1024").split(";")]
@@ -30,7 +33,7 @@ def columns(found):
 
 def way(program, path):
     """URI and arguments of saving, capabilities, URI of loading."""
-    if program.name == "outlive":
+    if ours(program):
         return {"uri": f"file:{path}", "outlive-mapped": True}, [], f"file:{path}"
     if program.name == "qemu-new":
         return {"uri": f"file:{path}"}, [], f"file:{path}"
@@ -60,13 +63,15 @@ def running(vmm):
     often(lambda: vmm.qmp.command("query-status")["status"] == "running")
 
 
-def save(program, words, path, folder):
+def save(program, mib, words, path, folder):
     """ms to write a running guest to a file."""
     arguments, capabilities, _ = way(program, path)
     with Vmm(program, words, f"{folder}/log") as vmm:
         guest = Witness(vmm).start()
+        ready = ReadyMemory(mib)
         vmm.qmp.command("migrate-set-parameters", **{"max-bandwidth": ALL})
         switch_on(vmm, *capabilities)
+        ready.give()
         begin = time.monotonic()
         vmm.qmp.raw("migrate", arguments)
         completed(vmm)
@@ -76,9 +81,10 @@ def save(program, words, path, folder):
     return took * 1e3
 
 
-def load(program, words, uri, capabilities, folder):
+def load(program, mib, words, uri, capabilities, folder):
     """ms until the guest runs: from the command, and from the start of the process."""
     words = [word for word in words if word != "-S"]
+    ReadyMemory(mib).give()
     start = time.monotonic()
     with Vmm(program, [*words, "-incoming", "defer"], f"{folder}/log-in") as vmm:
         switch_on(vmm, *capabilities)
@@ -95,14 +101,13 @@ def measure(program, folder):
     figures = {}
     for mib in SIZES:
         for fill in ("random", "half"):
-            path = os.path.join(folder, "guest")
             words = options(args=f"fill={fill} {ARGS}", memory_mib=mib)
-            _, capabilities, uri = way(program, path)
             name = f"{mib // 1024} GiB {fill}" if mib >= 1024 else f"{mib} MiB {fill}"
-            figures[f"{name}, save"] = save(program, words, path, folder)
-            figures[f"{name}, load"] = load(program, words, uri, capabilities, folder)[0]
-            if program.name == "outlive":
-                figures[f"{name}, lazy"], figures[f"{name}, lazy, from nothing"] = load(
-                    program, words, f"lazy:{path}", [], folder)
-            os.unlink(path)
+            with tempfile.NamedTemporaryFile(dir="/dev/shm", prefix="ol-guest-") as file:
+                _, capabilities, uri = way(program, file.name)
+                figures[f"{name}, save"] = save(program, mib, words, file.name, folder)
+                figures[f"{name}, load"] = load(program, mib, words, uri, capabilities, folder)[0]
+                if ours(program):
+                    figures[f"{name}, lazy"], figures[f"{name}, lazy, from nothing"] = load(
+                        program, mib, words, f"lazy:{file.name}", [], folder)
     return figures

@@ -13,6 +13,7 @@ from frame.moving import switch_on
 from frame.vmm import Vmm
 from frame.witness import Witness, options
 from measure.guest import felt_ms, free_port, started
+from measure.machine import ReadyMemory
 from measure.record import OPTIONS, Recorder
 
 UNIT = "ms"
@@ -47,6 +48,7 @@ def migrated(source, target, guest, path):
         switch_on(vmm, "events")
     source.qmp.command("migrate-set-parameters", **{"max-bandwidth": LINK, "downtime-limit": LIMIT_MS})
     target.qmp.command("migrate-incoming", uri=uri)
+    ReadyMemory(MIB).give()
     guest.ask("zp")
     with Recorder(source, path, source.program.name, to=uri, memory=MIB << 20, cpus=CPUS) as record:
         begin = time.monotonic()
