@@ -16,6 +16,11 @@ struct fd_carrier {
 MUST_CHECK int fd_carrier_init(struct fd_carrier *f, int fd, struct err *e);
 void fd_carrier_release(struct fd_carrier *f);
 void fd_carrier_shutdown(struct fd_carrier *f);
+/* 0: ready. -ECANCELED after a shutdown, -ETIMEDOUT; @timeout_ms -1: without end. */
+MUST_CHECK int fd_carrier_wait(struct fd_carrier *f, short events, int timeout_ms);
 ssize_t fd_carrier_transfer(struct fd_carrier *f, const struct iovec *iov, int n, short events);
+
+/* channel_tls.c: what is below; NULL: it is no TLS. */
+struct fd_carrier *channel_tls_socket(struct channel *c);
 
 #endif

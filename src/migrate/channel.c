@@ -112,6 +112,17 @@ static void latch(struct channel *c, int code, const char *what)
 	err_sys(&c->error, "%s", what);
 }
 
+/* A transfer has failed: the carrier may know more than an errno says. */
+static void latch_transfer(struct channel *c, int code, const char *what)
+{
+	const char *story = c->ops->story ? c->ops->story(c->carrier) : NULL;
+
+	if (story && !c->error.code)
+		err_set(&c->error, code, "%s", story);
+	else
+		latch(c, code, what);
+}
+
 /**
  * channel_fail() - Latch a failure found by whoever reads or writes
  * @c:	Channel
@@ -172,7 +183,7 @@ void channel_flush(struct channel *c)
 	while (first < c->pieces_len && !c->error.code) {
 		n = c->ops->writev(c->carrier, c->pieces + first, c->pieces_len - first);
 		if (n < 0)
-			latch(c, (int)-n, "write to the stream");
+			latch_transfer(c, (int)-n, "write to the stream");
 		else
 			first = pieces_advance(c->pieces, first, c->pieces_len, (size_t)n);
 	}
@@ -388,7 +399,7 @@ const uint8_t *channel_peek(struct channel *c, size_t n)
 		iov = (struct iovec){c->in + c->in_end, c->in_room - c->in_end};
 		got = c->ops->readv(c->carrier, &iov, 1);
 		if (got < 0)
-			latch(c, (int)-got, "read the stream");
+			latch_transfer(c, (int)-got, "read the stream");
 		if (got <= 0)
 			return NULL;
 		c->in_end += (size_t)got;
@@ -455,7 +466,7 @@ static bool get_direct(struct channel *c, uint8_t *to, size_t n)
 
 		got = c->ops->readv(c->carrier, iov, 2);
 		if (got < 0)
-			latch(c, (int)-got, "read the stream");
+			latch_transfer(c, (int)-got, "read the stream");
 		if (got <= 0)
 			return false;
 		if (c->hash)

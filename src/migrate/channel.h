@@ -30,6 +30,7 @@ struct channel;
  * @finish:	No more is written: waits until the other side has taken everything, where that can
  *		be known; NULL: it can't
  * @seek:	Moves the file's position by so many bytes; NULL: it isn't a file
+ * @story:	Why the last transfer failed, in words; NULL, or gives NULL: its errno says it all
  * @shutdown:	Makes a blocked or later @readv and @writev fail with ECANCELED; any thread
  * @close:	Releases @carrier
  */
@@ -38,6 +39,7 @@ struct channel_ops {
 	ssize_t (*writev)(void *carrier, const struct iovec *iov, int n);
 	int (*finish)(void *carrier, struct err *e);
 	int (*seek)(void *carrier, off_t bytes);
+	const char *(*story)(void *carrier);
 	void (*shutdown)(void *carrier);
 	void (*close)(void *carrier);
 };

@@ -20,15 +20,24 @@
 
 enum { SETTLE_MS = 10000 };
 
-/* Waits until the descriptor is ready. -ECANCELED after a shutdown. */
-static int wait_ready(struct fd_carrier *f, short events)
+/**
+ * fd_carrier_wait() - Wait until the descriptor is ready
+ * @f:		Carrier
+ * @events:	POLLIN, POLLOUT
+ * @timeout_ms:	-1: without end
+ *
+ * Errors: ECANCELED after a shutdown; ETIMEDOUT
+ * Return: 0, or a negative errno
+ */
+int fd_carrier_wait(struct fd_carrier *f, short events, int timeout_ms)
 {
 	struct pollfd fds[] = {{.fd = f->fd, .events = events}, {.fd = f->wake, .events = POLLIN}};
+	int n;
 
-	while (poll(fds, 2, -1) < 0)
+	while ((n = poll(fds, 2, timeout_ms)) < 0)
 		if (errno != EINTR)
 			return -errno;
-	return fds[1].revents ? -ECANCELED : 0;
+	return fds[1].revents ? -ECANCELED : n ? 0 : -ETIMEDOUT;
 }
 
 /**
@@ -47,7 +56,7 @@ ssize_t fd_carrier_transfer(struct fd_carrier *f, const struct iovec *iov, int n
 	int ret;
 
 	do {
-		ret = wait_ready(f, events);
+		ret = fd_carrier_wait(f, events, -1);
 		if (ret < 0)
 			return ret;
 		done = events == POLLIN ? readv(f->fd, iov, n) : writev(f->fd, iov, n);
@@ -177,7 +186,8 @@ static int unsent(const struct fd_carrier *f)
  */
 int channel_settle(struct channel *c, struct err *e)
 {
-	const struct fd_carrier *f = channel_carrier(c, &fd_ops);
+	const struct fd_carrier *plain = channel_carrier(c, &fd_ops);
+	const struct fd_carrier *f = plain ? plain : channel_tls_socket(c);
 	int i, domain = AF_UNIX;
 	socklen_t len = sizeof(domain);
 
