@@ -7,6 +7,7 @@
 #include "base/option.h"
 #include "base/owned.h"
 #include "cli/cli.h"
+#include "cli/migrate_tls.h"
 #include "cli/remote/remote.h"
 
 #include <errno.h>
@@ -52,28 +53,36 @@ static int compare(struct qmp *q, const char *uri, json_t **ret, struct err *e)
 
 static int ask(const struct cli_args *args, const struct guest *g, json_t **ret, struct err *e)
 {
+	struct migrate_tls tls;
 	struct qmp q;
 	int r = qmp_open(g, ANSWER_SECONDS, &q, e);
 
 	if (r < 0)
 		return r;
-	r = compare(&q, args->words_len > 1 ? args->words[1] : NULL, ret, e);
+	r = migrate_tls_set(&q, args, &tls, e);
+	if (r >= 0)
+		r = compare(&q, args->words_len > 1 ? args->words[1] : NULL, ret, e);
+	migrate_tls_undo(&q, &tls);
 	qmp_close(&q);
 	return r;
 }
 
 static int ask_waiting(struct remote *r, const struct guest *g, json_t **ret, struct err *e)
 {
+	struct migrate_tls tls;
 	struct qmp q;
 	int failed = qmp_open(g, ANSWER_SECONDS, &q, e);
 
 	if (failed < 0)
 		return failed;
-	failed = remote_give(r, &q, e);
+	failed = migrate_tls_off(&q, &tls, e);
+	if (failed >= 0)
+		failed = remote_give(r, &q, e);
 	if (failed >= 0)
 		failed = compare(&q, "fd:" REMOTE_FD, ret, e);
 	if (failed < 0)
 		remote_take_back(&q);
+	migrate_tls_undo(&q, &tls);
 	qmp_close(&q);
 	return failed;
 }

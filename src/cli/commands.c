@@ -2,6 +2,7 @@
 /* Theory of operation: every subcommand, one row each; what others add (upgrade, migrate ...) goes
  * here. */
 #include "cli/cli.h"
+#include "cli/migrate_tls.h"
 
 static const struct cli_option run_options[] = {
 	{"memory", 'm', "SIZE", "guest RAM (default 1G)"},
@@ -71,7 +72,7 @@ static const struct cli_option upgrade_options[] = {
 		"program", 0, "PATH", "outlive over there (default: outlive)"                      \
 	}
 
-static const struct cli_option check_options[] = {REMOTE_OPTIONS, {0}};
+static const struct cli_option check_options[] = {CLI_TLS_OPTIONS, REMOTE_OPTIONS, {0}};
 
 static const struct cli_option migrate_options[] = {
 	{"downtime", 'd', "MS", "longest pause at the end (default 300)"},
@@ -80,6 +81,7 @@ static const struct cli_option migrate_options[] = {
 	{"compression", 'z', "METHOD", "of these: none, zlib or zstd (default none)"},
 	{"content-hashes", 0, NULL, "don't send pages that the target has already"},
 	{"keep", 'k', NULL, "keep the VMM here, with the guest stopped"},
+	CLI_TLS_OPTIONS,
 	{"no-check", 0, NULL, "don't ask the target first whether the guest fits"},
 	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
 	{"direct", 0, "tcp:HOST:PORT", "with ssh://: memory goes to this address of the target"},
@@ -194,6 +196,7 @@ const struct cli_command cli_commands[] = {
 	 "  outlive migrate web ssh://host2/web --direct tcp:10.0.0.2:4444 --channels 4\n"
 	 "  outlive migrate web tcp:host2:4444\n"
 	 "  outlive migrate web unix:/run/b.sock -d 20 --json\n"
+	 "  outlive migrate web tcp:host2:4444 --tls-dir /etc/pki/outlive\n"
 	 "  outlive migrate web tcp:host2:4444 --record move.jsonl\n",
 	 cmd_migrate},
 	{"receive", "NAME", 1, 1, false,

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "base/owned.h"
+#include "cli/migrate_tls.h"
 #include "cli/remote/remote.h"
 
 #include <errno.h>
@@ -411,14 +412,18 @@ static int migrate(const struct cli_args *args, const struct guest *g, struct jo
 {
 	const struct migration_watch w = {.name = g->name, .json = args->json, .record = record};
 	OWNED_JSON *info = NULL;
+	struct migrate_tls tls;
 	struct qmp q;
 	int r = qmp_open(g, OPEN_SECONDS, &q, e);
 
 	if (r < 0)
 		return r;
-	r = begin(&q, args, j, record, e);
+	r = is_relayed(j) ? migrate_tls_off(&q, &tls, e) : migrate_tls_set(&q, args, &tls, e);
+	if (r >= 0)
+		r = begin(&q, args, j, record, e);
 	if (r >= 0)
 		r = migration_follow(&q, &w, &info, e);
+	migrate_tls_undo(&q, &tls);
 	if (r >= 0)
 		r = conclude(&q, args, g, j, info, e);
 	qmp_close(&q);

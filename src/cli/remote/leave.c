@@ -180,11 +180,18 @@ int remote_refuse(const struct remote *r, const struct cli_args *args, struct er
 int remote_options_check(const struct cli_args *args, struct err *e)
 {
 	static const char *const ours[] = {"map", "copied", "direct", "ssh", "program"};
+	static const char *const tls[] = {"tls-dir", "tls-creds", "tls-hostname"};
 	bool remote = args->words_len > 1 && remote_is(args->words[1]);
 
 	for (size_t i = 0; i < ARRAY_SIZE(ours) && !remote; i++)
 		if (cli_switch(args, ours[i]))
 			return err_set(e, EINVAL, "--%s is for ssh://HOST/NAME only", ours[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(tls) && remote; i++)
+		if (cli_switch(args, tls[i]))
+			return err_set(e, EINVAL,
+				       "--%s is for a VMM that waits at tcp: or unix:; what goes "
+				       "through ssh is encrypted by it",
+				       tls[i]);
 	if (remote && cli_switch(args, "channels") && !cli_switch(args, "direct"))
 		return err_set(e, EINVAL,
 			       "--channels: ssh is one channel; give --direct tcp:HOST:PORT, an "
