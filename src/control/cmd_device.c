@@ -36,6 +36,7 @@ static const char *const object_types[] = {"memory-backend-memfd",
 					   "rng-random",
 					   "rng-builtin",
 					   "secret",
+					   "tls-creds-psk",
 					   "tls-creds-x509",
 					   "throttle-group",
 					   NULL};

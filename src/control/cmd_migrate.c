@@ -58,8 +58,9 @@ static const struct option parameters[] = {
 	{"cpu-throttle-tailslow", OPTION_BOOL, "smaller steps at the end"},
 	{"max-cpu-throttle", OPTION_INT, "slow-down at most, percent", .min = 1, .max = 99},
 	{"tls-creds", OPTION_STRING, "id of the tls-creds object; empty: no TLS"},
-	{"tls-hostname", OPTION_STRING, "name the other side's certificate must have"},
-	{"tls-authz", OPTION_STRING, "who may come"},
+	{"tls-hostname", OPTION_STRING,
+	 "name that the target's certificate must have; empty: the host of the URI"},
+	{"tls-authz", OPTION_STRING, "must be empty: whoever the CA has signed may come"},
 	{"max-bandwidth", OPTION_SIZE, "bytes a second; 0: no limit"},
 	{"downtime-limit", OPTION_INT, "longest pause at the end, ms", .max = 2000000},
 	{"multifd-channels", OPTION_INT, "connections", .min = 1, .max = 255},
@@ -85,6 +86,22 @@ static const struct option parameters[] = {
 	 .max = 1000},
 	OPTIONS_END,
 };
+
+/**
+ * migrate_parameters_check() - Check parameters of migration
+ * @values:	By name; left as they are
+ * @form:	How strict to be
+ * @ret:	Set on success only; the caller owns it
+ * @e:		Set on failure only
+ *
+ * Errors: EINVAL unknown parameter, bad value
+ * Return: 0, or a negative errno
+ */
+int migrate_parameters_check(const json_t *values, enum option_form form, json_t **ret,
+			     struct err *e)
+{
+	return option_check(parameters, values, form, ret, e);
+}
 
 static const char *const wait_states[] = {"setup", "pre-switchover", "device", NULL};
 static const char *const packings[] = {"none", "zstd", NULL};

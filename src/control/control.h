@@ -144,6 +144,10 @@ extern const struct object_kind object_kinds[]; /* closed by a NULL name */
 MUST_CHECK int object_check(const json_t *values, enum option_form form, json_t **ret,
 			    struct err *e);
 
+/* Parameters of migration, for whoever gets them in another way than by migrate-set-parameters. */
+MUST_CHECK int migrate_parameters_check(const json_t *values, enum option_form form, json_t **ret,
+					struct err *e);
+
 struct block_node;
 json_t *control_block_info(const struct block_node *n); /* BlockDeviceInfo */
 

@@ -79,13 +79,25 @@ static const struct option secret_table[] = {
 	OPTIONS_END,
 };
 
-static const struct option tls_table[] = {
-	COMMON,
-	{"dir", OPTION_STRING, "directory with the certificates", .required = true},
-	{"endpoint", OPTION_ENUM, "which side", .names = endpoints},
-	{"verify-peer", OPTION_BOOL, "check the other side's certificate"},
-	{"priority", OPTION_STRING, "GnuTLS priority string"},
-	{"passwordid", OPTION_STRING, "secret of the key"},
+#define TLS                                                                                      \
+	COMMON, {"dir", OPTION_STRING, "folder with the files", .required = true},               \
+		{"endpoint", OPTION_ENUM, "which side it is for (default client: the source)",   \
+		 .names = endpoints},                                                            \
+		{"verify-peer", OPTION_BOOL, "check the other side's certificate (default on)"}, \
+	{                                                                                        \
+		"priority", OPTION_STRING, "GnuTLS priority string (default NORMAL)"             \
+	}
+
+static const struct option tls_x509_table[] = {
+	TLS,
+	{"passwordid", OPTION_STRING, "secret with the password of the private key"},
+	{"sanity-check", OPTION_BOOL, "judge our own certificate before use (default on)"},
+	OPTIONS_END,
+};
+
+static const struct option tls_psk_table[] = {
+	TLS,
+	{"username", OPTION_STRING, "client: whose key in keys.psk (default qemu)"},
 	OPTIONS_END,
 };
 
@@ -103,7 +115,8 @@ const struct object_kind object_kinds[] = {
 	{"rng-random", "random numbers from a device", rng_random_table},
 	{"rng-builtin", "random numbers from the kernel", rng_builtin_table},
 	{"secret", "a secret for other objects", secret_table},
-	{"tls-creds-x509", "certificates for encrypted migration", tls_table},
+	{"tls-creds-psk", "shared keys for encrypted migration", tls_psk_table},
+	{"tls-creds-x509", "certificates for encrypted migration", tls_x509_table},
 	{"throttle-group", "I/O limits shared by disks", throttle_table},
 	{0},
 };

@@ -107,6 +107,9 @@ static int header_load(struct channel *c, struct err *e)
 
 	if (channel_failed(c))
 		return channel_check(c, e);
+	if (magic >> 16 == WIRE_TLS_HANDSHAKE)
+		return err_set(e, EPROTO,
+			       "the source speaks TLS: set tls-creds here, or empty it there");
 	if (magic != WIRE_MAGIC)
 		return err_set(e, EINVAL, "not a migration stream: begins with 0x%08x", magic);
 	if (version != WIRE_VERSION)

@@ -7,6 +7,7 @@
  */
 #include "base/owned.h"
 #include "migrate/multifd.h"
+#include "migrate/tls.h"
 #include "migrate/wire.h"
 #include "migrate/zero.h"
 
@@ -325,6 +326,8 @@ uint64_t multifd_source_written(struct multifd_source *m)
 	return sum;
 }
 
+/* A QEMU with TLS that has a channel's handshake waits for its first packet and does nothing else,
+ * so the one follows the other before the next channel's turn. */
 static int lane_begin(struct multifd_source *m, unsigned int i, struct err *e)
 {
 	const struct multifd_options *o = &m->job->options.multifd;
@@ -337,6 +340,8 @@ static int lane_begin(struct multifd_source *m, unsigned int i, struct err *e)
 	l->codec = m->ops ? m->ops->begin(true, o->level) : NULL;
 	if (m->ops && !l->codec)
 		return err_set(e, ENOMEM, "no memory for the compression of a channel");
+	if (channel_handshake(l->channel, e) < 0)
+		return -e->code;
 	memcpy(hello.uuid, o->uuid, sizeof(hello.uuid));
 	multifd_hello_put(&hello, bytes);
 	channel_put(l->channel, bytes, sizeof(bytes));
@@ -368,7 +373,7 @@ static int lanes_start(struct multifd_source *m, struct err *e)
  * When it returns, the other side's kernel has the first packet of each channel: who reads the
  * stream afterwards finds all of them.
  *
- * Errors: ENOMEM; as the channels, as pthread_create(3)
+ * Errors: ENOMEM; as the channels and channel_handshake(), as pthread_create(3)
  * Return: 0, or a negative errno
  */
 int multifd_source_begin(struct multifd_source **ret, struct migrate_job *job, struct err *e)

@@ -52,7 +52,12 @@ static char *get_reply(struct channel *c, uint16_t type, uint16_t *ret_len)
 {
 	uint16_t found = channel_get_be16(c), len = channel_get_be16(c);
 	char *bytes = mem_zalloc((size_t)len + 1);
+	struct err e;
 
+	if (found == WIRE_TLS_ALERT) {
+		err_set(&e, EPROTO, "the target speaks TLS: set tls-creds here, or empty it there");
+		channel_fail(c, &e);
+	}
 	*ret_len = len;
 	if (channel_get(c, bytes, len) && found == type)
 		return bytes;

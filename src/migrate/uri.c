@@ -95,8 +95,28 @@ static int wait_connected(int fd, bool (*cancelled)(void *opaque), void *opaque,
 	return n < 0 ? err_sys(e, "poll") : address_connected(fd, e);
 }
 
-static int connect_socket(const struct uri *u, bool (*cancelled)(void *opaque), void *opaque,
-			  struct channel **ret, struct err *e)
+/* The name to expect: what the operator says, or what was connected to. */
+static const char *host_of(const struct uri *u, const struct tls_client *tls)
+{
+	const char *host = json_string_value(json_object_get(u->address, "host"));
+
+	if (tls->host && *tls->host)
+		return tls->host;
+	return host && *host ? host : NULL;
+}
+
+/* Takes @fd over on success. */
+static int open_socket(const struct uri *u, const struct tls_client *tls, int fd,
+		       struct channel **ret, struct err *e)
+{
+	if (tls && tls->credentials)
+		return channel_open_tls(ret, fd, tls->credentials, host_of(u, tls), e);
+	return channel_open_fd(ret, fd, e);
+}
+
+static int connect_socket(const struct uri *u, const struct tls_client *tls,
+			  bool (*cancelled)(void *opaque), void *opaque, struct channel **ret,
+			  struct err *e)
 {
 	OWNED_FD fd = -1;
 	int r = address_connect(u->address, &fd, e);
@@ -106,43 +126,72 @@ static int connect_socket(const struct uri *u, bool (*cancelled)(void *opaque), 
 	r = wait_connected(fd, cancelled, opaque, e);
 	if (r < 0)
 		return err_in(e, "%s", u->rest);
-	r = channel_open_fd(ret, fd, e);
+	r = open_socket(u, tls, fd, ret, e);
 	if (r == 0)
 		fd_take(&fd);
 	return r;
 }
 
-static int open_passed(const struct uri *u, struct channel **ret, struct err *e)
+static int open_passed(const struct uri *u, const struct tls_client *tls, struct channel **ret,
+		       struct err *e)
 {
 	OWNED_FD fd = -1;
 	int r = fdstore_take(u->rest, &fd, e);
 
 	if (r == 0)
-		r = channel_open_fd(ret, fd, e);
+		r = open_socket(u, tls, fd, ret, e);
 	if (r == 0)
 		fd_take(&fd);
 	return r;
 }
 
 /**
+ * uri_may_encrypt() - Can TLS go there?
+ * @u:	Not a file
+ * @e:	Set on failure only
+ *
+ * Errors: EINVAL
+ * Return: 0, or a negative errno
+ */
+int uri_may_encrypt(const struct uri *u, struct err *e)
+{
+	if (u->kind != URI_EXEC)
+		return 0;
+	return err_set(
+		e, EINVAL,
+		"exec: goes one way and can't have TLS; empty tls-creds, or have the command "
+		"encrypt");
+}
+
+static int open_command(const struct uri *u, const struct tls_client *tls, bool writing,
+			struct channel **ret, struct err *e)
+{
+	if (tls && tls->credentials && uri_may_encrypt(u, e) < 0)
+		return -EINVAL;
+	return channel_open_command(ret, u->rest, writing, e);
+}
+
+/**
  * uri_connect() - Open the channel to where a stream goes
  * @u:		Not a file
+ * @tls:	How the connection is protected; NULL: it isn't
  * @cancelled:	Asked while a connection is waited for; NULL: nobody calls it off
  * @opaque:	For @cancelled
  * @ret:	Set on success only; the caller owns it
  * @e:		Set on failure only
  *
- * Errors: EINVAL a file, or an unknown descriptor; ECANCELED; as connect(2), posix_spawn(3)
+ * Errors: EINVAL a file, an unknown descriptor, or TLS where there can't be any; ECANCELED; as
+ * connect(2), posix_spawn(3)
  * Return: 0, or a negative errno
  */
-int uri_connect(const struct uri *u, bool (*cancelled)(void *opaque), void *opaque,
-		struct channel **ret, struct err *e)
+int uri_connect(const struct uri *u, const struct tls_client *tls, bool (*cancelled)(void *opaque),
+		void *opaque, struct channel **ret, struct err *e)
 {
 	switch (u->kind) {
 	case URI_TCP:
-	case URI_UNIX: return connect_socket(u, cancelled, opaque, ret, e);
-	case URI_FD: return open_passed(u, ret, e);
-	case URI_EXEC: return channel_open_command(ret, u->rest, true, e);
+	case URI_UNIX: return connect_socket(u, tls, cancelled, opaque, ret, e);
+	case URI_FD: return open_passed(u, tls, ret, e);
+	case URI_EXEC: return open_command(u, tls, true, ret, e);
 	case URI_LAZY:
 		return err_set(e, EINVAL, "lazy:%s can be read only; write to file:", u->rest);
 	default: return err_set(e, EINVAL, "file:%s is a snapshot, not a channel", u->rest);
@@ -176,17 +225,22 @@ int uri_listen(const struct uri *u, int *ret_fd, struct err *e)
 /**
  * uri_open() - Open the channel that a stream comes from
  * @u:		fd: or exec:
+ * @t:		Of a server; NULL: no TLS
  * @ret:	Set on success only; the caller owns it
  * @e:		Set on failure only
  *
- * Errors: EINVAL another kind, or an unknown descriptor; as posix_spawn(3)
+ * Errors: EINVAL another kind, an unknown descriptor, or TLS where there can't be any; as
+ * posix_spawn(3)
  * Return: 0, or a negative errno
  */
-int uri_open(const struct uri *u, struct channel **ret, struct err *e)
+int uri_open(const struct uri *u, const struct tls_credentials *t, struct channel **ret,
+	     struct err *e)
 {
+	const struct tls_client tls = {.credentials = t};
+
 	if (u->kind == URI_FD)
-		return open_passed(u, ret, e);
+		return open_passed(u, &tls, ret, e);
 	if (u->kind == URI_EXEC)
-		return channel_open_command(ret, u->rest, false, e);
+		return open_command(u, &tls, false, ret, e);
 	return err_set(e, EINVAL, "%s isn't open by itself", u->rest);
 }

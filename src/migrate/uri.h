@@ -2,7 +2,7 @@
 #ifndef MIGRATE_URI_H
 #define MIGRATE_URI_H
 
-#include "migrate/channel.h"
+#include "migrate/tls.h"
 
 #include <jansson.h>
 
@@ -34,18 +34,24 @@ struct uri {
 
 MUST_CHECK int uri_parse(const char *text, struct uri *ret, struct err *e);
 void uri_destroy(struct uri *u);
+/* EINVAL: there can't be TLS. */
+MUST_CHECK int uri_may_encrypt(const struct uri *u, struct err *e);
 /*
  * The channel to a target; waits for a connection, and asks @cancelled (may be NULL) ten times a
- * second whether to go on. Not for URI_FILE.
+ * second whether to go on. With TLS (@tls, may be NULL) channel_handshake() comes next. Not for
+ * URI_FILE.
  */
-MUST_CHECK int uri_connect(const struct uri *u, bool (*cancelled)(void *opaque), void *opaque,
-			   struct channel **ret, struct err *e);
+MUST_CHECK int uri_connect(const struct uri *u, const struct tls_client *tls,
+			   bool (*cancelled)(void *opaque), void *opaque, struct channel **ret,
+			   struct err *e);
 /*
  * Does a source come later (uri_listen(), accept(2), channel_open_fd()), or is it there
  * (uri_open())?
  */
 bool uri_waits(const struct uri *u);
 MUST_CHECK int uri_listen(const struct uri *u, int *ret_fd, struct err *e);
-MUST_CHECK int uri_open(const struct uri *u, struct channel **ret, struct err *e);
+/* With TLS if @t isn't NULL; then channel_handshake() comes next. */
+MUST_CHECK int uri_open(const struct uri *u, const struct tls_credentials *t, struct channel **ret,
+			struct err *e);
 
 #endif

@@ -41,6 +41,9 @@ enum wire_command {
 	WIRE_SWITCHOVER_START,
 };
 
+/* How a record of TLS begins, where the other side was expected to speak without: RFC 8446, 5.1. */
+enum wire_tls { WIRE_TLS_ALERT = 0x1503, WIRE_TLS_HANDSHAKE = 0x1603 };
+
 /* Messages back to the source, on the return path. */
 enum wire_reply { WIRE_REPLY_SHUT = 1, WIRE_REPLY_PONG };
 

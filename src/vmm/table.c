@@ -396,7 +396,7 @@ const struct vmm_option vmm_options_table[] = {
 	KEYVALS("drive", VMM_DRIVE, "file", drive_options, "file=FILE[,if=none|virtio|pflash...]",
 		"disk node and device in one"),
 	NESTED("object", VMM_OBJECT, "qom-type", object_options, "TYPE,id=ID[,...]",
-	       "memory, I/O thread, random numbers, secret"),
+	       "memory, I/O thread, random numbers, secret, TLS credentials"),
 	OPEN("chardev", VMM_CHARDEV, "backend", chardev_options, "TYPE,id=ID[,...]",
 	     "character back end"),
 	KEYVALS("mon", VMM_MON, "chardev", mon_options, "[chardev=]ID,mode=control",

@@ -23,7 +23,9 @@ static struct channel *open_uri(const char *text, bool writing)
 	struct uri u;
 
 	assert_int_equal(uri_parse(text, &u, &e), 0);
-	assert_int_equal(writing ? uri_connect(&u, NULL, NULL, &c, &e) : uri_open(&u, &c, &e), 0);
+	assert_int_equal(writing ? uri_connect(&u, NULL, NULL, NULL, &c, &e)
+				 : uri_open(&u, NULL, &c, &e),
+			 0);
 	uri_destroy(&u);
 	return c;
 }

@@ -3,6 +3,7 @@
 #include "vmm/q35/arrivals.h"
 
 #include "base/bytes.h"
+#include "base/log.h"
 #include "base/owned.h"
 
 #include <errno.h>
@@ -11,50 +12,63 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { CHANNELS_MAX = 255, MULTIFD_MAGIC = 0x11223344 };
+enum { CHANNELS_MAX = 255, MULTIFD_MAGIC = 0x11223344, HANDSHAKE_SECONDS = 30 };
 
-enum arrival_kind { ARRIVAL_UNKNOWN, ARRIVAL_STREAM, ARRIVAL_CHANNEL, ARRIVAL_GONE };
+enum arrival_kind {
+	ARRIVAL_UNKNOWN,
+	ARRIVAL_STREAM,
+	ARRIVAL_CHANNEL,
+	ARRIVAL_GONE,    /* its sender has closed it, or can't be understood */
+	ARRIVAL_REFUSED, /* by TLS, one side or the other */
+};
 
 /**
  * struct arrival - A connection that hasn't been told apart yet
  * @owner:	Whose
- * @fd:		Owned; -1: unused
- * @source:	Waits for its first bytes
+ * @channel:	Owned; NULL: unused
+ * @fd:		The channel's
+ * @source:	Waits for its first bytes, or for the next step of its handshake
+ * @late:	Ends the wait for the handshake; NULL: it is done, or there is none
+ * @ready:	It is done
  */
 struct arrival {
 	struct arrivals *owner;
+	struct channel *channel;
 	int fd;
-	sd_event_source *source;
+	sd_event_source *source, *late;
+	bool ready;
 };
 
 /**
  * struct arrivals - Connections of a source
  * @loop:	Main loop
+ * @rules:	What was asked for
  * @listen_fd:	Owned; -1 once all are there
  * @listener:	Waits for connections
- * @expected:	Channels that will come; 0: not known
- * @stream:	The stream, or -1. Owned until @done
+ * @stream:	The stream, or NULL. Owned until all are there
  * @ended:	The stream has nothing: what there is is all there will be
- * @channels, @len: The channels. Owned until @done
+ * @channels, @len: The channels. Owned until all are there
  * @waiting:	Those that haven't said anything
- * @done, @opaque: See arrivals_fn
  */
 struct arrivals {
 	struct loop *loop;
+	struct arrivals_rules rules;
 	int listen_fd;
 	sd_event_source *listener;
-	unsigned int expected;
-	int stream;
+	struct channel *stream;
 	bool ended;
-	int channels[CHANNELS_MAX];
+	struct channel *channels[CHANNELS_MAX];
 	unsigned int len;
 	struct arrival waiting[CHANNELS_MAX + 1];
-	arrivals_fn *done;
-	void *opaque;
 };
 
+static enum arrival_kind kind_by_magic(const uint8_t bytes[4])
+{
+	return load_be32(bytes) == MULTIFD_MAGIC ? ARRIVAL_CHANNEL : ARRIVAL_STREAM;
+}
+
 /* What is this connection, as far as one can tell without waiting? */
-static enum arrival_kind kind_of(int fd)
+static enum arrival_kind kind_of_plain(int fd)
 {
 	uint8_t bytes[4];
 	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
@@ -63,38 +77,64 @@ static enum arrival_kind kind_of(int fd)
 		return ARRIVAL_UNKNOWN;
 	if (n <= 0)
 		return ARRIVAL_GONE;
-	if (n < (ssize_t)sizeof(bytes))
+	return n < (ssize_t)sizeof(bytes) ? ARRIVAL_UNKNOWN : kind_by_magic(bytes);
+}
+
+static enum arrival_kind kind_of_tls(struct arrival *one)
+{
+	uint8_t bytes[4];
+	short events = POLLIN;
+	struct err e;
+	int r = one->ready ? 0 : channel_handshake_step(one->channel, &events, &e);
+
+	if (r == -EAGAIN) {
+		sd_event_source_set_io_events(one->source, (uint32_t)events);
 		return ARRIVAL_UNKNOWN;
-	return load_be32(bytes) == MULTIFD_MAGIC ? ARRIVAL_CHANNEL : ARRIVAL_STREAM;
+	}
+	if (r < 0) {
+		log_warn("incoming migration: %s", e.msg);
+		return ARRIVAL_REFUSED;
+	}
+	one->ready = true;
+	one->late = sd_event_source_disable_unref(one->late);
+	sd_event_source_set_io_events(one->source, EPOLLIN);
+	r = channel_tls_look(one->channel, bytes);
+	return r == -EAGAIN ? ARRIVAL_UNKNOWN : r < 0 ? ARRIVAL_GONE : kind_by_magic(bytes);
 }
 
 static bool complete(const struct arrivals *a)
 {
-	return a->stream >= 0 && (a->ended || a->len >= a->expected);
+	return a->stream && (a->ended || a->len >= a->rules.channels);
 }
 
-static void leave(struct arrival *one)
+static struct channel *leave(struct arrival *one)
 {
+	struct channel *c = one->channel;
+
 	one->source = sd_event_source_disable_unref(one->source);
-	one->fd = -1;
+	one->late = sd_event_source_disable_unref(one->late);
+	one->channel = NULL;
+	one->ready = false;
+	return c;
 }
 
 /* False: it isn't known yet what it is. */
 static bool sort(struct arrivals *a, struct arrival *one)
 {
-	enum arrival_kind kind = kind_of(one->fd);
+	enum arrival_kind kind = a->rules.tls ? kind_of_tls(one) : kind_of_plain(one->fd);
+	struct channel *c;
 
 	if (kind == ARRIVAL_UNKNOWN)
 		return false;
+	c = leave(one);
 	if (kind == ARRIVAL_CHANNEL && a->len < CHANNELS_MAX) {
-		a->channels[a->len++] = one->fd;
-	} else if (kind != ARRIVAL_CHANNEL && a->stream < 0) {
-		a->stream = one->fd; /* one that has gone, too: reading it says so */
+		a->channels[a->len++] = c;
+	} else if (kind <= ARRIVAL_GONE && kind != ARRIVAL_CHANNEL && !a->stream) {
+		a->stream = c; /* one that has gone, too: reading it says so */
 		a->ended = kind == ARRIVAL_GONE;
 	} else {
-		close(one->fd);
+		channel_destroy(c);
 	}
-	leave(one);
 	return true;
 }
 
@@ -108,43 +148,61 @@ static bool readable(int fd)
 	return poll(&p, 1, 0) > 0;
 }
 
-/* A connection that can't be waited for is closed: the source notices. */
-static void wait_for_bytes(struct arrivals *a, struct arrival *one)
+static int on_late(sd_event_source *source, uint64_t usec, void *opaque)
 {
-	int r = sd_event_add_io(loop_event(a->loop), &one->source, one->fd, EPOLLIN, on_bytes, one);
+	log_warn("incoming migration: TLS: a connection without a handshake within %d s is closed; "
+		 "does the source have its tls-creds?",
+		 HANDSHAKE_SECONDS);
+	channel_destroy(leave(opaque));
+	return 0;
+}
 
-	if (r < 0)
-		close(fd_take(&one->fd));
+/* A connection that can't be waited for is closed: the source notices. */
+static int wait_for_bytes(struct arrivals *a, struct arrival *one)
+{
+	sd_event *loop = loop_event(a->loop);
+	int r = sd_event_add_io(loop, &one->source, one->fd, EPOLLIN, on_bytes, one);
+
+	if (r >= 0 && a->rules.tls)
+		r = sd_event_add_time_relative(loop, &one->late, CLOCK_MONOTONIC,
+					       HANDSHAKE_SECONDS * 1000000ULL, 0, on_late, one);
+	return r;
+}
+
+static struct arrival *find_place(struct arrivals *a)
+{
+	for (unsigned int i = 0; i <= CHANNELS_MAX; i++)
+		if (!a->waiting[i].channel)
+			return &a->waiting[i];
+	return NULL;
 }
 
 static void accept_one(struct arrivals *a)
 {
-	int fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	struct arrival *one = a->waiting;
+	int fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC), r;
+	struct arrival *one = find_place(a);
+	struct err e;
 
 	if (fd < 0)
 		return; /* it has gone already */
-	while (one < a->waiting + CHANNELS_MAX && one->fd >= 0)
-		one++;
-	if (one->fd >= 0) {
+	r = !one           ? -EBUSY
+	    : a->rules.tls ? channel_open_tls(&one->channel, fd, a->rules.tls, NULL, &e)
+			   : channel_open_fd(&one->channel, fd, &e);
+	if (r < 0) {
 		close(fd);
 		return;
 	}
 	one->fd = fd;
-	if (!sort(a, one))
-		wait_for_bytes(a, one);
+	if (wait_for_bytes(a, one) < 0)
+		channel_destroy(leave(one));
+	else
+		sort(a, one);
 }
 
 static void close_waiting(struct arrivals *a)
 {
-	unsigned int i;
-
-	for (i = 0; i <= CHANNELS_MAX; i++) {
-		int fd = a->waiting[i].fd;
-
-		leave(&a->waiting[i]);
-		fd_close(&fd);
-	}
+	for (unsigned int i = 0; i <= CHANNELS_MAX; i++)
+		channel_destroy(leave(&a->waiting[i]));
 }
 
 static void close_listener(struct arrivals *a)
@@ -153,19 +211,32 @@ static void close_listener(struct arrivals *a)
 	fd_close(&a->listen_fd);
 }
 
+/* What has come and hasn't been looked at: a source of ours has sent it before its stream. */
+static void sort_rest(struct arrivals *a)
+{
+	while (readable(a->listen_fd))
+		accept_one(a);
+	for (unsigned int i = 0; i <= CHANNELS_MAX; i++)
+		if (a->waiting[i].channel)
+			sort(a, &a->waiting[i]);
+}
+
 static void look(struct arrivals *a)
 {
+	struct channel *stream;
 	unsigned int n;
 
 	if (!complete(a))
 		return;
-	while (!a->expected && readable(a->listen_fd))
-		accept_one(a);
+	if (!a->rules.channels)
+		sort_rest(a);
 	close_waiting(a);
 	close_listener(a);
+	stream = a->stream;
 	n = a->len;
+	a->stream = NULL;
 	a->len = 0;
-	a->done(a->opaque, fd_take(&a->stream), a->channels, n); /* the end of @a, perhaps */
+	a->rules.done(a->rules.opaque, stream, a->channels, n); /* the end of @a, perhaps */
 }
 
 static int on_listener(sd_event_source *source, int fd, uint32_t events, void *opaque)
@@ -192,28 +263,21 @@ static int on_bytes(sd_event_source *source, int fd, uint32_t events, void *opaq
  * @ret:	Set on success only; arrivals_destroy() it
  * @loop:	Main loop
  * @listen_fd:	Listening socket; owned from now on, also after a failure
- * @channels:	How many come beside the stream; 0: whatever is there when the stream begins
- * @done:	Called when they are there
- * @opaque:	For @done
+ * @rules:	Whom to wait for; copied
  * @e:		Set on failure only
  *
  * Return: 0, or a negative errno of sd_event_add_io(3)
  */
-int arrivals_create(struct arrivals **ret, struct loop *loop, int listen_fd, unsigned int channels,
-		    arrivals_fn *done, void *opaque, struct err *e)
+int arrivals_create(struct arrivals **ret, struct loop *loop, int listen_fd,
+		    const struct arrivals_rules *rules, struct err *e)
 {
 	struct arrivals *a = mem_zalloc(sizeof(*a));
 	unsigned int i;
 	int r;
 
-	*a = (struct arrivals){.loop = loop,
-			       .listen_fd = listen_fd,
-			       .expected = channels,
-			       .stream = -1,
-			       .done = done,
-			       .opaque = opaque};
+	*a = (struct arrivals){.loop = loop, .listen_fd = listen_fd, .rules = *rules};
 	for (i = 0; i <= CHANNELS_MAX; i++)
-		a->waiting[i] = (struct arrival){.owner = a, .fd = -1};
+		a->waiting[i].owner = a;
 	r = listen(listen_fd, CHANNELS_MAX + 1) < 0 ? -errno : 0; /* all may come at once */
 	if (r >= 0)
 		r = sd_event_add_io(loop_event(loop), &a->listener, listen_fd, EPOLLIN, on_listener,
@@ -236,8 +300,8 @@ void arrivals_destroy(struct arrivals *a)
 		return;
 	close_waiting(a);
 	close_listener(a);
-	fd_close(&a->stream);
+	channel_destroy(a->stream);
 	while (a->len)
-		close(a->channels[--a->len]);
+		channel_destroy(a->channels[--a->len]);
 	free(a);
 }

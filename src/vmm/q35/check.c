@@ -164,6 +164,8 @@ static int begin(struct migration *m, const char *uri, struct err *e)
 	if (r >= 0 && !uri_waits(&m->uri) && m->uri.kind != URI_FD)
 		r = err_set(e, EINVAL, "only tcp:, unix: and fd: can be asked");
 	if (r >= 0)
+		r = migration_tls(m, false, e);
+	if (r >= 0)
 		r = migration_take_fd(m, e);
 	if (r < 0)
 		return r;

@@ -343,6 +343,8 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 		c.ram.opaque = parts->opaque;
 	}
 	if (r >= 0)
+		r = migration_globals(g->migration, e);
+	if (r >= 0)
 		r = make(g, &c, parts, e);
 	if (r < 0) {
 		guest_destroy(g);

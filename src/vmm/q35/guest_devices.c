@@ -88,7 +88,7 @@ int guest_globals_check(const struct vmm *v, struct err *e)
 	for (size_t i = 0; i < all->len; i++) {
 		const char *driver = option_str(all->items[i].values, "driver", "");
 
-		if (device_class_find(driver))
+		if (device_class_find(driver) || !strcmp(driver, "migration"))
 			continue;
 		err_set(e, ENOENT, "there is no driver '%s'", driver);
 		return vmm_err_item(e, &all->items[i]);

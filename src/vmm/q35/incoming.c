@@ -18,7 +18,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <unistd.h>
 
 static int adopt_here(struct migration *m, struct err *e)
 {
@@ -40,15 +39,23 @@ static int adopt(void *opaque, void (*apply)(void *arg), void *arg, struct err *
 	return migration_call(m, adopt_here, e);
 }
 
+static bool is_file(const struct migration *m)
+{
+	return m->uri.kind == URI_FILE || m->uri.kind == URI_LAZY;
+}
+
 static void run(struct migration *m)
 {
 	const struct lazy_hooks lazy = migration_lazy(m);
 
 	migration_status_set(m, MIGRATION_ACTIVE);
 	m->job.options.lazy = m->uri.kind == URI_LAZY ? &lazy : NULL;
-	if (m->uri.kind == URI_FILE || m->uri.kind == URI_LAZY)
+	if (is_file(m)) {
 		m->ret = migrate_snapshot_load(&m->job, m->uri.rest, &m->e);
-	else
+		return;
+	}
+	m->ret = channel_handshake(m->job.channel, &m->e); /* fd: comes without it */
+	if (m->ret >= 0)
 		m->ret = migrate_load(&m->job, &m->e);
 }
 
@@ -137,20 +144,9 @@ static void start_failed(struct migration *m, const struct err *e)
 	refused(m);
 }
 
-/* The stream first, then the channels beside it, in any order. */
-static int take_channel(struct migration *m, int fd, struct err *e)
-{
-	OWNED_FD conn = fd;
-	struct channel *c = NULL;
-	int r = channel_open_fd(&c, conn, e);
-
-	if (r < 0)
-		return r;
-	fd_take(&conn);
-	return m->channel ? migration_add_channel(m, c, e) : migration_channel(m, c, e);
-}
-
-static void on_source(void *opaque, int stream, const int *channels, unsigned int n)
+/* The stream, and the channels beside it: all belong to @m from now on. */
+static void on_source(void *opaque, struct channel *stream, struct channel *const *channels,
+		      unsigned int n)
 {
 	struct migration *m = opaque;
 	struct err e;
@@ -158,20 +154,21 @@ static void on_source(void *opaque, int stream, const int *channels, unsigned in
 
 	beacon_destroy(m->beacon);
 	m->beacon = NULL;
-	r = take_channel(m, stream, &e);
-	for (unsigned int i = 0; i < n; i++)
-		if (r < 0)
-			close(channels[i]);
-		else
-			r = take_channel(m, channels[i], &e);
+	r = migration_channel(m, stream, &e);
+	for (unsigned int i = 0; i < n; i++) {
+		int added = migration_add_channel(m, channels[i], &e);
+
+		r = r < 0 ? r : added;
+	}
 	if (r >= 0)
-		r = job_start(m, m->channel, &e);
+		r = job_start(m, stream, &e);
 	if (r < 0)
 		start_failed(m, &e);
 }
 
 static int listen_for_source(struct migration *m, struct err *e)
 {
+	struct arrivals_rules rules = {.tls = m->tls, .done = on_source, .opaque = m};
 	int fd, r = uri_listen(&m->uri, &fd, e);
 
 	if (r < 0)
@@ -179,19 +176,19 @@ static int listen_for_source(struct migration *m, struct err *e)
 	beacon_destroy(m->beacon);
 	m->beacon = beacon_create(m->guest->v->loop, fd);
 	migration_multifd(m);
-	return arrivals_create(&m->arrivals, m->guest->v->loop, fd, m->job.options.multifd.channels,
-			       on_source, m, e);
+	rules.channels = m->job.options.multifd.channels;
+	return arrivals_create(&m->arrivals, m->guest->v->loop, fd, &rules, e);
 }
 
 static int begin(struct migration *m, struct err *e)
 {
 	struct channel *c = NULL;
-	int r = 0;
+	int r = is_file(m) ? 0 : migration_tls(m, true, e);
 
-	if (uri_waits(&m->uri))
+	if (r >= 0 && uri_waits(&m->uri))
 		return listen_for_source(m, e);
-	if (m->uri.kind != URI_FILE && m->uri.kind != URI_LAZY)
-		r = uri_open(&m->uri, &c, e);
+	if (r >= 0 && !is_file(m))
+		r = uri_open(&m->uri, m->tls, &c, e);
 	return r < 0 ? r : job_start(m, c, e);
 }
 

@@ -295,6 +295,13 @@ static void options_fill(struct migration *m)
 	hooks_fill(m);
 }
 
+static int connect_once(struct migration *m, struct channel **ret, struct err *e)
+{
+	const struct tls_client tls = {.credentials = m->tls, .host = m->tls_host};
+
+	return uri_connect(&m->uri, &tls, cancelled, m, ret, e);
+}
+
 /* The channels beside the stream: as many connections more to the same place. */
 static int connect_more(struct migration *m, struct err *e)
 {
@@ -306,7 +313,7 @@ static int connect_more(struct migration *m, struct err *e)
 		return err_set(e, EINVAL,
 			       "multifd needs tcp: or unix:, since it connects several times");
 	while (r >= 0 && m->multifd_len < n) {
-		r = uri_connect(&m->uri, cancelled, m, &c, e);
+		r = connect_once(m, &c, e);
 		if (r >= 0)
 			r = migration_add_channel(m, c, e);
 	}
@@ -326,10 +333,12 @@ int migration_connect_and_send(struct migration *m, struct err *e)
 	int r = 0;
 
 	if (!m->channel) {
-		r = uri_connect(&m->uri, cancelled, m, &c, e);
+		r = connect_once(m, &c, e);
 		if (r >= 0)
 			r = migration_channel(m, c, e);
 	}
+	if (r >= 0)
+		r = channel_handshake(m->channel, e); /* a QEMU takes the first for the stream */
 	if (r >= 0)
 		r = connect_more(m, e);
 	return r < 0 ? r : migrate_precopy(&m->job, e);
@@ -428,7 +437,7 @@ int migration_take_fd(struct migration *m, struct err *e)
 
 	if (m->uri.kind != URI_FD)
 		return 0;
-	r = uri_connect(&m->uri, NULL, NULL, &c, e);
+	r = connect_once(m, &c, e);
 	return r < 0 ? r : migration_channel(m, c, e);
 }
 
@@ -472,6 +481,8 @@ static int start(struct migration *m, const json_t *args, struct err *e)
 		r = uri_parse(option_str(args, "uri", ""), &m->uri, e);
 	if (r >= 0)
 		r = file_options(m, args, e);
+	if (r >= 0 && m->uri.kind != URI_FILE)
+		r = migration_tls(m, false, e);
 	if (r >= 0)
 		r = migration_content_fits(m, asks && both_ways(m), e);
 	if (r >= 0)

@@ -96,6 +96,8 @@ struct slowdown {
  * @uri:	Where to or from
  * @channel:	The job's, for cutting it. Under @lock
  * @multifd, @multifd_len: Those beside it. Under @lock
+ * @tls:	Its channels are TLS, with these; NULL: they aren't
+ * @tls_host:	Name that the target's certificate must have; NULL: that of its address
  * @job:	The engine's
  * @lazy:	Brings memory that is still in a snapshot; NULL: all is there
  * @points_prefix: A snapshot keeps what the disks are in files of this name; NULL: it doesn't
@@ -140,6 +142,8 @@ struct migration {
 	struct uri uri;
 	struct channel *channel, *multifd[MULTIFD_CHANNELS_MAX];
 	unsigned int multifd_len;
+	struct tls_credentials *tls;
+	char *tls_host;
 	struct migrate_job job;
 	struct lazy *lazy;
 	char *points_prefix;
@@ -190,7 +194,13 @@ void migration_cut(struct migration *m);
 void migration_join(struct migration *m);
 const char *migration_status_name(enum migration_status s);
 
+/* tls.c: objects tls-creds-x509 and tls-creds-psk. */
+MUST_CHECK int migration_tls(struct migration *m, bool server, struct err *e);
+MUST_CHECK int tls_object_check(const struct guest *g, const json_t *object, struct err *e);
+
 /* migrate_settings.c */
+MUST_CHECK int migration_globals(struct migration *m, struct err *e);
+const char *migration_parameter(struct migration *m, const char *name); /* a text */
 void migration_limits(struct migration *m);
 void migration_multifd(struct migration *m);
 struct announce_rules migration_announce_rules(struct migration *m);

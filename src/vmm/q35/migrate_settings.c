@@ -148,9 +148,10 @@ static json_t *parameters_of(struct migration *m)
  * @ret:	Not set
  * @e:		Set on failure only
  *
- * The bandwidth and the limit of the pause also change for a migration that is under way.
+ * The bandwidth and the limit of the pause also change for a migration that is under way. Whether
+ * there is an object tls-creds is looked at when a migration begins.
  *
- * Errors: ENOTSUP encryption
+ * Errors: ENOTSUP tls-authz
  * Return: 0, or a negative errno
  */
 int guest_migrate_set_parameters(void *opaque, struct control_request *rq, const json_t *args,
@@ -158,10 +159,57 @@ int guest_migrate_set_parameters(void *opaque, struct control_request *rq, const
 {
 	struct migration *m = ((struct guest *)opaque)->migration;
 
-	if (option_str(args, "tls-creds", "")[0])
-		return err_set(e, ENOTSUP, "tls-creds: encryption isn't supported here");
+	if (option_str(args, "tls-authz", "")[0])
+		return err_set(
+			e, ENOTSUP,
+			"tls-authz: lists of names aren't supported here; give migration a CA "
+			"of its own, then whoever has a certificate may come, and leave "
+			"tls-authz empty");
 	json_object_update(parameters_of(m), (json_t *)(uintptr_t)args);
 	migration_limits(m);
+	return 0;
+}
+
+/**
+ * migration_parameter() - A parameter that is a text
+ * @m:		Main thread
+ * @name:	Its name
+ *
+ * Return: until it is set the next time
+ */
+const char *migration_parameter(struct migration *m, const char *name)
+{
+	return option_str(parameters_of(m), name, "");
+}
+
+/**
+ * migration_globals() - Set the parameters that -global migration.NAME=VALUE gives
+ * @m:		New
+ * @e:		Set on failure only: names the argument
+ *
+ * Errors: EINVAL no such parameter, bad value; as guest_migrate_set_parameters()
+ * Return: 0, or a negative errno
+ */
+int migration_globals(struct migration *m, struct err *e)
+{
+	const struct vmm_items *all = &m->guest->v->options->groups[VMM_GLOBAL];
+	int r = 0;
+
+	for (size_t i = 0; i < all->len; i++) {
+		const json_t *v = all->items[i].values;
+		OWNED_JSON *one = NULL, *checked = NULL;
+		json_t *nothing = NULL;
+
+		if (strcmp(option_str(v, "driver", ""), "migration"))
+			continue;
+		one = json_pack("{s:O}", option_str(v, "property", ""),
+				json_object_get(v, "value"));
+		r = migrate_parameters_check(one, OPTION_TEXT, &checked, e);
+		if (r >= 0)
+			r = guest_migrate_set_parameters(m->guest, NULL, checked, &nothing, e);
+		if (r < 0)
+			return vmm_err_item(e, &all->items[i]);
+	}
 	return 0;
 }
 

@@ -303,6 +303,9 @@ void migration_release(struct migration *m)
 	m->job.multifd_len = 0;
 	arrivals_destroy(m->arrivals);
 	m->arrivals = NULL;
+	tls_credentials_free(m->tls); /* nothing uses them any more */
+	m->tls = NULL;
+	mem_free(&m->tls_host);
 	uri_destroy(&m->uri);
 }
 
@@ -429,9 +432,8 @@ void migration_end(struct migration *m)
 		vm_stop(&m->guest->q->vm, RUN_SHUTDOWN); /* it must not see RAM that isn't there */
 	}
 	lazy_destroy(m->lazy);
-	arrivals_destroy(m->arrivals);
+	migration_release(m);
 	sd_event_source_disable_unref(m->confirm_timer);
-	uri_destroy(&m->uri);
 	json_decref(m->parameters);
 	free(m->slowdown.rested_ns);
 	json_decref(m->points);

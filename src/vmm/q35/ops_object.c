@@ -7,6 +7,8 @@
  */
 #include "vmm/q35/ops.h"
 
+#include "vmm/q35/migrate.h"
+
 #include "device/virtio/io_thread.h"
 
 #include <errno.h>
@@ -56,6 +58,14 @@ static int object_make(struct guest *g, const json_t *values, struct err *e)
 	return r;
 }
 
+/* One that is new here: its files are looked at. Those of another process were when it got them. */
+static int object_make_new(struct guest *g, const json_t *values, struct err *e)
+{
+	int r = tls_object_check(g, values, e);
+
+	return r < 0 ? r : object_make(g, values, e);
+}
+
 /**
  * guest_objects_make() - The objects of a new guest
  * @g:		Its process is set
@@ -77,7 +87,7 @@ int guest_objects_make(struct guest *g, const json_t *objects, struct err *e)
 			r = object_make(g, o, e);
 	}
 	for (i = 0; i < all->len && !objects; i++)
-		if (object_make(g, all->items[i].values, e) < 0)
+		if (object_make_new(g, all->items[i].values, e) < 0)
 			return vmm_err_item(e, &all->items[i]);
 	return r;
 }
@@ -109,13 +119,13 @@ void guest_objects_release(struct guest *g)
  * @ret:	Stays NULL
  * @e:		Set on failure only
  *
- * Errors: EEXIST the id is taken; ENOTSUP nothing here could use it
+ * Errors: EEXIST the id is taken; ENOTSUP nothing here could use it; as tls_object_check()
  * Return: 0, or a negative errno
  */
 int op_object_add(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
 		  struct err *e)
 {
-	return object_make(opaque, args, e);
+	return object_make_new(opaque, args, e);
 }
 
 /* Who names the object: a device by a property, or the machine by its memory. */
