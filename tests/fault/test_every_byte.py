@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real guest's stream, cut at every byte of its device part and each of these bytes turned over in turn."""
+import fcntl
 import json
 import random
 import subprocess
@@ -98,5 +99,24 @@ def test_a_vmm_refuses_one_damaged_stream_after_the_other_and_takes_the_good_one
     assert refused == SAMPLES
     guest.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {whole}")
     assert ended(guest.vmm)["status"] == "completed"
+    check(guest)
+    guest.close()
+
+
+def test_what_the_kernel_refuses_of_a_vcpu_leaves_a_machine_that_takes_the_good_one(outlive, stream, devices, tmp_path):
+    whole, parsed = stream
+    data = bytearray(whole.read_bytes())
+    field = parsed.section("cpu").field("env.cr[4]")
+    data[field.offset:field.offset + field.size] = b"\xff" * field.size
+    (tmp_path / "bad").write_bytes(data)
+    guest = awaiting(outlive, *devices, cpus=2)
+    for _ in range(2):
+        guest.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {tmp_path / 'bad'}", **{"exit-on-error": False})
+        info = ended(guest.vmm)
+        assert info["status"] == "failed" and "vCPU 0" in info["error-desc"], info
+        with open(tmp_path / "first", "r+b") as disk:
+            fcntl.lockf(disk, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    guest.vmm.qmp.command("migrate-incoming", uri=f"exec:cat {whole}")
+    assert ended(guest.vmm)["status"] == "completed", guest.vmm.output()
     check(guest)
     guest.close()

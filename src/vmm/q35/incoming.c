@@ -7,7 +7,8 @@
  * told that the guest is here, and then it runs.
  *
  * What was refused has changed no device, so that another stream can be taken; the RAM is whatever
- * has come.
+ * has come. The vCPUs' states are the kernel's to judge, when devices have theirs: if it refuses
+ * one, the machine is reset and the images are let go.
  */
 #include "vmm/q35/migrate.h"
 
@@ -19,6 +20,17 @@
 #include <errno.h>
 #include <string.h>
 
+/* The kernel refused a vCPU: the images are the source's again, and what the devices have got is
+ * gone, so that another stream can be taken. */
+static void adopt_undo(struct guest *g)
+{
+	struct err e;
+
+	if (block_inactivate_all(&e) < 0)
+		log_error("incoming migration: %s", e.msg);
+	guest_empty(g);
+}
+
 static int adopt_here(struct migration *m, struct err *e)
 {
 	struct q35 *q = m->guest->q;
@@ -27,7 +39,10 @@ static int adopt_here(struct migration *m, struct err *e)
 	if (r < 0)
 		return r;
 	m->apply(m->apply_arg);
-	return x86_cpus_commit(q->vcpus, e);
+	r = x86_cpus_commit(q->vcpus, e);
+	if (r < 0)
+		adopt_undo(m->guest);
+	return r;
 }
 
 static int adopt(void *opaque, void (*apply)(void *arg), void *arg, struct err *e)

@@ -228,6 +228,7 @@ void slowdown_describe(struct migration *m, json_t *info);
 
 /* points.c */
 MUST_CHECK int points_make(struct migration *m, struct err *e);
+void guest_empty(struct guest *g); /* stopped: at power-on, ready to take a guest */
 void points_abort(struct migration *m);
 MUST_CHECK int points_blocker(struct err *e);
 control_op guest_rollback, guest_point_drop;

@@ -239,8 +239,11 @@ static int restore_all(const json_t *disks, struct err *e)
 	return 0;
 }
 
-/* The machine as at power-on, without a kernel being started. */
-static void empty(struct guest *g)
+/**
+ * guest_empty() - The machine as at power-on, without a kernel being started: it can take a guest
+ * @g:	Stopped. Main thread
+ */
+void guest_empty(struct guest *g)
 {
 	bool direct = g->q->direct;
 
@@ -248,7 +251,6 @@ static void empty(struct guest *g)
 	vm_reset(&g->q->vm, false);
 	g->q->direct = direct;
 	g->incoming = true;
-	g->stopped = false; /* -S was for the start */
 	vm_set_state(&g->q->vm, RUN_INMIGRATE);
 }
 
@@ -260,7 +262,8 @@ static int go_back(struct guest *g, const json_t *args, struct err *e)
 
 	if (r < 0)
 		return r;
-	empty(g);
+	guest_empty(g);
+	g->stopped = false; /* -S was for the start */
 	r = restore_all(disks, e);
 	if (r == 0)
 		r = incoming_begin(g->migration, option_str(args, "uri", ""), false, e);
