@@ -13,7 +13,7 @@ import pulse_report
 from frame.moving import check
 from frame.named import PULSE, report_of
 from frame.paths import outlive
-from frame.process import alive, descendants
+from frame.process import alive, command_line, descendants
 from frame.qemu import HOST_CPU
 from frame.sshd import NAME, OtherHost, keygen
 from frame.standing import Command, StandingWitness
@@ -220,6 +220,38 @@ def test_ssh_killed_on_the_way_leaves_the_guest_here(here, there):
     _, complaint = job.communicate(timeout=60)
     assert job.returncode == FAILED, complaint
     stays(here, there)
+
+
+def test_ctrl_c_while_ssh_hangs_ends_it(here, there):
+    run(here)
+    job = here.begin("migrate", "web", URI, "--ssh", "sleep 600 #")
+    until(lambda: "sleep" in "".join(map(command_name, descendants(job.pid))), 10, "ssh has begun")
+    job.send_signal(signal.SIGINT)
+    _, complaint = job.communicate(timeout=20)
+    assert job.returncode == FAILED and "cancelled; the guest runs on here" in complaint, complaint
+    stays(here, there)
+
+
+def test_the_receiver_killed_on_the_way_leaves_the_guest_here(here, there):
+    run(here)
+    job = began(here)
+    for pid in descendants():
+        if command_line(pid).endswith("receive web") and command_name(pid).strip() == "outlive":
+            os.kill(pid, signal.SIGKILL)
+    job.communicate(timeout=60)
+    assert job.returncode == FAILED
+    until(lambda: state(there) == "ended", 20, "the VMM over there ends by itself")
+    assert state(here) == "running"
+    verify(here)
+
+
+def test_an_upgraded_guest_goes_to_another_host(here, there, tmp_path):
+    run(here, "-d", image(tmp_path / "disk"))
+    here("upgrade", "web")
+    here("migrate", "web", URI)
+    verify(there)
+    there("upgrade", "web")
+    verify(there)
 
 
 def test_the_command_killed_on_the_way_leaves_the_guest_in_one_place(here, there):
