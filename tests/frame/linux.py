@@ -52,6 +52,20 @@ while True:
 """
 
 
+# Writes noise to the disk, drops what is cached, reads it back, for ever; numbers its rounds.
+VERIFY = """n=0; : >/tmp/verify.bad; while :; do
+dd if=/dev/urandom of=/tmp/noise bs=64k count=8 2>/dev/null
+dd if=/tmp/noise of=/dev/vda bs=64k seek=$((n % 32 * 8)) conv=fsync 2>/dev/null
+echo 3 >/proc/sys/vm/drop_caches
+dd if=/dev/vda of=/tmp/back bs=64k skip=$((n % 32 * 8)) count=8 2>/dev/null
+cmp /tmp/noise /tmp/back || echo BAD $n >>/tmp/verify.bad
+n=$((n + 1)); echo $n >/tmp/verify.rounds; done"""
+STREAM = "n=0; while :; do echo $n; n=$((n + 1)); usleep 20000; done | nc %s 7000"
+# What it has to complain of, once a second, and all of /tmp for whoever asks.
+TELL = """httpd -p 8080 -h /tmp; while :; do
+dmesg -l emerg,alert,crit,err,warn >/tmp/complaints.new; mv /tmp/complaints.new /tmp/complaints; sleep 1; done"""
+
+
 class PeerEnded(LabStall):
     """A guest of stock QEMU ended by itself on an emulated host: worth one more try, as the known hang is."""
 
@@ -76,8 +90,8 @@ class Guest:
         start = f"exec {words} <&9"
         if outlives:
             start = f"{words} </dev/null & exec /usr/bin/python3 -c {_quote(CONSOLE)} {console} <&9"
-        self.job = host.spawn(f"rm -f {self._fifo} {self.qmp_socket}; mkfifo {self._fifo}; exec 9<>{self._fifo}; "
-                              f"{start}", env=env)
+        self.job = host.spawn(f"mkdir -p {run}; rm -f {self._fifo} {self.qmp_socket}; mkfifo {self._fifo}; "
+                              f"exec 9<>{self._fifo}; {start}", env=env)
 
     def output(self):
         """All that the guest (and the VMM) said."""
@@ -117,6 +131,14 @@ class Guest:
         assert '"error"' not in out, out
         return out
 
+    def until_monitor(self, timeout=START_SECONDS):
+        """Wait until the VMM takes commands."""
+        end = time.monotonic() + timeout
+        while self.host.run(f"test -S {self.qmp_socket}", timeout=60)[0]:
+            if self.job.code is not None or time.monotonic() >= end:
+                self._late(f"no monitor:\n{self.output()[-3000:]}")
+            self.host.pump(0.1)
+
     def wait(self, timeout=START_SECONDS):
         """Wait for the VMM to end; return its exit code."""
         return self.job.wait(timeout)
@@ -153,3 +175,8 @@ def make_tap(host, name="tap0", address="10.77.1.1/24"):
     code, out = host.run(f"modprobe tun; ip tuntap add {name} mode tap && ip addr add {address} dev {name} && "
                          f"ip link set {name} up", timeout=30)
     assert code == 0, out
+
+
+def at_work(peer):
+    """Shell text: a guest uses its disk /dev/vda, and sends numbered lines to @peer, in the background."""
+    return f"({VERIFY}) & ({STREAM % peer}) &"

@@ -50,8 +50,11 @@ def main(address, port, stop):
     while stream.lines == lines and not stream.ended:
         time.sleep(0.1)  # it still goes on
     lost, twice, longest = ping.end()
+    came = sorted(when[0] for when in ping.answered.values())
+    gap = max(later - earlier for earlier, later in zip(came, came[1:]))
     print("outside: " + json.dumps({
         "sent": len(ping.sent), "lost": lost, "twice": twice, "longest-ms": round(longest * 1000, 1),
+        "gap-ms": round(gap * 1000, 1),
         "lines": stream.lines, "wrong": stream.wrong, "connections": stream.connections, "ended": stream.ended}),
         flush=True)
 

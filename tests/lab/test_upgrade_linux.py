@@ -14,16 +14,7 @@ ROUNDS = int(os.environ.get("OUTLIVE_ROUNDS", "20"))
 OUTSIDE = pathlib.Path(__file__).with_name("outside.py")
 SLOW = {"prepare-timeout": 300000, "pause-timeout": 30000}  # an emulated host has seconds where others have ms
 
-# Writes noise to the disk, drops what is cached, reads it back, for ever; numbers its rounds.
-VERIFY = """n=0; while :; do
-dd if=/dev/urandom of=/tmp/noise bs=64k count=8 2>/dev/null
-dd if=/tmp/noise of=/dev/vda bs=64k seek=$((n % 32 * 8)) conv=fsync 2>/dev/null
-echo 3 >/proc/sys/vm/drop_caches
-dd if=/dev/vda of=/tmp/back bs=64k skip=$((n % 32 * 8)) count=8 2>/dev/null
-cmp /tmp/noise /tmp/back || echo BAD $n >>/tmp/verify.bad
-n=$((n + 1)); echo $n >/tmp/verify.rounds; done"""
-STREAM = "n=0; while :; do echo $n; n=$((n + 1)); usleep 20000; done | nc 10.77.1.1 7000"
-SCRIPT = f"dmesg -c >/dev/null; ({VERIFY}) & ({STREAM}) & sh -i"
+SCRIPT = f"dmesg -c >/dev/null; {linux.at_work('10.77.1.1')} sh -i"
 
 pytestmark = pytest.mark.skipif(not outlive_vmm().exists(), reason="outlive-vmm isn't built")
 
@@ -59,7 +50,7 @@ def test_a_guest_at_work_does_not_notice(lab):
     for number in range(ROUNDS):
         reports.append(upgrade(guest))
         assert f"round {number} of 6" in ask(guest, f"echo round {number} of $((2 * 3))", f"round {number} of 6")
-    rounds = ask(guest, "echo verified $(cat /tmp/verify.rounds) bad $(cat /tmp/verify.bad 2>/dev/null | wc -l) end",
+    rounds = ask(guest, "echo verified $(cat /tmp/verify.rounds) bad $(cat /tmp/verify.bad | wc -l) end",
                  " bad 0 end")
     host.run("touch /tmp/stop")
     assert outside.wait(120) == 0, outside.output()
