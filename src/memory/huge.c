@@ -10,8 +10,8 @@
  * host denies them everywhere (Linux, Documentation/admin-guide/mm/transhuge.rst). So a guest's RAM
  * is an unlinked file on a tmpfs of its own, which is attached nowhere (fsmount(2)) and lives as
  * long as its file does. Mounting wants CAP_SYS_ADMIN over the mount namespace: who hasn't got it
- * has a child of its own make the file in a new user namespace, where everybody has, and send it
- * back. Where that is forbidden, too, RAM is a memfd.
+ * has a child of its own mount it in a new user namespace, where everybody has, and send it back.
+ * Where that is forbidden, too, RAM is a memfd.
  *
  * Unlike a memfd such a file can't be sealed against being cut short. Whoever is given it has the
  * guest's whole memory anyway: a process that takes over, and vhost in the kernel.
@@ -19,6 +19,7 @@
 #include "memory/huge.h"
 #include "base/owned.h"
 #include "base/scm.h"
+#include "memory/memory.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -72,20 +73,6 @@ static int mount_tmpfs(void)
 	return fsmount(fs, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV);
 }
 
-/* An unlinked file of this name; -1 with errno. */
-static int make_file(const char *name)
-{
-	OWNED_FD root = mount_tmpfs();
-	int fd;
-
-	if (root < 0)
-		return -1;
-	fd = openat(root, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd >= 0)
-		unlinkat(root, name, 0);
-	return fd;
-}
-
 static bool write_text(const char *path, const char *text)
 {
 	OWNED_FD fd = open(path, O_WRONLY | O_CLOEXEC);
@@ -107,9 +94,9 @@ static bool enter_namespace(void)
 }
 
 /* The child's whole life. Other threads of the parent may hold locks: only system calls here. */
-static void child(int sock, const char *name)
+static void child(int sock)
 {
-	int fd = enter_namespace() ? make_file(name) : -1;
+	int fd = enter_namespace() ? mount_tmpfs() : -1;
 	int error = fd < 0 ? errno : 0;
 
 	scm_send(sock, &error, sizeof(error), &fd, fd >= 0);
@@ -130,7 +117,7 @@ static int receive(int sock)
 	return -1;
 }
 
-static int make_file_by_child(const char *name)
+static int mount_by_child(void)
 {
 	int pair[2], fd, error;
 	pid_t pid;
@@ -139,7 +126,7 @@ static int make_file_by_child(const char *name)
 		return -1;
 	pid = fork();
 	if (pid == 0)
-		child(pair[1], name);
+		child(pair[1]);
 	close(pair[1]);
 	fd = pid < 0 ? -1 : receive(pair[0]);
 	error = errno;
@@ -148,6 +135,37 @@ static int make_file_by_child(const char *name)
 		while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
 	errno = error;
+	return fd;
+}
+
+/* The folder of a new tmpfs; -1 with errno. */
+static int new_root(void)
+{
+	int root = mount_tmpfs();
+
+	return root < 0 && errno == EPERM ? mount_by_child() : root;
+}
+
+static int prepared_root = -1;
+
+/**
+ * ram_huge_prepare() - Do now what ram_options.huge needs rights or system calls for
+ *
+ * For who will deny them to itself. What fails here is told by ram_create(), or need not succeed.
+ */
+void ram_huge_prepare(void)
+{
+	if (prepared_root < 0 && !huge_by_memfd())
+		prepared_root = new_root();
+}
+
+/* An unlinked file of this name; -1 with errno. */
+static int make_file(int root, const char *name)
+{
+	int fd = openat(root, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd >= 0)
+		unlinkat(root, name, 0);
 	return fd;
 }
 
@@ -164,6 +182,7 @@ static int make_file_by_child(const char *name)
 int huge_open(const char *name, int *ret_fd, struct err *e)
 {
 	char file[NAME_MAX + 1], line[128];
+	OWNED_FD root = -1;
 	int fd;
 
 	if (!strcmp(policy(line, sizeof(line)), "deny"))
@@ -171,9 +190,8 @@ int huge_open(const char *name, int *ret_fd, struct err *e)
 	snprintf(file, sizeof(file), "guest-ram:%s", name);
 	for (char *slash = file; (slash = strchr(slash, '/'));)
 		*slash = '-';
-	fd = make_file(file);
-	if (fd < 0 && errno == EPERM)
-		fd = make_file_by_child(file);
+	root = prepared_root >= 0 ? fcntl(prepared_root, F_DUPFD_CLOEXEC, 0) : new_root();
+	fd = root < 0 ? -1 : make_file(root, file);
 	if (fd < 0)
 		return err_sys(e, "%s: a tmpfs with huge pages", name);
 	*ret_fd = fd;

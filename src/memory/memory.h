@@ -203,6 +203,8 @@ void memory_prefault(struct memory *m, int64_t budget_ns);
 /* Fills RAM that no guest uses yet, the cheapest way. */
 void ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n);
 struct ram_block *ram_find(struct memory *m, const char *name);
+/* Before system calls are denied: what ram_options.huge needs of them (huge.c). */
+void ram_huge_prepare(void);
 /* Whether this process can have RAM in huge pages without a pool of them. */
 MUST_CHECK int ram_huge_possible(struct err *e);
 /* Changes the used size of a resizable block (content kept up to the smaller size); maps of it

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: from -sandbox to the filter of the host room. It is set before anything is
- * opened or any thread made, so all of the VMM's life with a guest is under it; only what -runas
- * needs is denied after that. A process that may start no other makes the one that starts the
+ * opened or any thread made (but the file system for the guest's RAM, since nobody may mount one
+ * later), so all of the VMM's life with a guest is under it; only what -runas needs is denied after
+ * that. A process that may start no other makes the one that starts the
  * program of an upgrade first.
  */
 #include "host/sandbox.h"
 #include "host/launcher.h"
+#include "memory/memory.h"
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -72,6 +74,7 @@ int vmm_sandbox_enter(const struct vmm_options *o, const char *user, struct err 
 
 	if (!groups)
 		return 0;
+	ram_huge_prepare();
 	r = launcher_start(user_change, user, e);
 	if (r == 0 && !strcmp(children, "children") && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = err_sys(e, "no new privileges");

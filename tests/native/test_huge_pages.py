@@ -9,6 +9,7 @@ from frame.live import live  # noqa: F401
 
 POLICY = pathlib.Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 NO_MOUNTING = ("setpriv", "--bounding-set=-sys_admin", "--")
+SANDBOX = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 NO_NAMESPACES = ("unshare", "--user", "--map-root-user", "sh", "-c",
                  'echo 0 > /proc/sys/user/max_user_namespaces; exec setpriv --bounding-set=-sys_admin -- "$@"', "sh")
 FULL = "fill=random rate=off verify=off wall=0"
@@ -34,8 +35,9 @@ def shared_huge_pages():
 
 @pytest.mark.usefixtures("shared_huge_pages")
 @pytest.mark.parametrize("within", [(), NO_MOUNTING], ids=["root", "who may not mount"])
-def test_memory_is_huge_and_stays_so(live, within):
-    guest = live(memory_mib=64, args=FULL, within=within)
+@pytest.mark.parametrize("options", [(), SANDBOX], ids=["open", "sandbox"])
+def test_memory_is_huge_and_stays_so(live, within, options):
+    guest = live(*options, memory_mib=64, args=FULL, within=within)
     assert huge_kib(guest.pid) > 32 * 1024
     guest.upgrade()
     guest.verify()
