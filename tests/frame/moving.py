@@ -6,12 +6,14 @@ import socketserver
 import threading
 import time
 
+from frame import second
 from frame.qmp import QmpClosed
 from frame.wait import until
 from frame.witness import Witness, options
 
 ENDS = ("completed", "failed", "cancelled")
 MOVE_SECONDS = 60
+written = {}  # file that a VMM is writing a stream to
 WALL_SECONDS = 3  # the witness asks for it once a second
 
 
@@ -35,7 +37,10 @@ def status(vmm):
 def ended(vmm, seconds=MOVE_SECONDS):
     """query-migrate once the job has ended."""
     until(lambda: status(vmm) in ENDS, seconds, f"the migration of {vmm.program} ends")
-    return vmm.qmp.command("query-migrate")
+    info, file = vmm.qmp.command("query-migrate"), written.pop(vmm, None)
+    if file and info["status"] == "completed":
+        second.read(file)
+    return info
 
 
 def send(source, uri, *capabilities, **parameters):
@@ -43,6 +48,8 @@ def send(source, uri, *capabilities, **parameters):
     switch_on(source, "events", *capabilities)
     source.qmp.command("migrate-set-parameters", **{"max-bandwidth": 0, **parameters})
     source.qmp.command("migrate", uri=uri)
+    if uri.startswith("file:"):
+        written[source] = uri.removeprefix("file:")
 
 
 def move(source, target, *capabilities, uri=None, **parameters):

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 
 import pulse_report
+from frame import second
 from frame.paths import BUILD, outlive as program, outlive_vmm
 from frame.qemu import HOST_CPU
 from frame.qmp import Qmp
@@ -26,6 +27,9 @@ def cli(run_dir, kvm):
         done = subprocess.run([program(), *map(str, words)], env=env, capture_output=True, text=True,
                               timeout=60, check=False, stdin=subprocess.DEVNULL)
         assert done.returncode == code, (done.stdout, done.stderr)
+        stream = code == OK and second.written(list(map(str, words)), run_dir)
+        if stream:
+            second.read(stream)
         return done.stdout if code == OK else done.stderr
     call.env = env
     yield call
