@@ -45,6 +45,7 @@ static void probe_exec(const char *program, int fd)
  */
 int probe_start(const char *program, struct qmp *ret, pid_t *ret_pid, struct err *e)
 {
+	struct err why;
 	int pair[2], r;
 	pid_t pid;
 
@@ -58,11 +59,11 @@ int probe_start(const char *program, struct qmp *ret, pid_t *ret_pid, struct err
 		close(pair[0]);
 		return err_sys(e, "fork");
 	}
-	r = qmp_open_fd(pair[0], PROBE_SECONDS, ret, e);
+	r = qmp_open_fd(pair[0], PROBE_SECONDS, ret, &why);
 	if (r < 0) {
 		kill(pid, SIGKILL);
 		waitpid(pid, NULL, 0);
-		return err_set(e, ENOEXEC, "%s doesn't answer as a VMM (%s)", program, e->msg);
+		return err_set(e, ENOEXEC, "%s doesn't answer as a VMM (%s)", program, why.msg);
 	}
 	*ret_pid = pid;
 	return 0;
