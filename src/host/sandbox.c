@@ -26,7 +26,6 @@ static const char *const always[] = {
 	"finit_module",
 	"fsconfig",
 	"fsmount",
-	"fsopen",
 	"fspick",
 	"init_module",
 	"ioperm",
@@ -63,12 +62,14 @@ static const char *const always[] = {
 	"syslog",
 	"umount",
 	"umount2",
-	"unshare",
 	"vhangup",
 	"vm86",
 	"vm86old",
 	NULL,
 };
+
+/* The VMM asks for these itself, for huge pages (memory/huge.c), and does without if refused. */
+static const char *const huge_pages[] = {"fsopen", "unshare", NULL};
 
 static const char *const obsolete[] = {
 	"_sysctl", "afs_syscall", "bdflush",         "break",    "create_module",
@@ -103,9 +104,9 @@ static const struct group {
 	const char *const *names;
 	bool ends; /* the process; else EPERM */
 } groups_table[] = {
-	{SANDBOX_ALWAYS, always, true},         {SANDBOX_OBSOLETE, obsolete, true},
-	{SANDBOX_PRIVILEGES, privileges, true}, {SANDBOX_SPAWN, spawn, false},
-	{SANDBOX_RESOURCES, resources, false},
+	{SANDBOX_ALWAYS, always, true},     {SANDBOX_ALWAYS, huge_pages, false},
+	{SANDBOX_OBSOLETE, obsolete, true}, {SANDBOX_PRIVILEGES, privileges, true},
+	{SANDBOX_SPAWN, spawn, false},      {SANDBOX_RESOURCES, resources, false},
 };
 
 static int names_deny(scmp_filter_ctx ctx, const struct group *g)

@@ -20,6 +20,7 @@ from frame.qmp import QmpError
 from frame.wait import until
 
 FAILED = 1
+FILTER = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny")
 DIRTYING = "rate=1M ws=4M fill=half"
 
 
@@ -253,7 +254,7 @@ def test_a_passed_descriptor_can_be_encrypted(sides, both):
 def test_a_target_may_be_told_on_its_command_line_and_be_asked(outlive, witness, both):
     here = witness(outlive, args=DIRTYING)
     there = awaiting(outlive, "-object", f"tls-creds-x509,id=tls0,dir={both},endpoint=server",
-                     "-global", "migration.tls-creds=tls0", incoming="unix:@RUN@/migrate.sock", args=DIRTYING)
+                     "-global", "migration.tls-creds=tls0", *FILTER, incoming="unix:@RUN@/migrate.sock", args=DIRTYING)
     uri = f"unix:{there.vmm.path('migrate.sock')}"
     creds(here.vmm, both, "client", hostname=HOST)
     for _ in range(2):
