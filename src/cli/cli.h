@@ -135,6 +135,7 @@ int guest_exit_code(int r);
 
 /**
  * struct qmp - A connection to a guest's monitor
+ * @seconds:	How long a command's answer is waited for; 0: 30
  * @on_event:	Called for events that come while waiting; may be NULL
  */
 struct qmp {
@@ -142,6 +143,7 @@ struct qmp {
 	char *in;
 	size_t in_len;
 	unsigned int next_id;
+	double seconds;
 	void (*on_event)(const json_t *event, void *opaque);
 	void *opaque;
 };

@@ -199,7 +199,7 @@ static int command_with_fd(struct qmp *q, const char *name, json_t *args, int fd
 		OWNED_JSON *message = NULL;
 		const json_t *error;
 
-		r = qmp_next(q, COMMAND_SECONDS, &message, e);
+		r = qmp_next(q, q->seconds > 0 ? q->seconds : COMMAND_SECONDS, &message, e);
 		if (r < 0)
 			break;
 		error = json_object_get(message, "error");

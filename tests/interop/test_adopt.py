@@ -349,6 +349,13 @@ def test_a_target_that_is_killed_leaves_the_guest_in_qemu(qemu, command, run_dir
     endless.stays(command)
 
 
+def test_a_target_that_hangs_when_the_migration_fails_is_said_to_hang(qemu, command, run_dir):
+    endless = Endless(qemu, command, run_dir)
+    endless.qmp.command("yank", instances=[{"type": "migration"}])
+    assert "the new VMM hangs" in endless.failed()
+    endless.stays(command)
+
+
 def test_an_interrupt_leaves_the_guest_in_qemu(qemu, command, run_dir):
     endless = Endless(qemu, command, run_dir)
     endless.adopting.send_signal(signal.SIGINT)

@@ -23,6 +23,7 @@
 
 #define ARRIVE_SECONDS 60
 #define END_SECONDS    10
+#define ANSWER_SECONDS 5
 #define LOOK_MS        10
 
 static json_t *capability(const char *name, bool on)
@@ -158,15 +159,22 @@ static bool source_ended(const struct move *m)
 	return fd < 0 ? errno == ESRCH : poll(&poll_fd, 1, END_SECONDS * 1000) == 1;
 }
 
-/* What the target has against it, in its own words. The caller frees it. */
+/* What the target has against it, in its own words if it can say them. The caller frees it. */
 static char *complaint(struct move *m, const json_t *info)
 {
+	OWNED(char) *last = NULL;
 	OWNED_JSON *there = NULL;
 	struct err e = {0};
+	int r;
 
-	if (qmp_command(&m->target, "query-migrate", NULL, &there, &e) < 0) {
-		vmm_blame_log(m->log_path, &e);
-		return str_dup(e.msg);
+	m->target.seconds = ANSWER_SECONDS;
+	r = qmp_command(&m->target, "query-migrate", NULL, &there, &e);
+	if (r == -ETIMEDOUT)
+		return str_printf("%s, and the new VMM hangs (no answer within %d s)",
+				  option_str(info, "error-desc", "it failed"), ANSWER_SECONDS);
+	if (r < 0) {
+		last = vmm_last_words(m->log_path);
+		return str_printf("the new VMM has ended: %s", last);
 	}
 	return str_dup(option_str(there, "error-desc",
 				  option_str(info, "error-desc", "the other VMM didn't take it")));
