@@ -3,6 +3,7 @@
 import pytest
 
 from frame.moving import awaiting, check, ended, move, switch_on
+from frame.qmp import QmpError
 
 DIRTYING = "rate=1M ws=4M fill=half"
 WAYS = [("unix", "none"), ("tcp", "none"), ("unix", "zlib"), ("tcp", "zstd")]
@@ -76,6 +77,15 @@ def test_an_outlive_that_was_told_nothing_takes_the_channels_of_another(outlive,
         source = there
         check(source)
     source.close()
+
+
+def test_channels_and_xbzrle_exclude_each_other(outlive, witness):
+    vmm = witness(outlive).vmm
+    switch_on(vmm, "xbzrle")
+    with pytest.raises(QmpError, match="multifd and xbzrle exclude each other"):
+        switch_on(vmm, "multifd")
+    both = {one["capability"]: one["state"] for one in vmm.qmp.command("query-migrate-capabilities")}
+    assert both["xbzrle"] and not both["multifd"]
 
 
 def test_channels_that_do_not_fit_are_refused_and_the_guest_runs_on(outlive, witness):

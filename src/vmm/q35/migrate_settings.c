@@ -56,15 +56,31 @@ static int slowing_ways(const struct migration *m, unsigned int now, struct err 
 	return 0;
 }
 
+/* A build that let both be on did without xbzrle: what comes from it in an upgrade goes on so. */
+static int ways_of_pages(bool adopting, unsigned int *now, struct err *e)
+{
+	const unsigned int both = CAPABILITY_MULTIFD | CAPABILITY_XBZRLE;
+
+	if ((*now & both) != both)
+		return 0;
+	if (!adopting)
+		return err_set(e, EINVAL,
+			       "multifd and xbzrle exclude each other, since pages on channels go "
+			       "whole: switch one of them off");
+	*now &= ~(unsigned int)CAPABILITY_XBZRLE;
+	return 0;
+}
+
 /**
  * guest_migrate_set_capabilities() - QMP migrate-set-capabilities
  * @opaque:	The guest
- * @rq:		The command
+ * @rq:		The command; NULL: they come from another process with the guest
  * @args:	@capabilities: names and states
  * @ret:	Not set
  * @e:		Set on failure only
  *
- * Errors: EBUSY a migration is under way; ENOTSUP a capability isn't here: nothing is changed
+ * Errors: EBUSY a migration is under way; ENOTSUP a capability isn't here, EINVAL two exclude each
+ * other: nothing is changed
  * Return: 0, or a negative errno
  */
 int guest_migrate_set_capabilities(void *opaque, struct control_request *rq, const json_t *args,
@@ -87,7 +103,7 @@ int guest_migrate_set_capabilities(void *opaque, struct control_request *rq, con
 			return err_set(e, ENOTSUP, "capability '%s' isn't supported here", name);
 		now = on ? now | bit : now & ~bit;
 	}
-	if (slowing_ways(m, now, e) < 0)
+	if (slowing_ways(m, now, e) < 0 || ways_of_pages(!rq, &now, e) < 0)
 		return -e->code;
 	m->capabilities = now;
 	return 0;
@@ -333,7 +349,7 @@ void migration_multifd(struct migration *m)
 	*o = (struct multifd_options){.compression = compression_of(p)};
 	level = o->compression == MULTIFD_ZSTD ? "multifd-zstd-level" : "multifd-zlib-level";
 	o->level = (int)option_int(p, level, 1);
-	if ((m->capabilities & (CAPABILITY_XBZRLE | CAPABILITY_MULTIFD)) == CAPABILITY_XBZRLE)
+	if (m->capabilities & CAPABILITY_XBZRLE)
 		m->job.options.xbzrle_bytes = (uint64_t)option_int(p, "xbzrle-cache-size", 0);
 	memcpy(o->uuid, uuid, sizeof(o->uuid));
 	if (!(m->capabilities & CAPABILITY_MULTIFD))
