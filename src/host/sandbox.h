@@ -14,7 +14,8 @@
  * therefore launcher.h starts it from outside of the filter.
  *
  * Most denied calls end the process at once. Those that an operator's command may lead to (a new
- * process, a priority) fail with EPERM instead, so that the command fails and not the guest.
+ * process, a priority, a mount for memory with huge pages) fail with EPERM instead, so that the
+ * command fails, or makes do without, and not the guest.
  */
 
 enum sandbox_group {

@@ -16,6 +16,7 @@ LIBVIRT = ("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resou
 NOBODY = 65534
 PERM = -1
 # x86-64's numbers
+UNSHARE = 272
 MOUNT, SYSFS, SETUID, SETPRIORITY, FORK, EXECVE, GETPID = 165, 139, 105, 141, 57, 59, 39
 
 
@@ -57,6 +58,7 @@ def _calling(outlive, kvm, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("number, options, outcome", [
     (MOUNT, ("-sandbox", "on"), "killed"),
+    (UNSHARE, ("-sandbox", "on"), PERM),
     (SYSFS, ("-sandbox", "on"), "killed"),
     (SYSFS, ("-sandbox", "on,obsolete=allow"), -22),
     (SETUID, ("-sandbox", "on"), -22),
