@@ -143,7 +143,7 @@ static int capture_apply(struct floor_table *t, struct kvm_vcpu *c, struct err *
 	static struct x86_vcpu_state state;
 	uint64_t start;
 
-	if (x86_vcpu_setup(c, e) < 0 || x86_msr_list_probe(c, &msrs, e) < 0)
+	if (x86_vcpu_setup(c, false, e) < 0 || x86_msr_list_probe(c, &msrs, e) < 0)
 		return -1;
 	start = floor_now();
 	if (x86_vcpu_capture(c, &msrs, &state, e) < 0)

@@ -120,23 +120,30 @@ static int query_machines(struct control *c, struct control_request *rq, const j
 	return 0;
 }
 
-static int query_cpu_definitions(struct control *c, struct control_request *rq, const json_t *args,
-				 json_t **ret, struct err *e)
-{
-	if (c->ops && c->ops->query_cpu_definitions)
-		return c->ops->query_cpu_definitions(c->ops->opaque, rq, args, ret, e);
-	*ret = json_pack("[{s:s, s:s, s:[], s:b, s:b, s:b}, {s:s, s:s, s:[], s:b, s:b, s:b}]",
-			 "name", "host", "typename", "host-x86_64-cpu", "unavailable-features",
-			 "static", 0, "migration-safe", 0, "deprecated", 0, "name", "max",
-			 "typename", "max-x86_64-cpu", "unavailable-features", "static", 0,
-			 "migration-safe", 0, "deprecated", 0);
-	return 0;
-}
+static const char *const expansion_types[] = {"static", "full", NULL};
+
+static const struct option model_fields[] = {
+	{"name", OPTION_STRING, "of the model", .required = true},
+	{"props", OPTION_ANY, "properties that differ from it"},
+	OPTIONS_END,
+};
+
+static const struct option expansion_args[] = {
+	{"type", OPTION_ENUM,
+	 "static: every feature of a model that never changes; full: every "
+	 "property of the same model",
+	 .required = true, .names = expansion_types, .type = "CpuModelExpansionType"},
+	{"model", OPTION_OBJECT, "the model", .required = true, .fields = model_fields,
+	 .type = "CpuModelInfo"},
+	OPTIONS_END,
+};
 
 const struct command commands_machine[] = {
 	{"query-machines", NULL, "[MachineInfo]", query_machines, .help = "machine types"},
-	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]", query_cpu_definitions,
-	 .help = "CPU models"},
+	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]",
+	 .op = COMMAND_OP(query_cpu_definitions), .help = "CPU models"},
+	{"query-cpu-model-expansion", expansion_args, "CpuModelExpansionInfo",
+	 .op = COMMAND_OP(query_cpu_model_expansion), .help = "what a CPU model means"},
 	{"query-vm-generation-id", NULL, "GuidInfo", .op = COMMAND_OP(query_vm_generation_id),
 	 .help = "generation id of the guest, if it has a vmgenid device"},
 	{"query-cpus-fast", NULL, "[CpuInfoFast]", .op = COMMAND_OP(query_cpus_fast),

@@ -63,7 +63,7 @@ struct control_ops {
 		*migrate_recover, *migrate_pause, *migrate_start_postcopy, *query_migrate;
 	control_op *migrate_set_capabilities, *query_migrate_capabilities, *migrate_set_parameters,
 		*query_migrate_parameters, *check_migration, *query_vcpu_dirty_limit;
-	control_op *query_cpu_definitions, *query_machines;
+	control_op *query_cpu_definitions, *query_cpu_model_expansion, *query_machines;
 	control_op *memsave, *dump_guest_memory, *query_dump;
 	control_op *upgrade, *query_blockers, *query_configuration;
 	control_op *rollback, *point_drop, *snapshot_save, *snapshot_load, *snapshot_delete;

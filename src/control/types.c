@@ -69,8 +69,14 @@ FIELDS(cpu_definition) = {
 	BOOL("static", "never changes"),
 	BOOL("migration-safe", "means the same everywhere"),
 	{"unavailable-features", OPTION_STRING, "what this host lacks", .list = true},
+	{"alias-of", OPTION_STRING, "the model it stands for on this machine type"},
 	BOOL("deprecated", "will go"),
 	OPTIONS_END};
+FIELDS(model_info) = {
+	STR("name", "of the model"), {"props", OPTION_ANY, "its properties"}, OPTIONS_END};
+FIELDS(model_expansion) = {{"model", OPTION_OBJECT, "the model", .required = true,
+			    .fields = model_info, .type = "CpuModelInfo"},
+			   OPTIONS_END};
 FIELDS(cpu_props) = {{"node-id", OPTION_INT, "NUMA node"}, {"socket-id", OPTION_INT, "socket"},
 		     {"die-id", OPTION_INT, "die"},        {"core-id", OPTION_INT, "core"},
 		     {"thread-id", OPTION_INT, "thread"},  OPTIONS_END};
@@ -164,6 +170,7 @@ const struct qmp_type qmp_types[] = {
 	{"FdsetInfo", fdset_info},
 	{"MachineInfo", machine_info},
 	{"CpuDefinitionInfo", cpu_definition},
+	{"CpuModelExpansionInfo", model_expansion},
 	{"CpuInfoFast", cpu_info},
 	{"HotpluggableCPU", hotpluggable_cpu},
 	{"GuidInfo", guid_info},

@@ -27,7 +27,7 @@ static int machine_finish(struct vmm_options *o, struct err *e)
 		err_set(e, EINVAL, "usb=on: this machine has no USB controller of its own");
 		return vmm_err_item(e, item_of(o, VMM_MACHINE));
 	}
-	o->cpu = option_str(vmm_values(o, VMM_CPU), "model", NULL);
+	o->cpu = option_str(vmm_values(o, VMM_CPU), "cpu-model", NULL);
 	o->name = option_str(vmm_values(o, VMM_NAME), "guest", NULL);
 	return 0;
 }

@@ -54,9 +54,7 @@ static void device_help_print(FILE *out, const char *kind)
 
 static void cpu_help(FILE *out, const char *kind)
 {
-	fputs("  host   the CPU of this host, as far as KVM passes it on (migratable=on|off)\n"
-	      "  max    the same\n",
-	      out);
+	cpu_models_help(out);
 }
 
 static void accel_help(FILE *out, const char *kind)
@@ -82,7 +80,7 @@ static const struct {
 	void (*print)(FILE *out, const char *kind);
 } helpers[] = {
 	{VMM_MACHINE, "type", machine_help}, {VMM_ACCEL, "accel", accel_help},
-	{VMM_CPU, "model", cpu_help},        {VMM_DEVICE, "driver", device_help_print},
+	{VMM_CPU, "cpu-model", cpu_help},    {VMM_DEVICE, "driver", device_help_print},
 	{VMM_NETDEV, "type", netdev_help},   {VMM_OBJECT, "qom-type", object_help},
 	{VMM_CHARDEV, "backend", char_help},
 };

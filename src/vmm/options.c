@@ -42,7 +42,12 @@ int vmm_err_item(struct err *e, const struct vmm_item *item)
 		      item->argument);
 }
 
-/* "+x" means x=on, "-x" means x=off. */
+static bool asks(const char *word)
+{
+	return !strcmp(word, "help") || !strcmp(word, "?");
+}
+
+/* "+x" and "x" mean x=on, "-x" means x=off. */
 static char *features_text(const char *text)
 {
 	OWNED(char *) copy = str_dup(text);
@@ -57,7 +62,9 @@ static char *features_text(const char *text)
 			longer = str_printf("%s%s%s=%s", result, sep, item + 1,
 					    *item == '+' ? "on" : "off");
 		else
-			longer = str_printf("%s%s%s", result, sep, item);
+			longer = str_printf("%s%s%s%s", result, sep, item,
+					    *result && !strchr(item, '=') && !asks(item) ? "=on"
+											 : "");
 		free(result);
 		result = longer;
 	}

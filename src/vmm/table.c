@@ -58,7 +58,7 @@ static const struct option accel_options[] = {
 };
 
 static const struct option cpu_options[] = {
-	{"model", OPTION_STRING, "CPU model, or 'help'", .required = true},
+	{"cpu-model", OPTION_STRING, "CPU model, or 'help'", .required = true},
 	OPTIONS_END,
 };
 
@@ -369,7 +369,7 @@ const struct vmm_option vmm_options_table[] = {
 	 .form = VMM_FEATURES,
 	 .last = true,
 	 .open = true,
-	 .implied = "model",
+	 .implied = "cpu-model",
 	 .table = cpu_options,
 	 .argument = "MODEL[,FEATURE=on|off...]",
 	 .help = "CPU model"},

@@ -32,6 +32,7 @@ struct vmm {
 MUST_CHECK int machine_start(struct vmm *v, struct err *e);
 void machine_stop(struct vmm *v);
 void machine_types_help(FILE *out);
+void cpu_models_help(FILE *out);
 /* At program start: the device classes of the machines in this build. */
 void machine_classes_add(void);
 /* {section: schema} of every device this build knows. New reference. */

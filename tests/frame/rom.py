@@ -57,6 +57,20 @@ def rom(parts):
 FW_CFG_BYTES = {key: 4096 for key in range(0x20, 0x40)} | {0x19: 4 + 64 * 32}
 
 
+def cpuid_guest(leaves):
+    """A ROM that writes what CPUID answers to port 0x402, 16 bytes (EAX to EDX) for each (leaf, subleaf), and halts."""
+    code = bytes.fromhex("31c0 8ed8 8ed0 bc0080 fc")  # ds = ss = 0; sp = 0x8000; cld
+    for leaf, subleaf in leaves:
+        code += (b"\x66\xb8" + leaf.to_bytes(4, "little") + b"\x66\xb9" + subleaf.to_bytes(4, "little")
+                 + bytes.fromhex("0fa2 6652 6651 6653 6650"   # cpuid; push edx, ecx, ebx, eax
+                                 "89e6 b91000 ba0204 f36e"    # si = sp; rep outsb of 16 to 0x402
+                                 "83c410"))                   # drop them
+    code += b"\xf4\xeb\xfd"
+    start = VECTOR - 16 - len(code)
+    back = start - (VECTOR + 3)
+    return rom({start: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
 def fw_cfg_guest():
     """A ROM that copies the file directory of fw_cfg and all files (4 KiB each) to port 0x402, and halts."""
     code = bytes.fromhex("31 c0 8e d8 8e c0 fc")  # ds = es = 0; cld

@@ -31,7 +31,6 @@ BYTES = {
 LINES = {
     "System management mode": {"fw_cfg": r"etc_smi_"},
     "Option ROM for task priorities": {"fw_cfg": r"genroms_kvmvapic", "iomem": r"Video ROM"},
-    "Extended CPUID leaves": {"cpuid": r"^8000000[0b-f]|^8000001"},
 }
 # dmesg: what depends on the moment, not on the machine
 MOMENT = re.compile(r"clock|tsc|BogoMIPS|Calibrat|RAMDISK|initrd memory|Memory: |audit|random|ata\d|sched|deferred|"

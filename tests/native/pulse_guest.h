@@ -104,14 +104,13 @@ static inline void memory_make(struct bench *b, struct bench *from)
 
 static inline void vcpus_make(struct bench *b, unsigned int n)
 {
-	struct x86_cpu_options options = {
-		.topology = {1, 1, n, 1}, .migratable = true, .pmu = true};
+	const struct x86_topology topology = {1, 1, n, 1};
 	struct x86_cpuid cpuid;
 	struct vm_vcpu *v;
 
-	ok(b, x86_cpuid_host(&cpuid, &b->host, &options, &b->e));
+	ok(b, x86_cpuid_make(&cpuid, &b->host, "host", &topology, &b->e));
 	for (unsigned int i = 0; i < n; i++) {
-		ok(b, vm_vcpu_add(&b->vm, x86_apic_id(&options.topology, i), &v, &b->e));
+		ok(b, vm_vcpu_add(&b->vm, x86_apic_id(&topology, i), &v, &b->e));
 		ok(b, x86_cpuid_set(v->kvm, &cpuid, &b->e));
 	}
 	ok(b, x86_cpus_create(&b->cpus, &b->vm, &cpuid, &b->e));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Where RAM lies, what -cpu takes, and what an operator reads when a kernel can't be started. */
-#include "kvm/x86/features.h"
+#include "kvm/x86/models.h"
 #include "machine/x86/boot.h"
 
 #include <errno.h>
@@ -34,31 +34,51 @@ static void the_memory_map_ends_with_the_ram_above(void **state)
 		assert_true(map[i].addr >= map[i - 1].addr + map[i - 1].size);
 }
 
-static void features_are_switched_by_name(void **state)
+static void each_model(void *opaque, const struct x86_model_name *n)
 {
-	struct x86_features f = {{0}}, all;
-	struct err e;
+	struct x86_features f;
+	uint32_t model, stepping;
+	const char *id;
 
-	memset(&all, 0xff, sizeof(all));
-	assert_int_equal(x86_features_toggle(&f, &all, "+avx2,pcid=on,kvmclock=on", &e), 0);
-	assert_int_equal(f.word[X86_FEAT_7_0_EBX], 1U << 5);
-	assert_int_equal(f.word[X86_FEAT_1_ECX], 1U << 17);
-	assert_int_equal(f.word[X86_FEAT_KVM], 9); /* old and new clock */
-	assert_int_equal(x86_features_toggle(&f, &all, "-avx2", &e), 0);
-	assert_int_equal(f.word[X86_FEAT_7_0_EBX], 0);
+	x86_model_load(n, &f, &id, &model, &stepping);
+	assert_non_null(id);
+	assert_true(x86_feature_get(&f, "fpu"));
+	++*(int *)opaque;
 }
 
-static void bad_features_are_refused_with_the_nearest(void **state)
+static void models_have_versions_and_aliases(void **state)
 {
-	struct x86_features f = {{0}}, none = {{0}};
+	struct x86_model_name plain, second, alias;
+	struct x86_features f;
+	uint32_t model, stepping;
+	const char *id;
 	struct err e;
+	int n = 0;
 
-	assert_int_equal(x86_features_toggle(&f, &none, "+avx512ff", &e), -EINVAL);
-	assert_non_null(strstr(e.msg, "avx512f"));
-	assert_int_equal(x86_features_toggle(&f, &none, "avx2=on", &e), -ENOTSUP);
-	assert_non_null(strstr(e.msg, "avx2"));
-	assert_int_equal(x86_features_toggle(&f, &none, "avx2=maybe", &e), -EINVAL);
-	assert_int_equal(x86_features_toggle(&f, &none, "avx2", &e), -EINVAL);
+	x86_models_each(each_model, &n);
+	assert_int_equal(n, 129);
+	assert_int_equal(x86_model_find("Haswell", &plain, &e), 0);
+	assert_int_equal(plain.version, 1);
+	assert_int_equal(x86_model_find("Haswell-v2", &second, &e), 0);
+	assert_int_equal(x86_model_find("Haswell-noTSX", &alias, &e), 0);
+	assert_true(alias.alias && !second.alias && alias.version == second.version);
+	x86_model_load(&alias, &f, &id, &model, &stepping);
+	assert_true(x86_feature_get(&f, "avx2") && !x86_feature_get(&f, "rtm"));
+	assert_int_equal(stepping, 1);
+	assert_int_equal(x86_model_find("Haswel", &plain, &e), -ENOENT);
+	assert_non_null(strstr(e.msg, "Haswell"));
+}
+
+static void features_have_one_name_and_several_spellings(void **state)
+{
+	struct x86_features f = {{0}};
+
+	assert_string_equal(x86_feature_name("sse3"), "pni");
+	assert_null(x86_feature_name("sse33"));
+	assert_true(x86_feature_set(&f, "kvmclock", 8, true));
+	assert_int_equal(f.word[X86_FEAT_KVM], 9); /* old and new clock */
+	f.word[X86_FEAT_KVM] = 8;
+	assert_false(x86_feature_get(&f, "kvmclock"));
 }
 
 /* Tries to boot a file of these bytes in 64 MiB; the message goes to @e. */
@@ -131,10 +151,10 @@ static void an_old_or_cut_bzimage_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(models_have_versions_and_aliases),
+		cmocka_unit_test(features_have_one_name_and_several_spellings),
 		cmocka_unit_test(ram_is_divided_as_on_qemus_q35),
 		cmocka_unit_test(the_memory_map_ends_with_the_ram_above),
-		cmocka_unit_test(features_are_switched_by_name),
-		cmocka_unit_test(bad_features_are_refused_with_the_nearest),
 		cmocka_unit_test(a_file_that_is_no_kernel_is_named),
 		cmocka_unit_test(an_elf_file_needs_a_pvh_entry),
 		cmocka_unit_test(an_old_or_cut_bzimage_is_refused),

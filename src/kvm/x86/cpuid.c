@@ -1,50 +1,41 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the answer to each leaf is computed from four things: what KVM supports
- * (KVM_GET_SUPPORTED_CPUID and the bits it doesn't list but can do), the feature words after
- * toggles, the topology, and a fixed cache description (cpuid_cache.c), as QEMU 7.2 does for
- * pc-q35-7.2 with "-cpu host": a guest that moves from there or to there sees the same CPU. Leaves
- * are rows in a table; a leaf without a row answers zeros and isn't listed.
+ * Theory of operation: the answer to each leaf is computed from the CPU (processor.h), the
+ * topology, what KVM supports where a leaf isn't made of features, and the caches
+ * (cpuid_cache.c), as QEMU 7.2 does for pc-q35-7.2: a guest that moves from there or to there sees
+ * the same CPU. Leaves are rows in a table; a leaf without a row answers zeros and isn't listed.
  *
  * Source: Intel SDM volume 2A, CPUID; AMD APM volume 3, appendix E; QEMU 7.2 for the policy
  */
 #include "kvm/x86/cpuid.h"
-#include "base/owned.h"
+#include "base/log.h"
 #include "kvm/x86/cpuid_cache.h"
-#include "kvm/x86/features.h"
 
-#include <cpuid.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
-#define EDX_AMD_ALIASES   0x0183f3ffU /* bits that leaf 0x80000001 repeats on AMD */
-#define ECX1_XSAVE        (1U << 26)
-#define ECX1_OSXSAVE      (1U << 27)
-#define ECX1_HYPERVISOR   (1U << 31)
-#define ECX1_TSC_DEADLINE (1U << 24)
-#define ECX1_PDCM         (1U << 15)
-#define EDX1_HT           (1U << 28)
-#define EDX1_ALWAYS       0x15080U /* MTRR, MCE, MCA, PAT: given by KVM whether it says so or not */
-#define INVTSC            (1U << 8)
-#define KVM_SIGNATURE     0x40000000U
-#define KVM_FEATURES      0x40000001U
+#define ECX1_XSAVE      (1U << 26)
+#define ECX1_OSXSAVE    (1U << 27)
+#define ECX1_PDCM       (1U << 15)
+#define EDX1_HT         (1U << 28)
+#define EDX_LM          (1U << 29)
+#define KVM_SIGNATURE   0x40000000U
+#define KVM_FEATURES    0x40000001U
+#define KVM_FREQUENCIES 0x40000010U
+#define APIC_BUS_KHZ    1000000U
 
 /**
  * struct cpu - What answers are computed from
- * @kvm:	KVM_GET_SUPPORTED_CPUID
- * @f:		Feature words as the guest sees them
- * @o:		Options
- * @amd:	The vendor is AMD (or Hygon)
- * @level, @xlevel: Highest standard and extended leaf
+ * @p:		The CPU
+ * @s:		The host
+ * @t:		Topology
  * @xcr0:	State components by XSAVE
  */
 struct cpu {
-	struct kvm_cpuid2 *kvm;
-	struct x86_features f;
-	const struct x86_cpu_options *o;
-	bool amd;
-	uint32_t level, xlevel;
+	const struct x86_processor *p;
+	const struct x86_supported *s;
+	const struct x86_topology *t;
 	uint64_t xcr0;
 };
 
@@ -86,116 +77,57 @@ unsigned int x86_apic_id(const struct x86_topology *t, unsigned int i)
 	return thread | core << core_shift(t) | die << die_shift(t) | socket << package_shift(t);
 }
 
-static leaf_t *kvm_leaf(const struct cpu *c, uint32_t leaf, uint32_t sub)
+static uint32_t word(const struct cpu *c, enum x86_feature_id w)
 {
-	for (uint32_t i = 0; i < c->kvm->nent; i++) {
-		leaf_t *l = &c->kvm->entries[i];
-		bool indexed = l->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX;
-
-		if (l->function == leaf && (!indexed || l->index == sub))
-			return l;
-	}
-	return NULL;
-}
-
-static uint32_t reg_of(const leaf_t *l, enum x86_reg reg)
-{
-	return !l               ? 0
-	       : reg == X86_EAX ? l->eax
-	       : reg == X86_EBX ? l->ebx
-	       : reg == X86_ECX ? l->ecx
-				: l->edx;
-}
-
-/* What KVM can do beyond what it lists. */
-static void supported_fix(const struct kvm_host *h, struct x86_features *s)
-{
-	s->word[X86_FEAT_1_EDX] |= EDX1_ALWAYS | EDX1_HT;
-	s->word[X86_FEAT_1_ECX] |= ECX1_HYPERVISOR | ECX1_TSC_DEADLINE;
-	s->word[X86_FEAT_6_EAX] |= 1U << 2;          /* arat */
-	s->word[X86_FEAT_8000_0001_ECX] |= 1U << 22; /* topoext */
-	s->word[X86_FEAT_KVM_HINTS] |= 1U;
-	s->word[X86_FEAT_8000_0001_EDX] |= s->word[X86_FEAT_1_EDX] & EDX_AMD_ALIASES;
-}
-
-static void supported_read(const struct cpu *c, const struct kvm_host *h, struct x86_features *s)
-{
-	for (int w = 0; w < X86_FEATURE_WORDS; w++) {
-		const struct x86_feature_word *f = &x86_feature_words[w];
-
-		s->word[w] = reg_of(kvm_leaf(c, f->leaf, f->subleaf), f->reg);
-	}
-	supported_fix(h, s);
-}
-
-/* Named bits only when the guest may move; never those that need consistent hints from the
- * operator. */
-static void features_choose(struct cpu *c, const struct x86_features *s)
-{
-	for (int w = 0; w < X86_FEATURE_WORDS; w++) {
-		c->f.word[w] = s->word[w];
-		if (c->o->migratable)
-			c->f.word[w] &= x86_feature_named((enum x86_feature_id)w);
-	}
-	if (c->o->migratable)
-		c->f.word[X86_FEAT_8000_0007_EDX] &= ~INVTSC;
-	c->f.word[X86_FEAT_8000_0001_ECX] &= ~(1U << 22);
-	c->f.word[X86_FEAT_KVM_HINTS] = 0;
-	c->f.word[X86_FEAT_1_EDX] &= ~EDX1_HT; /* comes with the topology */
-}
-
-/* XSAVE components follow the features that use them. */
-static uint64_t xcr0_of(const struct cpu *c, uint64_t supported)
-{
-	const uint32_t *f = c->f.word;
-	uint64_t x = 3;
-
-	if (!(f[X86_FEAT_1_ECX] & ECX1_XSAVE))
-		return 0;
-	x |= f[X86_FEAT_1_ECX] & 1U << 28 ? 1U << 2 : 0;    /* AVX */
-	x |= f[X86_FEAT_7_0_EBX] & 1U << 14 ? 3U << 3 : 0;  /* MPX */
-	x |= f[X86_FEAT_7_0_EBX] & 1U << 16 ? 7U << 5 : 0;  /* AVX-512 */
-	x |= f[X86_FEAT_7_0_ECX] & 1U << 3 ? 1U << 9 : 0;   /* PKU */
-	x |= f[X86_FEAT_7_0_EDX] & 1U << 24 ? 3U << 17 : 0; /* AMX */
-	return x & supported;
+	return (uint32_t)c->p->f.word[w];
 }
 
 static unsigned int vcpus_per_package(const struct cpu *c)
 {
-	return c->o->topology.cores * c->o->topology.threads;
+	return c->t->cores * c->t->threads;
 }
 
 static void leaf_vendor(const struct cpu *c, leaf_t *l)
 {
-	const leaf_t *host = kvm_leaf(c, 0, 0);
+	l->eax = l->function ? c->p->xlevel : c->p->level;
+	memcpy(&l->ebx, c->p->vendor, 4);
+	memcpy(&l->edx, c->p->vendor + 4, 4);
+	memcpy(&l->ecx, c->p->vendor + 8, 4);
+}
 
-	l->eax = l->function ? c->xlevel : c->level;
-	l->ebx = host->ebx;
-	l->ecx = host->ecx;
-	l->edx = host->edx;
+/* Family and model as CPUID packs them. */
+static uint32_t signature(const struct x86_processor *p)
+{
+	uint32_t family = p->family > 15 ? (p->family - 15) << 20 | 15 << 8 : p->family << 8;
+
+	return family | (p->model >> 4) << 16 | (p->model & 15) << 4 | p->stepping;
 }
 
 static void leaf_1(const struct cpu *c, leaf_t *l)
 {
 	unsigned int n = vcpus_per_package(c);
 
-	l->eax = reg_of(kvm_leaf(c, 1, 0), X86_EAX);
+	l->eax = signature(c->p);
 	l->ebx = 8 << 8 | (n > 1 ? n << 16 : 0);
-	l->ecx = c->f.word[X86_FEAT_1_ECX] & ~ECX1_OSXSAVE & (c->o->pmu ? ~0U : ~ECX1_PDCM);
-	l->edx = c->f.word[X86_FEAT_1_EDX] | (n > 1 ? EDX1_HT : 0);
+	l->ecx = word(c, X86_FEAT_1_ECX) & ~ECX1_OSXSAVE & (c->p->pmu ? ~0U : ~ECX1_PDCM);
+	l->edx = word(c, X86_FEAT_1_EDX) | (n > 1 ? EDX1_HT : 0);
 }
 
-static void leaf_2(const struct cpu *c, leaf_t *l)
+/* AMD's CPUs haven't Intel's leaves about caches. */
+static bool has_intel_caches(const struct cpu *c)
 {
-	if (!c->amd)
-		x86_cache_leaf2(l);
+	return c->p->host_cache || !c->p->vendor_leaves || !x86_processor_is(c->p, "AuthenticAMD");
 }
 
-static void leaf_4(const struct cpu *c, leaf_t *l)
+static void leaf_cache_intel(const struct cpu *c, leaf_t *l)
 {
-	if (!c->amd)
-		x86_cache_leaf4(l, c->o->topology.threads, c->o->topology.cores,
-				1U << die_shift(&c->o->topology));
+	if (has_intel_caches(c))
+		x86_cache_leaf(l, c->p, c->t);
+}
+
+static void leaf_cache(const struct cpu *c, leaf_t *l)
+{
+	x86_cache_leaf(l, c->p, c->t);
 }
 
 /* MWAIT's hints are described even where the guest has no MWAIT. */
@@ -206,48 +138,38 @@ static void leaf_5(const struct cpu *c, leaf_t *l)
 
 static void leaf_6(const struct cpu *c, leaf_t *l)
 {
-	l->eax = c->f.word[X86_FEAT_6_EAX];
+	l->eax = word(c, X86_FEAT_6_EAX);
 }
 
 static void leaf_7(const struct cpu *c, leaf_t *l)
 {
 	if (l->index == 0) {
-		l->eax = c->f.word[X86_FEAT_7_1_EAX] ? 1 : 0;
-		l->ebx = c->f.word[X86_FEAT_7_0_EBX];
-		l->ecx = c->f.word[X86_FEAT_7_0_ECX];
-		l->edx = c->f.word[X86_FEAT_7_0_EDX];
+		l->eax = c->p->level_func7;
+		l->ebx = word(c, X86_FEAT_7_0_EBX);
+		l->ecx = word(c, X86_FEAT_7_0_ECX);
+		l->edx = word(c, X86_FEAT_7_0_EDX);
 	} else if (l->index == 1) {
-		l->eax = c->f.word[X86_FEAT_7_1_EAX];
+		l->eax = word(c, X86_FEAT_7_1_EAX);
 	}
-}
-
-static void leaf_from_kvm(const struct cpu *c, leaf_t *l)
-{
-	const leaf_t *k = kvm_leaf(c, l->function, l->index);
-
-	l->eax = reg_of(k, X86_EAX);
-	l->ebx = reg_of(k, X86_EBX);
-	l->ecx = reg_of(k, X86_ECX);
-	l->edx = reg_of(k, X86_EDX);
 }
 
 static void leaf_pmu(const struct cpu *c, leaf_t *l)
 {
-	if (c->o->pmu)
-		leaf_from_kvm(c, l);
-}
-
-static void leaf_amx(const struct cpu *c, leaf_t *l)
-{
-	if (c->f.word[X86_FEAT_7_0_EDX] & 1U << 24)
-		leaf_from_kvm(c, l);
+	if (!c->p->pmu)
+		return;
+	l->eax = x86_supported_reg(c->s, 0xa, 0, X86_EAX);
+	l->ebx = x86_supported_reg(c->s, 0xa, 0, X86_EBX);
+	l->ecx = x86_supported_reg(c->s, 0xa, 0, X86_ECX);
+	l->edx = x86_supported_reg(c->s, 0xa, 0, X86_EDX);
 }
 
 /* The vCPU's own id in EDX is filled in by x86_cpuid_set(). */
 static void leaf_b(const struct cpu *c, leaf_t *l)
 {
-	const struct x86_topology *t = &c->o->topology;
+	const struct x86_topology *t = c->t;
 
+	if (!c->p->leaf_0xb)
+		return;
 	l->ecx = l->index | (l->index < 2 ? (l->index + 1) << 8 : 0);
 	l->eax = l->index == 0 ? core_shift(t) : l->index == 1 ? package_shift(t) : 0;
 	l->ebx = l->index == 0 ? t->threads : l->index == 1 ? vcpus_per_package(c) : 0;
@@ -255,7 +177,7 @@ static void leaf_b(const struct cpu *c, leaf_t *l)
 
 static void leaf_1f(const struct cpu *c, leaf_t *l)
 {
-	const struct x86_topology *t = &c->o->topology;
+	const struct x86_topology *t = c->t;
 	static const uint32_t type[] = {1, 2, 5};
 
 	if (t->dies < 2)
@@ -277,7 +199,7 @@ static uint32_t xsave_size(const struct cpu *c)
 	uint32_t size = 576;
 
 	for (uint32_t i = 2; i < 63; i++) {
-		const leaf_t *k = kvm_leaf(c, 0xd, i);
+		const leaf_t *k = x86_supported_leaf(c->s, 0xd, i);
 
 		if (c->xcr0 >> i & 1 && k)
 			size = MAX(size, k->eax + k->ebx);
@@ -291,7 +213,7 @@ static uint32_t xsavec_size(const struct cpu *c)
 	uint32_t size = 576;
 
 	for (uint32_t i = 2; i < 63; i++) {
-		const leaf_t *k = kvm_leaf(c, 0xd, i);
+		const leaf_t *k = x86_supported_leaf(c->s, 0xd, i);
 
 		if (c->xcr0 >> i & 1 && k)
 			size = (k->ecx & 2 ? ALIGN_UP(size, 64U) : size) + k->eax;
@@ -301,17 +223,19 @@ static uint32_t xsavec_size(const struct cpu *c)
 
 static void leaf_d(const struct cpu *c, leaf_t *l)
 {
-	const leaf_t *k = kvm_leaf(c, 0xd, l->index);
+	const leaf_t *k = x86_supported_leaf(c->s, 0xd, l->index);
 
-	if (!c->xcr0)
+	if (!(word(c, X86_FEAT_1_ECX) & ECX1_XSAVE))
 		return;
 	if (l->index == 0) {
 		l->eax = (uint32_t)c->xcr0;
 		l->edx = (uint32_t)(c->xcr0 >> 32);
 		l->ebx = l->ecx = xsave_size(c);
 	} else if (l->index == 1) {
-		l->eax = c->f.word[X86_FEAT_XSAVE];
+		l->eax = word(c, X86_FEAT_XSAVE);
 		l->ebx = xsavec_size(c);
+		l->ecx = word(c, X86_FEAT_XSAVE_XSS_LO);
+		l->edx = word(c, X86_FEAT_XSAVE_XSS_HI);
 	} else if (c->xcr0 >> l->index & 1 && k) {
 		l->eax = k->eax;
 		l->ebx = k->ebx;
@@ -321,72 +245,85 @@ static void leaf_d(const struct cpu *c, leaf_t *l)
 
 static void leaf_80000001(const struct cpu *c, leaf_t *l)
 {
-	l->eax = reg_of(kvm_leaf(c, 1, 0), X86_EAX);
-	l->ecx = c->f.word[X86_FEAT_8000_0001_ECX];
-	l->edx = c->f.word[X86_FEAT_8000_0001_EDX];
-	if (c->amd)
-		l->edx |= c->f.word[X86_FEAT_1_EDX] & EDX_AMD_ALIASES;
-	if (c->amd && vcpus_per_package(c) > 1)
-		l->ecx |= 2; /* CmpLegacy: Linux believes it on AMD only */
+	l->eax = signature(c->p);
+	l->ecx = word(c, X86_FEAT_8000_0001_ECX);
+	l->edx = word(c, X86_FEAT_8000_0001_EDX);
+	if (!x86_processor_is(c->p, "GenuineIntel") && vcpus_per_package(c) > 1)
+		l->ecx |= 2; /* CmpLegacy: Linux would believe it on Intel and forget threads */
 }
 
 static void leaf_brand(const struct cpu *c, leaf_t *l)
 {
-	__cpuid(l->function, l->eax, l->ebx, l->ecx, l->edx);
-}
+	const char *at = c->p->id + (l->function - 0x80000002) * 16;
 
-static void leaf_cache_amd(const struct cpu *c, leaf_t *l)
-{
-	if (l->function == 0x80000005)
-		x86_cache_leaf_l1_amd(l);
-	else
-		x86_cache_leaf_l2_amd(l);
+	memcpy(&l->eax, at, 4);
+	memcpy(&l->ebx, at + 4, 4);
+	memcpy(&l->ecx, at + 8, 4);
+	memcpy(&l->edx, at + 12, 4);
 }
 
 static void leaf_80000007(const struct cpu *c, leaf_t *l)
 {
-	l->edx = c->f.word[X86_FEAT_8000_0007_EDX];
+	l->edx = word(c, X86_FEAT_8000_0007_EDX);
 }
 
 static void leaf_80000008(const struct cpu *c, leaf_t *l)
 {
 	unsigned int n = vcpus_per_package(c);
-	bool la57 = c->f.word[X86_FEAT_7_0_ECX] & 1U << 16;
+	bool la57 = word(c, X86_FEAT_7_0_ECX) & 1U << 16;
 
-	l->eax = (reg_of(kvm_leaf(c, 0x80000008, 0), X86_EAX) & 0xff) | (la57 ? 57 : 48) << 8;
-	l->ebx = c->f.word[X86_FEAT_8000_0008_EBX];
-	l->ecx = n > 1 ? package_shift(&c->o->topology) << 12 | (n - 1) : 0;
+	l->eax = c->p->phys_bits;
+	if (word(c, X86_FEAT_8000_0001_EDX) & EDX_LM)
+		l->eax |= (la57 ? 57U : 48U) << 8;
+	l->ebx = word(c, X86_FEAT_8000_0008_EBX);
+	l->ecx = n > 1 ? package_shift(c->t) << 12 | (n - 1) : 0;
 }
 
 static void leaf_svm(const struct cpu *c, leaf_t *l)
 {
-	if (!(c->f.word[X86_FEAT_8000_0001_ECX] & 4))
+	if (!(word(c, X86_FEAT_8000_0001_ECX) & 4))
 		return;
 	l->eax = 1;
 	l->ebx = 16;
-	l->edx = c->f.word[X86_FEAT_SVM];
-}
-
-static void leaf_8000001d(const struct cpu *c, leaf_t *l)
-{
-	x86_cache_leaf_8000001d(l, c->o->topology.threads, vcpus_per_package(c));
+	l->edx = word(c, X86_FEAT_SVM);
 }
 
 static void leaf_8000001e(const struct cpu *c, leaf_t *l)
 {
-	l->ebx = (c->o->topology.threads - 1) << 8;
-	l->ecx = (c->o->topology.dies - 1) << 8;
+	l->ebx = (c->t->threads - 1) << 8;
+	l->ecx = (c->t->dies - 1) << 8;
+}
+
+static void leaf_via(const struct cpu *c, leaf_t *l)
+{
+	if (l->function == 0xc0000000) {
+		l->eax = c->p->xlevel2;
+		return;
+	}
+	l->eax = signature(c->p);
+	l->edx = word(c, X86_FEAT_C000_0001_EDX);
+}
+
+static bool tells_frequencies(const struct cpu *c)
+{
+	return c->p->vmware_freq && word(c, X86_FEAT_8000_0007_EDX) & 1U << 8;
 }
 
 static void leaf_kvm(const struct cpu *c, leaf_t *l)
 {
 	if (l->function == KVM_SIGNATURE) {
 		memcpy(&l->ebx, "KVMKVMKVM\0\0\0", 12);
-		l->eax = KVM_FEATURES;
+		l->eax = tells_frequencies(c) ? KVM_FREQUENCIES : KVM_FEATURES;
 	} else {
-		l->eax = c->f.word[X86_FEAT_KVM];
-		l->edx = c->f.word[X86_FEAT_KVM_HINTS];
+		l->eax = word(c, X86_FEAT_KVM);
+		l->edx = word(c, X86_FEAT_KVM_HINTS);
 	}
+}
+
+/* The TSC's is the vCPU's own, see personalise(). */
+static void leaf_frequencies(const struct cpu *c, leaf_t *l)
+{
+	l->ebx = APIC_BUS_KHZ;
 }
 
 /**
@@ -402,35 +339,39 @@ struct leaf_row {
 
 static const struct leaf_row leaf_rows[] = {
 	{KVM_SIGNATURE, KVM_FEATURES, 0, leaf_kvm},
+	{KVM_FREQUENCIES, KVM_FREQUENCIES, 0, leaf_frequencies},
 	{0, 0, 0, leaf_vendor},
 	{1, 1, 0, leaf_1},
-	{2, 2, 0, leaf_2},
-	{4, 4, 4, leaf_4},
+	{2, 2, 0, leaf_cache_intel},
+	{4, 4, 4, leaf_cache_intel},
 	{5, 5, 0, leaf_5},
 	{6, 6, 0, leaf_6},
 	{7, 7, 2, leaf_7},
 	{0xa, 0xa, 0, leaf_pmu},
 	{0xb, 0xb, 3, leaf_b},
 	{0xd, 0xd, 19, leaf_d},
-	{0x1d, 0x1d, 2, leaf_amx},
-	{0x1e, 0x1e, 1, leaf_amx},
 	{0x1f, 0x1f, 4, leaf_1f},
 	{0x80000000, 0x80000000, 0, leaf_vendor},
 	{0x80000001, 0x80000001, 0, leaf_80000001},
 	{0x80000002, 0x80000004, 0, leaf_brand},
-	{0x80000005, 0x80000006, 0, leaf_cache_amd},
+	{0x80000005, 0x80000006, 0, leaf_cache},
 	{0x80000007, 0x80000007, 0, leaf_80000007},
 	{0x80000008, 0x80000008, 0, leaf_80000008},
 	{0x8000000a, 0x8000000a, 0, leaf_svm},
-	{0x8000001d, 0x8000001d, 4, leaf_8000001d},
+	{0x8000001d, 0x8000001d, 4, leaf_cache},
 	{0x8000001e, 0x8000001e, 0, leaf_8000001e},
+	{0xc0000000, 0xc0000001, 0, leaf_via},
 };
 
 static bool leaf_in_range(const struct cpu *c, uint32_t leaf)
 {
+	if (leaf >= 0xc0000000)
+		return leaf <= c->p->xlevel2;
 	if (leaf >= 0x80000000)
-		return leaf <= c->xlevel;
-	return leaf >= KVM_SIGNATURE || leaf <= c->level;
+		return leaf <= c->p->xlevel;
+	if (leaf >= KVM_SIGNATURE)
+		return c->p->kvm && (leaf != KVM_FREQUENCIES || tells_frequencies(c));
+	return leaf <= c->p->level;
 }
 
 static void leaf_add(struct x86_cpuid *ret, const struct cpu *c, const struct leaf_row *row,
@@ -444,7 +385,7 @@ static void leaf_add(struct x86_cpuid *ret, const struct cpu *c, const struct le
 		.flags = row->subleaves ? KVM_CPUID_FLAG_SIGNIFCANT_INDEX : 0,
 	};
 	row->answer(c, l);
-	if (sub == 0 || l->eax || l->ebx || l->ecx || l->edx)
+	if (l->eax || l->ebx || l->ecx || l->edx) /* else KVM answers zeros by itself */
 		ret->len++;
 }
 
@@ -461,28 +402,6 @@ static void leaves_fill(struct x86_cpuid *ret, const struct cpu *c)
 	}
 }
 
-static int kvm_read(struct cpu *c, const struct kvm_host *h, struct err *e)
-{
-	uint32_t room = 256;
-
-	c->kvm = mem_zalloc(sizeof(*c->kvm) + room * sizeof(c->kvm->entries[0]));
-	if (!c->kvm)
-		return err_set(e, ENOMEM, "out of memory");
-	c->kvm->nent = room;
-	if (ioctl(h->fd, KVM_GET_SUPPORTED_CPUID, c->kvm) < 0)
-		return err_sys(e, "KVM_GET_SUPPORTED_CPUID");
-	if (!kvm_leaf(c, 0, 0) || !kvm_leaf(c, 1, 0))
-		return err_set(e, ENOTSUP, "KVM lists no CPUID leaves 0 and 1");
-	return 0;
-}
-
-static bool is_amd(const struct cpu *c)
-{
-	uint32_t ebx = kvm_leaf(c, 0, 0)->ebx;
-
-	return !memcmp(&ebx, "Auth", 4) || !memcmp(&ebx, "Hygo", 4);
-}
-
 static int topology_check(const struct x86_topology *t, struct err *e)
 {
 	if (!t->sockets || !t->dies || !t->cores || !t->threads)
@@ -491,47 +410,49 @@ static int topology_check(const struct x86_topology *t, struct err *e)
 	return 0;
 }
 
-static void levels_set(struct cpu *c)
+static void warn_threads(const struct x86_processor *p, const struct x86_topology *t)
 {
-	c->level = kvm_leaf(c, 0, 0)->eax;
-	if (c->o->topology.dies > 1)
-		c->level = MAX(c->level, 0x1fU);
-	c->xlevel = reg_of(kvm_leaf(c, 0x80000000, 0), X86_EAX);
-	c->xlevel = MAX(c->xlevel, c->amd ? 0x8000001eU : 0x80000008U);
+	bool topoext = p->f.word[X86_FEAT_8000_0001_ECX] & 1U << 22;
+
+	if (x86_processor_is(p, "AuthenticAMD") && !topoext && t->threads > 1)
+		log_warn("This family of AMD CPU doesn't support hyperthreading(%u): configure "
+			 "-smp, or add topoext to -cpu",
+			 t->threads);
 }
 
 /**
- * x86_cpuid_host() - What CPUID answers with "-cpu host"
+ * x86_cpuid_make() - What CPUID answers
  * @ret:	Filled in on success
  * @h:		The host
- * @o:		Options
+ * @cpu:	"MODEL,a=on,+b,-c"
+ * @t:		Topology
  * @e:		Set on failure
  *
- * Errors: EINVAL topology, unknown feature; ENOTSUP a feature the host can't give; as
- * KVM_GET_SUPPORTED_CPUID Return: 0, or a negative errno
+ * What the host lacks is warned about, unless the CPU says check=off.
+ *
+ * Errors: EINVAL topology; as x86_supported_read(), x86_processor_make()
+ * Return: 0, or a negative errno
  */
-int x86_cpuid_host(struct x86_cpuid *ret, const struct kvm_host *h, const struct x86_cpu_options *o,
-		   struct err *e)
+int x86_cpuid_make(struct x86_cpuid *ret, const struct kvm_host *h, const char *cpu,
+		   const struct x86_topology *t, struct err *e)
 {
-	struct cpu c = {.o = o};
-	struct x86_features supported;
-	int r = topology_check(&o->topology, e);
+	struct x86_supported s = {0};
+	int r = topology_check(t, e);
 
 	if (r == 0)
-		r = kvm_read(&c, h, e);
+		r = x86_supported_read(&s, h, e);
+	if (r == 0)
+		r = x86_processor_make(&ret->cpu, cpu, &s, t, e);
 	if (r == 0) {
-		c.amd = is_amd(&c);
-		supported_read(&c, h, &supported);
-		features_choose(&c, &supported);
-		r = x86_features_toggle(&c.f, &supported, o->toggles, e);
-	}
-	if (r == 0) {
-		c.xcr0 = xcr0_of(&c, supported.word[X86_FEAT_XSAVE_XCR0_LO]);
-		levels_set(&c);
-		ret->topology = o->topology;
+		const uint64_t *w = ret->cpu.f.word;
+		struct cpu c = {&ret->cpu, &s, t, 0};
+
+		c.xcr0 = w[X86_FEAT_XSAVE_XCR0_LO] | w[X86_FEAT_XSAVE_XCR0_HI] << 32;
+		warn_threads(&ret->cpu, t);
+		ret->topology = *t;
 		leaves_fill(ret, &c);
 	}
-	free(c.kvm);
+	x86_supported_release(&s);
 	return r;
 }
 
@@ -556,13 +477,19 @@ const struct kvm_cpuid_entry2 *x86_cpuid_find(const struct x86_cpuid *cpuid, uin
 }
 
 /* The places where a vCPU reads its own number. */
-static void personalise(leaf_t *l, const struct x86_topology *t, uint32_t apic_id)
+static void personalise(leaf_t *l, const struct x86_topology *t, struct kvm_vcpu *c)
 {
+	uint32_t apic_id = kvm_vcpu_id(c);
+	int khz;
+
 	if (l->function == 1)
 		l->ebx |= apic_id << 24;
 	else if (l->function == 0xb || (l->function == 0x1f && l->ecx))
 		l->edx = apic_id;
-	else if (l->function == 0x8000001e) {
+	else if (l->function == KVM_FREQUENCIES) {
+		khz = ioctl(kvm_vcpu_fd(c), KVM_GET_TSC_KHZ, 0);
+		l->eax = khz > 0 ? (uint32_t)khz : 0;
+	} else if (l->function == 0x8000001e) {
 		l->eax = apic_id;
 		l->ebx |= apic_id >> core_shift(t) & ((1U << bits_for(t->cores)) - 1);
 		l->ecx |= apic_id >> die_shift(t) & 0xff;
@@ -587,8 +514,9 @@ int x86_cpuid_set(struct kvm_vcpu *c, const struct x86_cpuid *cpuid, struct err 
 
 	memcpy(arg.entries, cpuid->entries, cpuid->len * sizeof(arg.entries[0]));
 	for (unsigned int i = 0; i < cpuid->len; i++)
-		personalise(&arg.entries[i], &cpuid->topology, kvm_vcpu_id(c));
+		personalise(&arg.entries[i], &cpuid->topology, c);
 	if (ioctl(kvm_vcpu_fd(c), KVM_SET_CPUID2, &arg) < 0)
 		return err_sys(e, "KVM_SET_CPUID2 of vCPU %u", kvm_vcpu_id(c));
+	x86_feature_msrs_set(c, &cpuid->cpu);
 	return 0;
 }

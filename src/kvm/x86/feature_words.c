@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: the names that users, management and CPU models give to CPUID bits: QEMU's,
- * one row a word, bit 0 first. A bit without a name is never given to a guest that may move: nobody
- * could say whether the other host has it.
+ * one row a word, bit 0 first; the numbers of MSRs are the architecture's. A bit without a name is
+ * never given to a guest that may move: nobody could say whether the other host has it.
  */
 #include "kvm/x86/features.h"
 
 const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 	[X86_FEAT_1_EDX] =
-		{0x1, 0, X86_EDX,
+		{.leaf = 0x1,
+		 .subleaf = 0,
+		 .reg = X86_EDX,
 		 .names =
 			 {
 				 [0] = "fpu",    [1] = "vme",  [2] = "de",       [3] = "pse",
@@ -20,7 +22,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 				 [26] = "sse2",  [27] = "ss",  [28] = "ht",      [29] = "tm",
 				 [30] = "ia64",  [31] = "pbe",
 			 }},
-	[X86_FEAT_1_ECX] = {0x1, 0, X86_ECX,
+	[X86_FEAT_1_ECX] = {.leaf = 0x1,
+			    .subleaf = 0,
+			    .reg = X86_ECX,
 			    .names =
 				    {
 					    [0] = "pni",     [1] = "pclmulqdq",     [2] = "dtes64",
@@ -34,7 +38,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 					    [26] = "xsave",  [28] = "avx",          [29] = "f16c",
 					    [30] = "rdrand", [31] = "hypervisor",
 				    }},
-	[X86_FEAT_8000_0001_EDX] = {0x80000001, 0, X86_EDX,
+	[X86_FEAT_8000_0001_EDX] = {.leaf = 0x80000001,
+				    .subleaf = 0,
+				    .reg = X86_EDX,
 				    .names =
 					    {
 						    [11] = "syscall",
@@ -48,7 +54,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 						    [31] = "3dnow",
 					    }},
 	[X86_FEAT_8000_0001_ECX] =
-		{0x80000001, 0, X86_ECX,
+		{.leaf = 0x80000001,
+		 .subleaf = 0,
+		 .reg = X86_ECX,
 		 .names =
 			 {
 				 [0] = "lahf-lm",     [1] = "cmp-legacy",  [2] = "svm",
@@ -60,7 +68,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 				 [21] = "tbm",        [22] = "topoext",    [23] = "perfctr-core",
 				 [24] = "perfctr-nb",
 			 }},
-	[X86_FEAT_C000_0001_EDX] = {0xc0000001, 0, X86_EDX,
+	[X86_FEAT_C000_0001_EDX] = {.leaf = 0xc0000001,
+				    .subleaf = 0,
+				    .reg = X86_EDX,
 				    .names =
 					    {
 						    [2] = "xstore",
@@ -74,7 +84,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 						    [12] = "pmm",
 						    [13] = "pmm-en",
 					    }},
-	[X86_FEAT_KVM] = {0x40000001, 0, X86_EAX,
+	[X86_FEAT_KVM] = {.leaf = 0x40000001,
+			  .subleaf = 0,
+			  .reg = X86_EAX,
 			  .names =
 				  {
 					  [0] = "kvmclock",
@@ -93,12 +105,16 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 					  [15] = "kvm-msi-ext-dest-id",
 					  [24] = "kvmclock-stable-bit",
 				  }},
-	[X86_FEAT_KVM_HINTS] = {0x40000001, 0, X86_EDX,
+	[X86_FEAT_KVM_HINTS] = {.leaf = 0x40000001,
+				.subleaf = 0,
+				.reg = X86_EDX,
 				.names =
 					{
 						[0] = "kvm-hint-dedicated",
 					}},
-	[X86_FEAT_SVM] = {0x8000000a, 0, X86_EDX,
+	[X86_FEAT_SVM] = {.leaf = 0x8000000a,
+			  .subleaf = 0,
+			  .reg = X86_EDX,
 			  .names =
 				  {
 					  [0] = "npt",
@@ -117,7 +133,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 					  [28] = "svme-addr-chk",
 				  }},
 	[X86_FEAT_7_0_EBX] =
-		{0x7, 0, X86_EBX,
+		{.leaf = 0x7,
+		 .subleaf = 0,
+		 .reg = X86_EBX,
 		 .names =
 			 {
 				 [0] = "fsgsbase",  [1] = "tsc-adjust",  [2] = "sgx",
@@ -131,7 +149,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 				 [28] = "avx512cd", [29] = "sha-ni",     [30] = "avx512bw",
 				 [31] = "avx512vl",
 			 }},
-	[X86_FEAT_7_0_ECX] = {0x7, 0, X86_ECX,
+	[X86_FEAT_7_0_ECX] = {.leaf = 0x7,
+			      .subleaf = 0,
+			      .reg = X86_ECX,
 			      .names =
 				      {
 					      [1] = "avx512vbmi",
@@ -154,49 +174,47 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 					      [30] = "sgxlc",
 					      [31] = "pks",
 				      }},
-	[X86_FEAT_7_0_EDX] =
-		{
-			0x7, 0, X86_EDX,
-			.names =
-				{
-					[2] =
-						"avx512-4vnniw",
-					[3] =
-						"avx512-4fmaps",
-					[4] =
-						"fsrm",
-					[8] =
-						"avx512-vp2intersect",
-					[10] = "md-clear",
-					[14] = "serialize",
-					[16] = "tsx-ldtrk",
-					[19] = "arch-lbr",
-					[22] = "amx-bf16",
-					[23] = "avx512-fp16",
-					[24] = "amx-tile",
-					[25] = "amx-int8",
-					[26] = "spec-ctrl",
-					[27] = "stibp",
-					[29] = "arch-capabilities",
-					[30] = "core-capability",
-					[31] = "ssbd",
-				}},
-	[X86_FEAT_7_1_EAX] =
-		{
-			0x7, 1, X86_EAX,
-			.names =
-				{
-					[4] =
-						"avx-vnni",
-					[5] =
-						"avx512-bf16",
-				}},
-	[X86_FEAT_8000_0007_EDX] = {0x80000007, 0, X86_EDX,
+	[X86_FEAT_7_0_EDX] = {.leaf = 0x7,
+			      .subleaf = 0,
+			      .reg = X86_EDX,
+			      .names =
+				      {
+					      [2] = "avx512-4vnniw",
+					      [3] = "avx512-4fmaps",
+					      [4] = "fsrm",
+					      [8] = "avx512-vp2intersect",
+					      [10] = "md-clear",
+					      [14] = "serialize",
+					      [16] = "tsx-ldtrk",
+					      [19] = "arch-lbr",
+					      [22] = "amx-bf16",
+					      [23] = "avx512-fp16",
+					      [24] = "amx-tile",
+					      [25] = "amx-int8",
+					      [26] = "spec-ctrl",
+					      [27] = "stibp",
+					      [29] = "arch-capabilities",
+					      [30] = "core-capability",
+					      [31] = "ssbd",
+				      }},
+	[X86_FEAT_7_1_EAX] = {.leaf = 0x7,
+			      .subleaf = 1,
+			      .reg = X86_EAX,
+			      .names =
+				      {
+					      [4] = "avx-vnni",
+					      [5] = "avx512-bf16",
+				      }},
+	[X86_FEAT_8000_0007_EDX] = {.leaf = 0x80000007,
+				    .subleaf = 0,
+				    .reg = X86_EDX,
 				    .names =
 					    {
 						    [8] = "invtsc",
 					    }},
-	[X86_FEAT_8000_0008_EBX] = {0x80000008, 0, X86_EBX,
+	[X86_FEAT_8000_0008_EBX] = {.leaf = 0x80000008,
+				    .subleaf = 0,
+				    .reg = X86_EBX,
 				    .names =
 					    {
 						    [0] = "clzero",
@@ -209,7 +227,9 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 						    [25] = "virt-ssbd",
 						    [26] = "amd-no-ssb",
 					    }},
-	[X86_FEAT_XSAVE] = {0xd, 1, X86_EAX,
+	[X86_FEAT_XSAVE] = {.leaf = 0xd,
+			    .subleaf = 1,
+			    .reg = X86_EAX,
 			    .names =
 				    {
 					    [0] = "xsaveopt",
@@ -218,36 +238,144 @@ const struct x86_feature_word x86_feature_words[X86_FEATURE_WORDS] = {
 					    [3] = "xsaves",
 					    [4] = "xfd",
 				    }},
-	[X86_FEAT_XSAVE_XSS_LO] = {0xd, 1, X86_ECX, .names = {}},
-	[X86_FEAT_XSAVE_XSS_HI] = {0xd, 1, X86_EDX, .names = {}},
-	[X86_FEAT_6_EAX] = {0x6, 0, X86_EAX,
+	[X86_FEAT_XSAVE_XSS_LO] = {.leaf = 0xd, .subleaf = 1, .reg = X86_ECX, .names = {}},
+	[X86_FEAT_XSAVE_XSS_HI] = {.leaf = 0xd, .subleaf = 1, .reg = X86_EDX, .names = {}},
+	[X86_FEAT_6_EAX] = {.leaf = 0x6,
+			    .subleaf = 0,
+			    .reg = X86_EAX,
 			    .names =
 				    {
 					    [2] = "arat",
 				    }},
-	[X86_FEAT_XSAVE_XCR0_LO] = {0xd, 0, X86_EAX, .names = {}},
-	[X86_FEAT_XSAVE_XCR0_HI] = {0xd, 0, X86_EDX, .names = {}},
-	[X86_FEAT_14_0_ECX] = {0x14, 0, X86_ECX,
+	[X86_FEAT_XSAVE_XCR0_LO] = {.leaf = 0xd, .subleaf = 0, .reg = X86_EAX, .names = {}},
+	[X86_FEAT_XSAVE_XCR0_HI] = {.leaf = 0xd, .subleaf = 0, .reg = X86_EDX, .names = {}},
+	[X86_FEAT_14_0_ECX] = {.leaf = 0x14,
+			       .subleaf = 0,
+			       .reg = X86_ECX,
 			       .names =
 				       {
 					       [31] = "intel-pt-lip",
 				       }},
-	[X86_FEAT_SGX_12_0_EBX] =
-		{
-			0x12, 0, X86_EBX,
-			.names =
-				{
-					[0] = "sgx-exinfo",
-				}},
-	[X86_FEAT_SGX_12_1_EAX] =
-		{
-			0x12, 1, X86_EAX,
-			.names =
-				{
-					[1] = "sgx-debug",
-					[2] = "sgx-mode64",
-					[4] = "sgx-provisionkey",
-					[5] = "sgx-tokenkey",
-					[7] = "sgx-kss",
-				}},
+	[X86_FEAT_SGX_12_0_EBX] = {.leaf = 0x12,
+				   .subleaf = 0,
+				   .reg = X86_EBX,
+				   .names =
+					   {
+						   [0] = "sgx-exinfo",
+					   }},
+	[X86_FEAT_SGX_12_1_EAX] = {.leaf = 0x12,
+				   .subleaf = 1,
+				   .reg = X86_EAX,
+				   .names =
+					   {
+						   [1] = "sgx-debug",
+						   [2] = "sgx-mode64",
+						   [4] = "sgx-provisionkey",
+						   [5] = "sgx-tokenkey",
+						   [7] = "sgx-kss",
+					   }},
+	[X86_FEAT_ARCH_CAPABILITIES] =
+		{.msr = 0x10a,
+		 .names = {[0] = "rdctl-no",
+			   [1] = "ibrs-all",
+			   [2] = "rsba",
+			   [3] = "skip-l1dfl-vmentry",
+			   [4] = "ssb-no",
+			   [5] = "mds-no",
+			   [6] = "pschange-mc-no",
+			   [7] = "tsx-ctrl",
+			   [8] = "taa-no"}},
+	[X86_FEAT_CORE_CAPABILITY] = {.msr = 0xcf, .names = {[5] = "split-lock-detect"}},
+	[X86_FEAT_PERF_CAPABILITIES] = {.msr = 0x345, .names = {[13] = "full-width-write"}},
+	[X86_FEAT_VMX_PROCBASED_CTLS] =
+		{.msr = 0x48e,
+		 .names = {[2] = "vmx-vintr-pending",
+			   [3] = "vmx-tsc-offset",
+			   [7] = "vmx-hlt-exit",
+			   [9] = "vmx-invlpg-exit",
+			   [10] = "vmx-mwait-exit",
+			   [11] = "vmx-rdpmc-exit",
+			   [12] = "vmx-rdtsc-exit",
+			   [15] = "vmx-cr3-load-noexit",
+			   [16] = "vmx-cr3-store-noexit",
+			   [19] = "vmx-cr8-load-exit",
+			   [20] = "vmx-cr8-store-exit",
+			   [21] = "vmx-flexpriority",
+			   [22] = "vmx-vnmi-pending",
+			   [23] = "vmx-movdr-exit",
+			   [24] = "vmx-io-exit",
+			   [25] = "vmx-io-bitmap",
+			   [27] = "vmx-mtf",
+			   [28] = "vmx-msr-bitmap",
+			   [29] = "vmx-monitor-exit",
+			   [30] = "vmx-pause-exit",
+			   [31] = "vmx-secondary-ctls"}},
+	[X86_FEAT_VMX_SECONDARY_CTLS] =
+		{.msr = 0x48b, .names = {[0] = "vmx-apicv-xapic",    [1] = "vmx-ept",
+					 [2] = "vmx-desc-exit",      [3] = "vmx-rdtscp-exit",
+					 [4] = "vmx-apicv-x2apic",   [5] = "vmx-vpid",
+					 [6] = "vmx-wbinvd-exit",    [7] = "vmx-unrestricted-guest",
+					 [8] = "vmx-apicv-register", [9] = "vmx-apicv-vid",
+					 [10] = "vmx-ple",           [11] = "vmx-rdrand-exit",
+					 [12] = "vmx-invpcid-exit",  [13] = "vmx-vmfunc",
+					 [14] = "vmx-shadow-vmcs",   [15] = "vmx-encls-exit",
+					 [16] = "vmx-rdseed-exit",   [17] = "vmx-pml",
+					 [20] = "vmx-xsaves",        [25] = "vmx-tsc-scaling"}},
+	[X86_FEAT_VMX_PINBASED_CTLS] = {.msr = 0x48d,
+					.names = {[0] = "vmx-intr-exit",
+						  [3] = "vmx-nmi-exit",
+						  [5] = "vmx-vnmi",
+						  [6] = "vmx-preemption-timer",
+						  [7] = "vmx-posted-intr"}},
+	[X86_FEAT_VMX_EXIT_CTLS] = {.msr = 0x48f,
+				    .names = {[2] = "vmx-exit-nosave-debugctl",
+					      [12] = "vmx-exit-load-perf-global-ctrl",
+					      [15] = "vmx-exit-ack-intr",
+					      [18] = "vmx-exit-save-pat",
+					      [19] = "vmx-exit-load-pat",
+					      [20] = "vmx-exit-save-efer",
+					      [21] = "vmx-exit-load-efer",
+					      [22] = "vmx-exit-save-preemption-timer",
+					      [23] = "vmx-exit-clear-bndcfgs",
+					      [25] = "vmx-exit-clear-rtit-ctl",
+					      [29] = "vmx-exit-load-pkrs"}},
+	[X86_FEAT_VMX_ENTRY_CTLS] = {.msr = 0x490,
+				     .names = {[2] = "vmx-entry-noload-debugctl",
+					       [9] = "vmx-entry-ia32e-mode",
+					       [13] = "vmx-entry-load-perf-global-ctrl",
+					       [14] = "vmx-entry-load-pat",
+					       [15] = "vmx-entry-load-efer",
+					       [16] = "vmx-entry-load-bndcfgs",
+					       [18] = "vmx-entry-load-rtit-ctl",
+					       [22] = "vmx-entry-load-pkrs"}},
+	[X86_FEAT_VMX_MISC] = {.msr = 0x485,
+			       .names = {[5] = "vmx-store-lma",
+					 [6] = "vmx-activity-hlt",
+					 [7] = "vmx-activity-shutdown",
+					 [8] = "vmx-activity-wait-sipi",
+					 [29] = "vmx-vmwrite-vmexit-fields",
+					 [30] = "vmx-zero-len-inject"}},
+	[X86_FEAT_VMX_EPT_VPID_CAPS] =
+		{.msr = 0x48c,
+		 .names = {[0] = "vmx-ept-execonly",
+			   [6] = "vmx-page-walk-4",
+			   [7] = "vmx-page-walk-5",
+			   [16] = "vmx-ept-2mb",
+			   [17] = "vmx-ept-1gb",
+			   [20] = "vmx-invept",
+			   [21] = "vmx-eptad",
+			   [22] = "vmx-ept-advanced-exitinfo",
+			   [25] = "vmx-invept-single-context",
+			   [26] = "vmx-invept-all-context",
+			   [32] = "vmx-invvpid",
+			   [40] = "vmx-invvpid-single-addr",
+			   [41] = "vmx-invept-single-context",
+			   [42] = "vmx-invvpid-all-context",
+			   [43] = "vmx-invept-single-context-noglobals"}},
+	[X86_FEAT_VMX_BASIC] = {.msr = 0x480,
+				.names = {[54] = "vmx-ins-outs", [55] = "vmx-true-ctls"}},
+	[X86_FEAT_VMX_VMFUNC] = {.msr = 0x491, .names = {[0] = "vmx-eptp-switching"}},
+	[X86_FEAT_SGX_12_0_EAX] = {.leaf = 0x12,
+				   .reg = X86_EAX,
+				   .names = {[0] = "sgx1", [1] = "sgx2"}},
 };

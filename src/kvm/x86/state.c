@@ -27,6 +27,7 @@
 #define LAPIC_TIMER_MODE    (3U << 17) /* 0: one-shot */
 #define LAPIC_INITIAL_COUNT 0x380
 #define LAPIC_CURRENT_COUNT 0x390
+#define MCG_LMCE_P          (1ULL << 27)
 
 static int call(struct kvm_vcpu *c, unsigned long request, void *arg, const char *name,
 		struct err *e)
@@ -242,54 +243,24 @@ int x86_vcpu_apply(struct kvm_vcpu *c, const struct x86_vcpu_state *s,
 }
 
 /**
- * struct feature_msr - An MSR that describes the CPU, as CPUID does
- * @mask:	Bits that have a name, and so may be shown to a guest that moves
- */
-struct feature_msr {
-	uint32_t index;
-	uint64_t mask;
-};
-
-static const struct feature_msr feature_msrs[] = {
-	{MSR_ARCH_CAPABILITIES, 0x1ff}, /* rdctl-no to taa-no */
-	{MSR_UCODE_REVISION, ~0ULL},
-};
-
-/* A host that offers one and then refuses it keeps its own value. */
-static void feature_msr_set(struct kvm_vcpu *c, const struct feature_msr *f)
-{
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = {.head.nmsrs = 1, .entry.index = f->index};
-
-	if (ioctl(kvm_vcpu_host(c)->fd, KVM_GET_MSRS, &one) != 1)
-		return;
-	one.entry.data &= f->mask;
-	if (ioctl(kvm_vcpu_fd(c), KVM_SET_MSRS, &one) != 1)
-		log_debug("vCPU %u: KVM refuses MSR %#" PRIx32 " = %#" PRIx64, kvm_vcpu_id(c),
-			  f->index, (uint64_t)one.entry.data);
-}
-
-/**
  * x86_vcpu_setup() - Prepare a new vCPU
  * @c:		The vCPU
+ * @lmce:	Machine checks may go to one vCPU only
  * @e:		Set on failure
  *
- * Gives it ten machine check banks, as QEMU's have, and the MSRs that describe a CPU.
+ * Gives it ten machine check banks, as QEMU's have.
  *
  * Errors: as KVM_X86_SETUP_MCE
  * Return: 0, or a negative errno
  */
-int x86_vcpu_setup(struct kvm_vcpu *c, struct err *e)
+int x86_vcpu_setup(struct kvm_vcpu *c, bool lmce, struct err *e)
 {
 	uint64_t cap = 0,
 		 wanted = (1ULL << 8 | 1ULL << 24) | X86_MCE_BANKS; /* MCG_CTL_P, MCG_SER_P */
 
 	if (ioctl(kvm_vcpu_host(c)->fd, KVM_X86_GET_MCE_CAP_SUPPORTED, &cap) < 0)
 		return err_sys(e, "KVM_X86_GET_MCE_CAP_SUPPORTED");
+	wanted |= lmce ? MCG_LMCE_P : 0;
 	wanted &= cap | 0xff;
-	for (size_t i = 0; i < ARRAY_SIZE(feature_msrs); i++)
-		feature_msr_set(c, &feature_msrs[i]);
 	return CALL(c, KVM_X86_SETUP_MCE, &wanted, e);
 }

@@ -112,7 +112,7 @@ struct x86_msr_list {
 };
 
 /* What a new vCPU needs beside its CPUID: machine check banks. Before x86_msr_list_probe(). */
-MUST_CHECK int x86_vcpu_setup(struct kvm_vcpu *c, struct err *e);
+MUST_CHECK int x86_vcpu_setup(struct kvm_vcpu *c, bool lmce, struct err *e);
 MUST_CHECK int x86_msr_list_probe(struct kvm_vcpu *c, struct x86_msr_list *ret, struct err *e);
 MUST_CHECK int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs,
 				struct x86_vcpu_state *ret, struct err *e);

@@ -7,7 +7,6 @@
 #include "machine/q35/q35.h"
 
 #include "base/log.h"
-#include "base/option.h"
 #include "base/owned.h"
 #include "kvm/x86/x86.h"
 #include "machine/wires.h"
@@ -112,56 +111,6 @@ static int vcpu_add(struct q35 *q, unsigned int index, struct err *e)
 	return r < 0 ? r : x86_cpuid_set(v->kvm, &q->cpuid, e);
 }
 
-/* "migratable=on" and "pmu=off" are no CPUID bits: true if @item is @name=..., whose value is
- * set. */
-static int switch_take(const char *item, const char *name, bool *value, struct err *e)
-{
-	size_t n = strlen(name);
-
-	if (strncmp(item, name, n) || item[n] != '=')
-		return 0;
-	if (option_parse_bool(item + n + 1, value) < 0)
-		return err_set(e, EINVAL, "-cpu: %s is neither on nor off", item);
-	return 1;
-}
-
-/* Splits "host,migratable=on,+avx2": what isn't a CPUID bit goes to @o, the rest to @toggles. */
-static int cpu_split(char *text, struct x86_cpu_options *o, char *toggles, struct err *e)
-{
-	char *model = strsep(&text, ",");
-	char *item;
-
-	if (strcmp(model, "host") && strcmp(model, "max"))
-		return err_set(e, EINVAL, "-cpu: there is no model \"%s\", only host and max",
-			       model);
-	while ((item = strsep(&text, ",")) != NULL) {
-		int r = switch_take(item, "migratable", &o->migratable, e);
-
-		if (r == 0)
-			r = switch_take(item, "pmu", &o->pmu, e);
-		if (r < 0)
-			return r;
-		if (r == 0)
-			toggles = stpcpy(stpcpy(toggles, item), ",");
-	}
-	return 0;
-}
-
-static int cpuid_make(struct q35 *q, const struct q35_config *c, struct err *e)
-{
-	OWNED(char *) text = str_dup(c->cpu);
-	OWNED(char *) toggles = mem_zalloc(strlen(c->cpu) + 2);
-	struct x86_cpu_options options = {
-		.topology = c->topology,
-		.migratable = true,
-		.pmu = true,
-		.toggles = toggles,
-	};
-	int r = cpu_split(text, &options, toggles, e);
-
-	return r < 0 ? r : x86_cpuid_host(&q->cpuid, &q->host, &options, e);
-}
-
 static int vcpus_make(struct q35 *q, const struct q35_config *c, struct err *e)
 {
 	int r = 0;
@@ -190,7 +139,7 @@ static int make(struct q35 *q, const struct q35_config *c, struct err *e)
 	env_fill(q, c);
 	r = vm_make(q, c, e);
 	if (r >= 0)
-		r = cpuid_make(q, c, e);
+		r = x86_cpuid_make(&q->cpuid, &q->host, c->cpu, &c->topology, e);
 	if (r >= 0)
 		r = q35_parts_make(q, c, e);
 	if (r >= 0)

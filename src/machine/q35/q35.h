@@ -34,7 +34,7 @@
  * @ram:	Memory
  * @cpus, @max_cpus: vCPUs at start, and places
  * @topology:	-smp
- * @cpu:	"host" or "max", with features behind commas
+ * @cpu:	CPU model, with features behind commas
  * @kernel, @initrd, @append: Direct boot; NULL: from firmware
  * @boot:	-boot
  * @hpet:	There is an HPET

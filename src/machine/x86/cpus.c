@@ -11,13 +11,13 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int cpu_init(struct x86_cpus *c, unsigned int i, struct err *e)
+static int cpu_init(struct x86_cpus *c, unsigned int i, bool lmce, struct err *e)
 {
 	struct x86_cpu *cpu = &c->cpu[i];
 	int r;
 
 	cpu->v = c->vm->vcpus[i];
-	r = x86_vcpu_setup(cpu->v->kvm, e);
+	r = x86_vcpu_setup(cpu->v->kvm, lmce, e);
 	if (r == 0 && i == 0)
 		r = x86_msr_list_probe(cpu->v->kvm, &c->msrs, e);
 	if (r == 0)
@@ -35,17 +35,13 @@ static unsigned int phys_bits(const struct x86_cpuid *cpuid)
 	return l ? l->eax & 0xff : 36;
 }
 
-static struct x86_cpu_model model_of(const struct x86_cpuid *cpuid)
+static struct x86_cpu_model model_of(const struct x86_processor *p)
 {
-	const struct kvm_cpuid_entry2 *seven = x86_cpuid_find(cpuid, 7, 0);
-	const struct kvm_cpuid_entry2 *xsave = x86_cpuid_find(cpuid, 0xd, 1);
-	const struct kvm_cpuid_entry2 *svm = x86_cpuid_find(cpuid, 0x8000000a, 0);
-
 	return (struct x86_cpu_model){
-		.tsx_ctrl = seven && seven->edx & 1U << 29, /* ARCH_CAPABILITIES, which has it */
-		.tsc_scale = svm && svm->edx & 1U << 4,
-		.xfd = xsave && xsave->eax & 1U << 4,
-		.amx = seven && seven->edx & 1U << 24,
+		.tsx_ctrl = x86_feature_get(&p->f, "tsx-ctrl"),
+		.tsc_scale = x86_feature_get(&p->f, "tsc-scale"),
+		.xfd = x86_feature_get(&p->f, "xfd"),
+		.amx = x86_feature_get(&p->f, "amx-tile"),
 	};
 }
 
@@ -74,11 +70,11 @@ int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid
 	c->vm = vm;
 	c->host = kvm_vm_host(vm->c.kvm);
 	c->phys_bits = phys_bits(cpuid);
-	c->model = model_of(cpuid);
+	c->model = model_of(&cpuid->cpu);
 	c->len = vm->vcpus_len;
 	c->pristine = true;
 	for (unsigned int i = 0; i < c->len && r == 0; i++)
-		r = cpu_init(c, i, e);
+		r = cpu_init(c, i, cpuid->cpu.lmce, e);
 	if (r < 0) {
 		x86_cpus_destroy(c);
 		return r;

@@ -28,7 +28,8 @@ struct x86_cpu {
 
 /**
  * struct x86_cpu_model - What of the CPU model decides which sections have more than others
- * @tsx_ctrl, @tsc_scale, @xfd, @amx: By CPUID, as QEMU asks it: not by what the host could do
+ * @tsx_ctrl, @tsc_scale, @xfd, @amx: By the CPU's features, as QEMU asks
+ * it: not by what the host could do
  */
 struct x86_cpu_model {
 	bool tsx_ctrl, tsc_scale, xfd, amx;

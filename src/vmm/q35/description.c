@@ -15,31 +15,17 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint32_t feature_word(const struct x86_cpuid *cpuid, const struct x86_feature_word *w)
-{
-	const struct kvm_cpuid_entry2 *entry = x86_cpuid_find(cpuid, w->leaf, w->subleaf);
-
-	if (!entry)
-		return 0;
-	switch (w->reg) {
-	case X86_EAX: return entry->eax;
-	case X86_EBX: return entry->ebx;
-	case X86_ECX: return entry->ecx;
-	default: return entry->edx;
-	}
-}
-
-/* Names of all features that the guest sees. */
-static json_t *features(const struct x86_cpuid *cpuid)
+/* Names of all features that the guest sees: CPUID's, or those in MSRs, which earlier versions
+ * don't tell. */
+static json_t *features(const struct x86_processor *p, bool msr)
 {
 	json_t *names = json_array();
 
 	for (size_t i = 0; i < X86_FEATURE_WORDS; i++) {
 		const struct x86_feature_word *w = &x86_feature_words[i];
-		uint32_t bits = feature_word(cpuid, w);
 
-		for (unsigned int b = 0; b < 32; b++)
-			if (bits >> b & 1 && w->names[b])
+		for (unsigned int b = 0; b < X86_FEATURE_BITS && (w->msr != 0) == msr; b++)
+			if (p->f.word[i] >> b & 1 && w->names[b])
 				json_array_append_new(names, json_string(w->names[b]));
 	}
 	return names;
@@ -129,11 +115,13 @@ json_t *description_make(struct guest *g, struct err *e)
 
 	if (guest_sections(g, &all, e) < 0)
 		return NULL;
-	d = json_pack("{s:s, s:s, s:I, s:i, s:i, s:o, s:o, s:o, s:o}", "version", OUTLIVE_VERSION,
-		      "machine", Q35_MACHINE, "memory", (json_int_t)g->v->options->ram_bytes,
-		      "cpus", (int)g->q->cpus, "max-cpus", (int)g->q->max_cpus, "features",
-		      features(&g->q->cpuid), "blocks", ram_blocks(g), "devices", devices(g),
-		      "sections", sections(&all));
+	d = json_pack("{s:s, s:s, s:I, s:i, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "version",
+		      OUTLIVE_VERSION, "machine", Q35_MACHINE, "memory",
+		      (json_int_t)g->v->options->ram_bytes, "cpus", (int)g->q->cpus, "max-cpus",
+		      (int)g->q->max_cpus, "cpu-model", g->q->cpuid.cpu.name, "features",
+		      features(&g->q->cpuid.cpu, false), "msr-features",
+		      features(&g->q->cpuid.cpu, true), "blocks", ram_blocks(g), "devices",
+		      devices(g), "sections", sections(&all));
 	migrate_sections_destroy(&all);
 	return d;
 }
@@ -186,27 +174,45 @@ static bool lists(const json_t *names, const char *name)
 	return false;
 }
 
-static void compare_features(json_t *found, const json_t *guest, const json_t *target)
+/* Counts what the target lacks of @key, and writes it down as -cpu takes it. A target that doesn't
+ * know the key isn't judged by it. */
+static size_t features_missing(const json_t *guest, const json_t *target, const char *key,
+			       char *names, size_t size)
 {
-	const json_t *theirs = json_object_get(target, "features"), *one;
-	char names[160] = "";
-	size_t i, n = 0, missing = 0;
+	const json_t *theirs = json_object_get(target, key), *one;
+	size_t i, n = strlen(names), missing = 0;
 
-	json_array_foreach(json_object_get(guest, "features"), i, one)
+	json_array_foreach(theirs ? json_object_get(guest, key) : NULL, i, one)
 	{
 		const char *name = json_string_value(one);
 
 		if (!name || lists(theirs, name))
 			continue;
 		missing++;
-		if (n + strlen(name) + 3 < sizeof(names))
-			n += (size_t)snprintf(names + n, sizeof(names) - n, ",-%s", name);
+		if (n + strlen(name) + 3 < size)
+			n += (size_t)snprintf(names + n, size - n, ",-%s", name);
 	}
-	if (missing)
+	return missing;
+}
+
+static void compare_features(json_t *found, const json_t *guest, const json_t *target)
+{
+	const char *model = option_str(guest, "cpu-model", "host");
+	const char *theirs = option_str(target, "cpu-model", model);
+	char names[160] = "";
+	size_t missing = features_missing(guest, target, "features", names, sizeof(names));
+
+	missing += features_missing(guest, target, "msr-features", names, sizeof(names));
+	if (missing && strcmp(model, theirs))
+		add(found,
+		    "CPU: the guest's model is %s, the target's %s, which lacks %zu of its "
+		    "features (%s): start it with -cpu %s",
+		    model, theirs, missing, names + 1, model);
+	else if (missing)
 		add(found,
 		    "CPU: the guest sees %zu features that the target can't give: start it without "
-		    "them on both sides (-cpu host%s), or choose a host that has them",
-		    missing, names);
+		    "them on both sides (-cpu %s%s), or choose a host that has them",
+		    missing, model, names);
 }
 
 static void compare_blocks(json_t *found, const json_t *guest, const json_t *target)

@@ -134,8 +134,9 @@ static int query_cpus_fast(void *opaque, struct control_request *rq, const json_
 
 static json_t *hotpluggable(struct guest *g, unsigned int index)
 {
-	json_t *one = json_pack("{s:s, s:i, s:o}", "type", "host-x86_64-cpu", "vcpus-count", 1,
-				"props", cpu_props(&g->q->cpuid.topology, index));
+	json_t *one = json_pack("{s:o, s:i, s:o}", "type",
+				json_sprintf("%s-x86_64-cpu", g->q->cpuid.cpu.name), "vcpus-count",
+				1, "props", cpu_props(&g->q->cpuid.topology, index));
 
 	if (index < g->q->vm.vcpus_len)
 		json_object_set_new(one, "qom-path",
@@ -177,6 +178,8 @@ void guest_ops_fill(struct guest *g)
 		.quit = quit,
 		.query_cpus_fast = query_cpus_fast,
 		.query_hotpluggable_cpus = query_hotpluggable_cpus,
+		.query_cpu_definitions = op_query_cpu_definitions,
+		.query_cpu_model_expansion = op_query_cpu_model_expansion,
 		.inject_nmi = op_inject_nmi,
 		.set_action = op_set_action,
 		.watchdog_set_action = op_watchdog_set_action,

@@ -5,6 +5,7 @@
  */
 #include "base/nearest.h"
 #include "vmm/q35/guest.h"
+#include "vmm/q35/ops.h"
 
 #include <errno.h>
 #include <string.h>
@@ -40,6 +41,12 @@ void machine_classes_add(void)
 	device_classes_add(chips_classes);
 }
 
+/* What is answered without a guest. */
+static const struct control_ops no_guest = {
+	.query_cpu_definitions = op_query_cpu_definitions,
+	.query_cpu_model_expansion = op_query_cpu_model_expansion,
+};
+
 static int guest_start(struct vmm *v, struct err *e)
 {
 	struct guest *g;
@@ -67,7 +74,10 @@ int machine_start(struct vmm *v, struct err *e)
 		err_set(e, EINVAL, "'%s' is not a machine type", name);
 		return err_nearest(e, nearest_string(name, names));
 	}
-	return strcmp(name, "none") ? guest_start(v, e) : 0;
+	if (strcmp(name, "none"))
+		return guest_start(v, e);
+	control_set_ops(v->control, &no_guest);
+	return 0;
 }
 
 /**

@@ -27,6 +27,9 @@ const json_t *guest_object_find(const struct guest *g, const char *id);
 /* ops_block.c */
 control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
 
+/* ops_cpu.c: need no guest */
+control_op op_query_cpu_definitions, op_query_cpu_model_expansion;
+
 /* ops_configuration.c */
 control_op op_query_configuration, op_query_vm_generation_id;
 /* The devices for another process on this host: as they were asked for, with what they drew. */
