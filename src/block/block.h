@@ -150,7 +150,6 @@ void block_queue_limits(const struct block_queue *q, struct block_limits *ret);
 void block_submit(struct block_queue *q, struct block_request *r);
 /* Requests may be held back until this call, to go to the kernel together. */
 void block_kick(struct block_queue *q);
-unsigned int block_in_flight(const struct block_queue *q);
 /* Runs the queue's completions until none is in flight (on its thread; guest stopped). */
 void block_drain(struct block_queue *q);
 unsigned int block_drain_until(struct block_queue *q, int64_t until_ns);

@@ -223,17 +223,6 @@ void block_kick(struct block_queue *q)
 }
 
 /**
- * block_in_flight() - Requests not yet completed
- * @q:		The queue
- *
- * Return: how many
- */
-unsigned int block_in_flight(const struct block_queue *q)
-{
-	return q->in_flight;
-}
-
-/**
  * block_drain_until() - Complete everything in flight, unless that takes too long
  * @q:		The queue, on its thread; nobody submits meanwhile but completions themselves
  * @until_ns:	time_ns() at which to give up; TIME_NEVER: don't

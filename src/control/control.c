@@ -107,17 +107,6 @@ void control_destroy(struct control *c)
 }
 
 /**
- * control_loop() - The loop that QMP runs on
- * @c:		QMP
- *
- * Return: borrowed
- */
-struct loop *control_loop(const struct control *c)
-{
-	return c->loop;
-}
-
-/**
  * control_set_ops() - Connect the machine
  * @c:		QMP
  * @ops:	Kept; NULL: it is gone

@@ -85,7 +85,6 @@ struct control_config {
 MUST_CHECK int control_create(struct control **ret, struct loop *loop,
 			      const struct control_config *config, struct err *e);
 void control_destroy(struct control *c);
-struct loop *control_loop(const struct control *c);
 /* The machine is there (or gone, NULL). @ops is kept, not copied. */
 void control_set_ops(struct control *c, const struct control_ops *ops);
 /* A QMP monitor on a character back end. */

@@ -62,7 +62,6 @@ struct kvm_vm_options {
 MUST_CHECK int kvm_vm_create(struct kvm_vm **ret, const struct kvm_host *h,
 			     const struct kvm_vm_options *options, struct err *e);
 void kvm_vm_destroy(struct kvm_vm *vm);
-int kvm_vm_fd(const struct kvm_vm *vm);
 const struct kvm_host *kvm_vm_host(const struct kvm_vm *vm);
 bool kvm_vm_has_ring(const struct kvm_vm *vm);
 uint32_t kvm_vm_ring_entries(const struct kvm_vm *vm); /* of each vCPU; 0: no ring */

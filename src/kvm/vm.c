@@ -117,17 +117,6 @@ void kvm_vm_destroy(struct kvm_vm *vm)
 }
 
 /**
- * kvm_vm_fd() - The VM's file descriptor
- * @vm:		A VM
- *
- * Return: fd, still the VM's; for vhost and VFIO
- */
-int kvm_vm_fd(const struct kvm_vm *vm)
-{
-	return vm->fd;
-}
-
-/**
  * kvm_vm_host() - The host a VM was created on
  * @vm:		A VM
  *

@@ -147,13 +147,3 @@ void vm_request(void *opaque, int what, int arg)
 	if (!__atomic_fetch_or(&vm->requests, 1U << what, __ATOMIC_SEQ_CST))
 		loop_post(vm->c.loop, serve_requests, vm);
 }
-
-/**
- * vm_shutdown() - End the machine as the policy says
- * @vm:		The machine
- * @by_guest:	Who wanted it
- */
-void vm_shutdown(struct vm *vm, bool by_guest)
-{
-	end_machine(vm, by_guest, 0);
-}

@@ -212,7 +212,6 @@ void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque);
 void vm_request(void *vm, int what, int arg);
 void vm_nmi(struct vm *vm);       /* to every vCPU, running or not */
 void vm_powerdown(struct vm *vm); /* the ACPI power button; the chipset listens */
-void vm_shutdown(struct vm *vm, bool by_guest);
 void vm_listen(struct vm *vm, struct vm_listener *l);
 
 #endif

@@ -239,17 +239,6 @@ const char *net_id(const struct net_backend *b)
 }
 
 /**
- * net_kind() - "tap" or "stream"
- * @b:		The back end
- *
- * Return: constant
- */
-const char *net_kind(const struct net_backend *b)
-{
-	return b->ops->kind;
-}
-
-/**
  * net_options() - What the back end was made from
  * @b:		The back end
  *

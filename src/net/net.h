@@ -64,7 +64,6 @@ void net_adopt_fds(const char *id, const int *fds, size_t len);
 void net_take_all(void);
 struct net_backend *net_find(const char *id);
 const char *net_id(const struct net_backend *b);
-const char *net_kind(const struct net_backend *b); /* "tap", "stream" */
 unsigned int net_queues(const struct net_backend *b);
 /* One device per back end. EBUSY says who has it. */
 MUST_CHECK int net_attach(struct net_backend *b, const char *user, struct err *e);

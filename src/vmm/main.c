@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "base/owned.h"
+#include "char/char.h"
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -29,8 +30,19 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return 0;
 }
 
+static void on_quit(void *opaque)
+{
+	struct vmm *v = opaque;
+
+	log_info("terminating: C-a x on a console");
+	control_event(v->control, "SHUTDOWN",
+		      json_pack("{s:b, s:s}", "guest", 0, "reason", "host-qmp-quit"));
+	control_flush(v->control);
+	loop_exit(v->loop);
+}
+
 /**
- * vmm_signals_watch() - Let the usual signals end the loop
+ * vmm_signals_watch() - Let the usual signals, and C-a x on a mux, end the loop
  * @v:		With its loop
  * @e:		Set on failure only
  *
@@ -40,6 +52,7 @@ int vmm_signals_watch(struct vmm *v, struct err *e)
 {
 	static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
 
+	char_on_quit(on_quit, v);
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the guest's end */
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SMBIOS types 8 and 11, -rtc base=, NMIs of running vCPUs, -fw_cfg that says nothing."""
+"""SMBIOS types 8 and 11, -rtc base=, NMIs of running vCPUs, -fw_cfg that says nothing, C-a x."""
+import socket
 import subprocess
 
 import pytest
@@ -75,3 +76,14 @@ def test_what_makes_no_sense_is_refused(options, why):
     done = subprocess.run([outlive_vmm(), "-nodefaults", "-display", "none", *options],
                           capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1 and why in done.stderr
+
+
+def test_c_a_x_on_a_mux_ends_the_vmm(outlive, kvm):
+    vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
+                        "-m", 64, "-S", "-chardev", "socket,id=m,path=@RUN@/mux,server=on,wait=off,mux=on",
+                        "-serial", "chardev:m")
+    with socket.socket(socket.AF_UNIX) as console:
+        console.connect(vmm.path("mux"))
+        console.sendall(b"\x01x")
+        assert vmm.qmp.wait_event("SHUTDOWN", timeout=10)["data"] == {"guest": False, "reason": "host-qmp-quit"}
+        assert vmm.wait() == 0
