@@ -137,7 +137,6 @@ void target_kill(struct move *m);
 MUST_CHECK int transfer(struct move *m, const struct cli_args *args, const char *socket,
 			json_t **ret_info, struct err *e);
 MUST_CHECK int transfer_end_source(struct move *m, struct err *e);
-bool transfer_arrived(struct move *m, double seconds);
 int transfer_refuse(const struct move *m, const struct cli_args *args);
 
 #endif

@@ -109,14 +109,8 @@ static int status_of(struct qmp *q, const char *command, char status[32])
 	return r;
 }
 
-/**
- * transfer_arrived() - Has the target taken the guest?
- * @m:		@target is connected
- * @seconds:	At most, while it loads
- *
- * Return: whether it has
- */
-bool transfer_arrived(struct move *m, double seconds)
+/* Has the target taken the guest? Waits for as long as it loads. */
+static bool has_arrived(struct move *m, double seconds)
 {
 	int64_t limit = time_ns() + (int64_t)(seconds * (double)NS_PER_SEC);
 	char run[32], migration[32];
@@ -187,12 +181,12 @@ static int judge(struct move *m, int followed, const json_t *info, struct err *e
 	OWNED(char *) why = NULL;
 
 	if (followed < 0 && source_ended(m)) {
-		if (transfer_arrived(m, 1))
+		if (has_arrived(m, 1))
 			return 0;
 		target_kill(m);
 		return err_set(e, EPIPE, "the VMM that had the guest has ended");
 	}
-	if (!strcmp(status, "completed") && transfer_arrived(m, ARRIVE_SECONDS))
+	if (!strcmp(status, "completed") && has_arrived(m, ARRIVE_SECONDS))
 		return 0;
 	if (followed < 0 || !strcmp(status, "cancelled")) {
 		stay(m);

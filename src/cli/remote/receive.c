@@ -11,18 +11,17 @@
 #include "base/clock.h"
 #include "base/option.h"
 #include "base/owned.h"
-#include "base/scm.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 
 #define QUESTION_SECONDS 600
-#define ARRIVE_SECONDS   60
+#define SETTLE_SECONDS   60
 #define LOOK_MS          50
-#define END_SECONDS      10
 
 /**
  * struct arrival - A guest that comes
@@ -183,52 +182,88 @@ static int start(struct arrival *a, struct err *e)
 	return r < 0 ? r : await(a, e);
 }
 
+/* The "status" that a command of the VMM answers; "" if it doesn't answer now. */
+static void ask_inside(const struct guest *g, const char *command, char status[32])
+{
+	OWNED_JSON *answer = NULL;
+	struct err e;
+	struct qmp q;
+
+	*status = '\0';
+	if (qmp_open(g, 1, &q, &e) < 0)
+		return;
+	if (qmp_command(&q, command, NULL, &answer, &e) >= 0)
+		snprintf(status, 32, "%s", option_str(answer, "status", ""));
+	qmp_close(&q);
+}
+
+static bool is_here(const struct guest *g)
+{
+	char status[32];
+
+	ask_inside(g, "query-status", status);
+	return *status && strcmp(status, "inmigrate") != 0;
+}
+
+/* The VMM listens, and nobody has connected. */
+static bool is_alone(const struct guest *g)
+{
+	char status[32];
+
+	ask_inside(g, "query-migrate", status);
+	return !strcmp(status, "setup");
+}
+
+static bool has_ended(struct arrival *a)
+{
+	if (waitpid(a->m.target_pid, NULL, WNOHANG) != a->m.target_pid)
+		return false;
+	a->m.target_pid = 0;
+	return true;
+}
+
+/* With --direct nothing comes on standard input but its end. */
 static bool input_ended(void)
 {
 	struct pollfd poll_fd = {.fd = STDIN_FILENO, .events = POLLIN};
 	char byte;
 
-	return poll(&poll_fd, 1, LOOK_MS) == 1 && read(STDIN_FILENO, &byte, 1) <= 0;
+	return poll(&poll_fd, 1, 0) == 1 && read(STDIN_FILENO, &byte, 1) <= 0;
 }
 
-static bool someone_came(struct arrival *a)
+/*
+ * The VMM runs the guest, or ends by itself; only one to which nobody comes any more is ended here.
+ * However long it takes: a VMM that may have the guest is left alone.
+ */
+static int wait_decided(struct arrival *a, bool direct, struct err *e)
 {
-	OWNED_JSON *info = NULL;
-	struct err e;
+	OWNED(char) *log = guest_path(&a->g, "log"), *last = NULL;
 
-	if (qmp_command(&a->m.target, "query-migrate", NULL, &info, &e) < 0)
-		return true;
-	return strcmp(option_str(info, "status", "setup"), "setup") != 0;
-}
-
-/* The source connects by itself, or goes away. */
-static bool came_directly(struct arrival *a)
-{
-	bool gone = false;
-
-	while (!someone_came(a)) {
-		if (gone)
-			return false;
-		gone = input_ended();
+	while (!is_here(&a->g)) {
+		if (has_ended(a)) {
+			last = vmm_last_words(log);
+			return err_set(e, EREMOTEIO, "the guest didn't arrive: %s", last);
+		}
+		if (direct && input_ended() && is_alone(&a->g))
+			return err_set(e, ECANCELED, "the source has gone");
+		poll(NULL, 0, LOOK_MS);
 	}
-	return true;
+	return 0;
 }
 
 static int wait_arrived(struct arrival *a, struct err *e)
 {
-	OWNED(char) *log = guest_path(&a->g, "log"), *last = NULL;
-	bool came = true;
+	bool direct = a->stream < 0;
+	struct err unwritten;
+	int r;
 
-	if (a->stream >= 0)
+	if (!direct)
 		forward(fd_take(&a->stream));
-	else
-		came = came_directly(a);
-	if (came && transfer_arrived(&a->m, ARRIVE_SECONDS))
-		return record(a, true, e);
-	if (!came)
-		return err_set(e, ECANCELED, "the source has gone");
-	last = vmm_last_words(log);
-	return err_set(e, EREMOTEIO, "the guest didn't arrive: %s", last);
+	qmp_close(&a->m.target);
+	r = wait_decided(a, direct, e);
+	if (r >= 0 && record(a, true, &unwritten) < 0)
+		fprintf(stderr, "outlive: %s\n", unwritten.msg); /* it runs here all the same */
+	return r;
 }
 
 /* Ended by itself, or here: in any case it never runs the guest. */
@@ -302,22 +337,6 @@ static int receive(struct arrival *a, const char *name, struct err *e)
  */
 enum whereabouts { HERE = 1, ELSEWHERE, NOT_YET };
 
-static enum whereabouts look_inside(const struct guest *g)
-{
-	OWNED_JSON *status = NULL;
-	struct err e;
-	struct qmp q;
-	int r = qmp_open(g, 1, &q, &e);
-
-	if (r < 0)
-		return NOT_YET;
-	r = qmp_command(&q, "query-status", NULL, &status, &e);
-	qmp_close(&q);
-	if (r < 0 || !strcmp(option_str(status, "status", "inmigrate"), "inmigrate"))
-		return NOT_YET;
-	return HERE;
-}
-
 static enum whereabouts look(const char *name, const char *token)
 {
 	enum whereabouts found = NOT_YET;
@@ -330,8 +349,8 @@ static enum whereabouts look(const char *name, const char *token)
 		found = ELSEWHERE;
 	else if (json_object_get(g.record, "arrived"))
 		found = HERE;
-	else if (g.pid)
-		found = look_inside(&g);
+	else if (g.pid && is_here(&g))
+		found = HERE;
 	guest_release(&g);
 	return found;
 }
@@ -339,7 +358,7 @@ static enum whereabouts look(const char *name, const char *token)
 /* What was under way may still be: its VMM sees the end of the stream, and decides. */
 static int settle(const char *name, const json_t *question, struct err *e)
 {
-	int64_t limit = time_ns() + ARRIVE_SECONDS * NS_PER_SEC;
+	int64_t limit = time_ns() + SETTLE_SECONDS * NS_PER_SEC;
 	const char *token = option_str(question, "token", "");
 	enum whereabouts found;
 	OWNED_JSON *answer = NULL;
