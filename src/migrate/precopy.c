@@ -55,6 +55,7 @@ enum {
  * @sync_us:	What the dirty log cost in the last round
  * @link_us:	There and back, as the target answers: the shortest so far. The guest waits for the
  *		way there only
+ * @sent_ns:	When the target had all of the last round
  * @fair_rounds: Rounds since the prediction first fitted the limit
  * @late:	How often the guest wasn't stopped in time
  * @logging:	The dirty log is on
@@ -64,7 +65,7 @@ enum {
 struct precopy {
 	struct migrate_job *job;
 	struct ram_source ram;
-	int64_t begin_ns, reported_ns;
+	int64_t begin_ns, reported_ns, sent_ns;
 	uint64_t devices_us, sync_us, link_us;
 	unsigned int fair_rounds, late;
 	bool logging, hinting, stopped;
@@ -153,6 +154,22 @@ static uint64_t rate_of(uint64_t bytes, int64_t ns)
 }
 
 /**
+ * precopy_rate() - How fast the target takes pages
+ * @bytes:	Sent in a round
+ * @took_ns:	Until it had answered that it has them
+ * @link_us:	What an answer alone takes: the same however much was sent, and counted for itself
+ *
+ * Without this a round of a few pages would seem slow, and the pause, which is as short, long. An
+ * answer that was late isn't all of the round, though.
+ *
+ * Return: bytes a second
+ */
+uint64_t precopy_rate(uint64_t bytes, int64_t took_ns, uint64_t link_us)
+{
+	return rate_of(bytes, MAX(took_ns - (int64_t)link_us * 1000, took_ns / 4));
+}
+
+/**
  * precopy_predict() - Pause if the guest were stopped now
  * @p:	Progress with what remains and the measured rate
  *
@@ -227,10 +244,11 @@ static int ask_target(struct precopy *p, struct err *e)
 	int64_t begin;
 	int ret;
 
+	p->sent_ns = time_ns();
 	if (!p->job->options.return_path)
 		return 0;
 	ret = return_path_ping(p->job, e);
-	begin = time_ns();
+	p->sent_ns = begin = time_ns();
 	if (ret == 0)
 		ret = return_path_ping(p->job, e);
 	if (ret == 0)
@@ -284,7 +302,7 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 		return ret;
 	g->fixed_us = p->devices_us + p->sync_us + p->link_us / 2;
 	limit = precopy_reachable(g, limit);
-	g->rate = rate_of(sent_bytes(p) - before, time_ns() - begin);
+	g->rate = precopy_rate(sent_bytes(p) - before, p->sent_ns - begin, p->link_us);
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
 	g->predicted_us = precopy_predict(g);

@@ -192,6 +192,16 @@ static void the_limit_is_a_ceiling_not_a_target(void **unused)
 	assert_false(again(100 * MiB, GiB, 100 * MiB, 300000, 32)); /* enough is enough */
 }
 
+/* 1 MB in 1 ms and an answer that takes another: a pause of as much isn't twice as long. */
+static void what_an_answer_takes_is_not_the_links_rate(void **unused)
+{
+	assert_int_equal(precopy_rate(1000000, 2000000, 1000), 1000000000);
+	assert_int_equal(precopy_rate(1000000, 1000000, 0), 1000000000);
+	assert_int_equal(precopy_rate(1000000, 1000000, 5000),
+			 4000000000); /* an answer that was late */
+	assert_int_equal(precopy_rate(1000000, 0, 0), 0);
+}
+
 /* Devices and the link alone take longer than the limit: rounds end all the same. */
 static void a_limit_that_rounds_cannot_reach_ends_them(void **unused)
 {
@@ -211,6 +221,7 @@ static void a_limit_that_rounds_cannot_reach_ends_them(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(what_an_answer_takes_is_not_the_links_rate),
 		cmocka_unit_test(a_limit_that_rounds_cannot_reach_ends_them),
 		cmocka_unit_test(what_the_guest_writes_meanwhile_arrives),
 		cmocka_unit_test(a_cancelled_guest_never_stopped),
