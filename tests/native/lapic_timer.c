@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The one-shot timer of a local APIC over a move: it fires once, neither again because it had fired
- * before, nor not at all because that had not been told yet. No guest code runs: KVM's own timer
- * writes the vector into the IRR.
+ * before, nor not at all because that had not been told yet, however late the kernel's own timer
+ * is. No guest code runs: KVM's own timer writes the vector into the IRR.
  */
 #include "pulse_guest.h"
 
 #include <sys/ioctl.h>
 
 #define VECTOR   0x51
+#define MASKED   (1U << 16)
 #define LVT_AT   0x320
 #define ICR_AT   0x380
 #define CCR_AT   0x390
@@ -32,19 +33,24 @@ static void lapic_get(struct bench *b, struct kvm_lapic_state *l)
 	assert_int_equal(ioctl(kvm_vcpu_fd(b->vm.vcpus[0]->kvm), KVM_GET_LAPIC, l), 0);
 }
 
-/* Armed to fire after @ns. */
-static void arm(struct bench *b, uint32_t ns)
+/* Armed to end after @ns. */
+static void arm_with(struct bench *b, uint32_t ns, uint32_t lvt)
 {
 	struct kvm_lapic_state l;
 
 	lapic_get(b, &l);
 	*reg(&l, SVR_AT) = 0x1ff;
-	*reg(&l, LVT_AT) = VECTOR;
+	*reg(&l, LVT_AT) = lvt;
 	*reg(&l, DCR_AT) = DIVIDE_1;
 	*reg(&l, ICR_AT) = ns;
 	*reg(&l, CCR_AT) = ns;
 	*reg(&l, IRR_AT) = 0;
 	assert_int_equal(ioctl(kvm_vcpu_fd(b->vm.vcpus[0]->kvm), KVM_SET_LAPIC, &l), 0);
+}
+
+static void arm(struct bench *b, uint32_t ns)
+{
+	arm_with(b, ns, VECTOR);
 }
 
 static void await_end(struct bench *b)
@@ -98,6 +104,26 @@ static void what_was_served_does_not_come_again(void **state)
 	moves(true);
 }
 
+/* A late timer of the kernel looks like this: the count has ended and nothing is requested. */
+static void what_has_ended_without_a_request_comes(void **state)
+{
+	struct bench *from = bench_make(1, NULL), *to = bench_make(1, NULL);
+	struct x86_vcpu_state *s = calloc(1, sizeof(*s));
+
+	arm_with(from, 1000, VECTOR | MASKED);
+	await_end(from);
+	taken(from, s);
+	assert_false(asked(&s->lapic));
+	*reg(&s->lapic, LVT_AT) = VECTOR;
+	given(to, s);
+	await_end(to);
+	taken(to, s);
+	assert_true(asked(&s->lapic));
+	free(s);
+	bench_destroy(to);
+	bench_destroy(from);
+}
+
 static void what_is_still_to_come_comes(void **state)
 {
 	struct bench *from = bench_make(1, NULL), *to = bench_make(1, NULL);
@@ -121,6 +147,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_was_told_is_told_once),
 		cmocka_unit_test(what_was_served_does_not_come_again),
+		cmocka_unit_test(what_has_ended_without_a_request_comes),
 		cmocka_unit_test(what_is_still_to_come_comes),
 	};
 

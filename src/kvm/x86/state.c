@@ -5,7 +5,9 @@
  *
  * Capture: MP state first, since KVM takes a pending INIT or start-up IPI while it is read, which
  * changes the rest; then a one-shot timer that has run out becomes the request it means, and is
- * captured as one that isn't armed. Apply: special registers first (EFER and the APIC base decide
+ * captured as one that isn't armed. One that has run out without a request is either served or
+ * late: nobody can tell, and it fires (again), since a guest that sleeps until it fires must not
+ * wait for ever. Apply: special registers first (EFER and the APIC base decide
  * what the others may be), then the local APIC, so that the TSC deadline among the MSRs meets the
  * timer in its mode; nested state after the special registers it builds on; the TSC's frequency
  * before the TSC; events and debug registers after everything that may raise or clear one; MP state
@@ -23,6 +25,8 @@
 #include <sys/ioctl.h>
 #include <time.h>
 
+#define LAPIC_ISR           0x100
+#define LAPIC_IRR           0x200
 #define LAPIC_LVT_TIMER     0x320
 #define LAPIC_TIMER_MODE    (3U << 17) /* 0: one-shot */
 #define LAPIC_INITIAL_COUNT 0x380
@@ -90,7 +94,18 @@ static bool one_shot_over(struct kvm_lapic_state *l)
 	       *lapic_reg(l, LAPIC_INITIAL_COUNT) && !*lapic_reg(l, LAPIC_CURRENT_COUNT);
 }
 
-/* Has the request made if it isn't yet. The kernel's timer may lag a little behind its count. */
+/* Is its interrupt requested or being served? */
+static bool timer_told(struct kvm_lapic_state *l)
+{
+	uint32_t vector = *lapic_reg(l, LAPIC_LVT_TIMER) & 0xff;
+	unsigned int word = vector / 32 * 0x10;
+
+	return (*lapic_reg(l, LAPIC_IRR + word) | *lapic_reg(l, LAPIC_ISR + word)) >> vector % 32 &
+	       1;
+}
+
+/* Has the request made if it isn't yet. The kernel's timer may lag a little behind its count; on a
+ * busy host by any time. */
 static int timer_settle(struct kvm_vcpu *c, bool *ret_over, struct err *e)
 {
 	const struct timespec lag = {.tv_nsec = 50 * NS_PER_US};
@@ -133,7 +148,7 @@ int x86_vcpu_capture(struct kvm_vcpu *c, const struct x86_msr_list *msrs, struct
 	r = r ? r : nested_capture(c, msrs, s, e);
 	if (r == 0)
 		tsc_khz_capture(c, s);
-	if (r == 0 && over && one_shot_over(&s->lapic))
+	if (r == 0 && over && one_shot_over(&s->lapic) && timer_told(&s->lapic))
 		*lapic_reg(&s->lapic, LAPIC_INITIAL_COUNT) = 0; /* it has fired: not again */
 	return r;
 }
