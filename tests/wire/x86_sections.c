@@ -59,6 +59,27 @@ static void cpu_survives_kvms_structs(const struct section *s, void *opaque)
 	free(k);
 }
 
+/* A guest between STI and HLT: what wakes it must not come before it sleeps. */
+static void an_instruction_after_sti_stays_uninterrupted(void **unused)
+{
+	struct cpu_section *s = calloc(1, sizeof(*s));
+	struct x86_vcpu_state *k = calloc(1, sizeof(*k)), *there = calloc(1, sizeof(*there));
+
+	for (int shadow = 0; shadow <= KVM_X86_SHADOW_INT_STI; shadow += KVM_X86_SHADOW_INT_STI) {
+		memcpy(s, cpu_section_table.fresh, sizeof(*s));
+		cpu_section_to(s, k, &host, 48);
+		k->events.flags |= KVM_VCPUEVENT_VALID_SHADOW;
+		k->events.interrupt.shadow = (uint8_t)shadow;
+		cpu_section_from(s, k, &host, 48);
+		cpu_section_to(s, there, &host, 48);
+		assert_true(there->events.flags & KVM_VCPUEVENT_VALID_SHADOW);
+		assert_int_equal(there->events.interrupt.shadow, shadow);
+	}
+	free(there);
+	free(k);
+	free(s);
+}
+
 static void cpus_survive_kvms_structs(void **unused)
 {
 	assert_true(section_each("cpu", cpu_survives_kvms_structs, NULL) > 0);
@@ -132,6 +153,7 @@ int main(void)
 		cmocka_unit_test(every_byte_has_its_row),
 		cmocka_unit_test(qemus_sections_come_out_as_they_went_in),
 		cmocka_unit_test(cpus_survive_kvms_structs),
+		cmocka_unit_test(an_instruction_after_sti_stays_uninterrupted),
 		cmocka_unit_test(apics_survive_kvms_structs),
 		cmocka_unit_test(a_running_apic_timer_keeps_its_rest),
 		cmocka_unit_test(pits_survive_kvms_structs),

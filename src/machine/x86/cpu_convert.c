@@ -3,7 +3,9 @@
  * Theory of operation: between KVM's structs and the section "cpu". Four parts each way: registers
  * and segments, the floating-point and vector state (XSAVE standard format; where each component
  * lies is the host CPU's choice), MSRs by one table, pending events. hflags and hflags2 are
- * computed as QEMU computes them.
+ * computed as QEMU computes them. One bit of hflags is read back that QEMU with KVM neither sets
+ * nor reads, its emulator's for the same: the instruction after STI isn't interrupted. Else a guest
+ * caught between STI and HLT gets its last interrupt before it sleeps.
  */
 #include "base/bytes.h"
 #include "machine/x86/cpu_section.h"
@@ -19,6 +21,7 @@
 #define HF_PE             (1U << 7)
 #define HF_LMA            (1U << 14)
 #define HF_CS64           (1U << 15)
+#define HF_INHIBIT_IRQ    (1U << 3)
 #define HF_SMM            (1U << 19)
 #define HF_GUEST          (1U << 21)
 #define HF_OSFXSR         (1U << 22)
@@ -191,6 +194,7 @@ static uint32_t hflags_of(const S *s, const struct kvm_vcpu_events *v, bool gues
 	f |= s->efer & 1U << 10 ? HF_LMA : 0;
 	f |= hflags_code_size(s);
 	f |= v->flags & KVM_VCPUEVENT_VALID_SMM && v->smi.smm ? HF_SMM : 0;
+	f |= v->flags & KVM_VCPUEVENT_VALID_SHADOW && v->interrupt.shadow ? HF_INHIBIT_IRQ : 0;
 	return f | (guest_mode ? HF_GUEST : 0);
 }
 
@@ -485,13 +489,14 @@ static void events_to(const S *s, struct x86_vcpu_state *to)
 			      .error_code = s->error_code},
 		.interrupt = {.injected = s->interrupt_injected >= 0,
 			      .nr = (uint8_t)s->interrupt_injected,
-			      .soft = s->soft_interrupt},
+			      .soft = s->soft_interrupt,
+			      .shadow = s->hflags & HF_INHIBIT_IRQ ? KVM_X86_SHADOW_INT_STI : 0},
 		.nmi = {.injected = s->nmi_injected,
 			.pending = s->nmi_pending,
 			.masked = !!(s->hflags2 & HF2_NMI)},
 		.sipi_vector = s->sipi_vector,
-		.flags = KVM_VCPUEVENT_VALID_SMM | KVM_VCPUEVENT_VALID_PAYLOAD |
-			 KVM_VCPUEVENT_VALID_TRIPLE_FAULT,
+		.flags = KVM_VCPUEVENT_VALID_SHADOW | KVM_VCPUEVENT_VALID_SMM |
+			 KVM_VCPUEVENT_VALID_PAYLOAD | KVM_VCPUEVENT_VALID_TRIPLE_FAULT,
 		.smi = {.smm = !!(s->hflags & HF_SMM),
 			.smm_inside_nmi = !!(s->hflags2 & HF2_SMM_NMI)},
 		.triple_fault = {.pending = s->triple_fault},
