@@ -71,7 +71,7 @@ def end_descendants():
     for _ in range(20):
         living = [pid for pid in descendants(os.getpid()) if alive(pid)]
         for pid in living:
-            named[pid] = command_line(pid)
+            named[pid] = command_line(pid) or named.get(pid, "")  # one that is dying has none
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
