@@ -217,7 +217,6 @@ def test_what_cannot_be_carried_is_named_and_nothing_happens(qemu, command, run_
 
 @pytest.mark.parametrize("how,said", [
     ({"accel": "tcg", "cpu": "max"}, "without KVM"),
-    ({"cpu": "qemu64"}, "CPU model qemu64"),
     ({"machine": "pc-q35-7.1"}, "machine type pc-q35-7.1"),
     ({"machine": "pc"}, "machine type pc-i440fx"),
     ({"defaults": ("-parallel", "none", "-monitor", "none")}, "ide-cd"),
@@ -229,6 +228,19 @@ def test_other_machines_are_refused(qemu, command, run_dir, how, said):
     assert said in command("adopt", guest.monitor, code=REFUSED)
     with guest.come_back() as here:
         assert here.vmm.qmp.command("query-status")["status"] == "running"
+
+
+def test_a_named_cpu_model_goes_along_and_back(qemu, command, run_dir):
+    guest = Guest(qemu, run_dir, cpu="Nehalem,-x2apic")
+    guest.leave()
+    command("adopt", guest.monitor)
+    visit(arrived(command, guest))
+    command("giveback", "web")
+    with given(command, guest) as there:
+        check(there)
+        assert there.vmm.qmp.command("qom-get", path="/machine/unattached/device[0]",
+                                     property="type") == "Nehalem-x86_64-cpu"
+    end_qemu(command)
 
 
 def test_a_plugged_device_goes_along(qemu, command, run_dir):
