@@ -114,7 +114,7 @@ static int query_machines(struct control *c, struct control_request *rq, const j
 	*ret = json_pack(
 		"[{s:s, s:b, s:s, s:i, s:b, s:s, s:s, s:b, s:b, s:b}, {s:s, s:i, s:b, s:b, s:b}]",
 		"name", "pc-q35-7.2", "is-default", 1, "alias", "q35", "cpu-max", 255,
-		"hotpluggable-cpus", 0, "default-cpu-type", "max-x86_64-cpu", "default-ram-id",
+		"hotpluggable-cpus", 0, "default-cpu-type", "host-x86_64-cpu", "default-ram-id",
 		"pc.ram", "numa-mem-supported", 0, "deprecated", 0, "acpi", 1, "name", "none",
 		"cpu-max", 1, "hotpluggable-cpus", 0, "numa-mem-supported", 0, "deprecated", 0);
 	return 0;

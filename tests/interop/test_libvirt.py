@@ -40,7 +40,7 @@ DOMAIN = """
   <name>guest</name><memory unit='MiB'>128</memory><vcpu>2</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>{boot}</os>
   <features><acpi/></features>
-  <cpu mode='host-passthrough'/>
+  {cpu}
   <devices>
     <emulator>{emulator}</emulator>
     {disk}
@@ -100,9 +100,9 @@ class Libvirt:
         text = json.dumps({"execute": command, "arguments": arguments})
         return json.loads(self.virsh("qemu-monitor-command", "guest", text))["return"]
 
-    def create(self, boot):
+    def create(self, boot, cpu="<cpu mode='host-passthrough'/>"):
         """Start the domain."""
-        xml = DOMAIN.format(boot=boot, emulator=outlive_vmm(), disk=self.disk("vda"), root=self.root)
+        xml = DOMAIN.format(boot=boot, cpu=cpu, emulator=outlive_vmm(), disk=self.disk("vda"), root=self.root)
         self.virsh("create", self.file("guest.xml", xml))
 
     def state(self):
@@ -225,8 +225,23 @@ def test_a_saved_domain_is_restored(pulse):
     assert pulse.qmp("query-status")["status"] == "running"
 
 
+def test_a_domain_with_a_named_cpu_model_starts(libvirt):
+    """Its features are added and taken away as the domain says."""
+    libvirt.create(f"<kernel>{BUILD}/guest/pulse/pulse.elf</kernel><cmdline>pulse</cmdline>",
+                   "<cpu mode='custom' match='exact' check='none'><model fallback='forbid'>Nehalem</model>"
+                   "<feature policy='disable' name='sse4.2'/></cpu>")
+    assert libvirt.qmp("query-hotpluggable-cpus")[0]["type"] == "Nehalem-x86_64-cpu"
+    assert ",sse4.2=off" in (libvirt.root / "log" / "qemu" / "guest.log").read_text(encoding="utf-8")
+
+
+def test_a_domain_without_a_cpu_gets_the_hosts(libvirt):
+    libvirt.create(f"<kernel>{BUILD}/guest/pulse/pulse.elf</kernel><cmdline>pulse</cmdline>", "")
+    assert libvirt.qmp("query-hotpluggable-cpus")[0]["type"] == "host-x86_64-cpu"
+    assert "host-passthrough" in libvirt.virsh("dumpxml", "guest")
+
+
 def test_what_the_vmm_refuses_is_libvirts_message(libvirt):
-    xml = DOMAIN.format(boot="<kernel>/dev/null</kernel>", emulator=outlive_vmm(), disk=libvirt.disk("vda"),
+    xml = DOMAIN.format(boot="<kernel>/dev/null</kernel>", cpu="", emulator=outlive_vmm(), disk=libvirt.disk("vda"),
                         root=libvirt.root)
     said = libvirt.virsh("create", libvirt.file("guest.xml", xml), check=False)
     assert "/dev/null" in said and "outlive-vmm" in said
