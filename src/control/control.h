@@ -125,7 +125,6 @@ struct control_job;
 MUST_CHECK int control_job_create(struct control *c, const char *id, const char *type,
 				  void (*cancel)(void *opaque), void *opaque,
 				  struct control_job **ret, struct err *e);
-void control_job_progress(struct control_job *j, uint64_t current, uint64_t total);
 /* Id of a job that isn't concluded, NULL if there is none. */
 const char *control_job_running(const struct control *c);
 /* Ends it; @e if it failed. It stays listed until job-dismiss. */

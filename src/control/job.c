@@ -106,18 +106,6 @@ const char *control_job_running(const struct control *c)
 }
 
 /**
- * control_job_progress() - How far it is
- * @j:		The job
- * @current:	Done, in any unit
- * @total:	Of this much
- */
-void control_job_progress(struct control_job *j, uint64_t current, uint64_t total)
-{
-	j->current = current;
-	j->total = total;
-}
-
-/**
  * control_job_conclude() - It is done
  * @j:		The job; stays listed until job-dismiss, the caller forgets it
  * @e:		If it failed, else NULL

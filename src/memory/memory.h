@@ -211,9 +211,6 @@ MUST_CHECK int ram_huge_possible(struct err *e);
  * follow. */
 MUST_CHECK int ram_resize(struct memory *m, struct ram_block *b, uint64_t size, struct err *e);
 void ram_destroy(struct memory *m, struct ram_block *b);
-/* How much of the block this process has mapped by pages larger than 4 KiB: what the host really
- * gave. */
-uint64_t ram_huge_bytes(const struct ram_block *b);
 
 MUST_CHECK int memory_map_add(struct memory *m, const struct memory_map *map,
 			      struct memory_map **ret, struct err *e);
