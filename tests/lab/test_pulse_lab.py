@@ -8,11 +8,11 @@ import pytest
 from frame.paths import BUILD
 
 PULSE = BUILD / "guest" / "pulse"
-PARAMS = "seconds=4 rate=1M verify=1M ws=2M blk=2 blk_size=64K"
+PARAMS = "seconds=6 rate=1M verify=1M ws=2M blk=2 blk_size=64K"
 
 
 def command(machine, cpus, boot):
-    """A shell line that runs the witness for four seconds, with a disk."""
+    """A shell line that runs the witness for six seconds, with a disk."""
     device = "virtio-blk-pci" if machine == "q35" else "virtio-blk-device"
     way = (["-bios", PULSE / "pulse.bios", "-fw_cfg", f"name=opt/outlive/pulse/cmdline,string={PARAMS}"]
            if boot == "bios" else ["-kernel", PULSE / "pulse.elf", "-append", PARAMS])
