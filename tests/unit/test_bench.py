@@ -18,7 +18,7 @@ import pytest
 from frame.paths import BUILD, ROOT
 
 sys.path.append(str(ROOT / "bench"))
-from measure import page, stats, table  # noqa: E402
+from measure import markdown, page, stats, table  # noqa: E402
 
 
 def script(path, name):
@@ -205,6 +205,14 @@ def test_the_page_needs_no_other_file():
     assert text.count("<svg") == 2 and "<circle" in text and "&lt;b&gt;" in text
     assert not any(word in text for word in ("http", "src=", "href=", "url(", "@import", "<b></b>"))
     assert "<b>" not in text.replace("<b>1</b>", "").replace("<b>x</b>", "").replace("<b>d</b>", "")
+
+
+def test_a_document_has_each_figure_with_its_peers():
+    result = measured([program("a", "/a"), program("b", "/b")], {"/a": lambda: 1.0, "/b": lambda: 2.0}, count=5)
+    lines = markdown.document({"ours": "a", "cases": {"pause": result}}).splitlines()
+    assert lines[0].startswith("`pause`: A case. 5 rounds")
+    assert lines[2:4] == ["| | a | b | beside |", "| --- | --- | --- | --- |"]
+    assert "| pause, ms | 1.00 (1.00-1.00) | 2.00 (2.00-2.00) | 0.500 of b (0.500-0.500), less |" in lines
 
 
 @pytest.mark.parametrize("now, verdict, status", [
