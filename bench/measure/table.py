@@ -61,8 +61,20 @@ def agreement(one, other):
     return "agree" if stats.agree(one, other) else "DISAGREE"
 
 
+def ratios(now, before, ours):
+    """For each peer of both runs of a figure: its name, and what `ours` was of it then and now (stats.compare())."""
+    for peer in now:
+        if peer != ours and all(stats.known(run.get(name)) for run in (now, before) for name in (ours, peer)):
+            pair = [stats.compare(run[ours], run[peer]) for run in (before, now)]
+            if all(pair):
+                yield peer, *pair
+
+
 def against(now, before):
-    """Print, for each figure of two runs, whether they agree."""
+    """Print, for each figure of two runs, whether they agree, and whether what they say of the VMMs does.
+
+    A machine may be slower for all of them the second time; a ratio within a run doesn't know of that.
+    """
     for name, case in now["cases"].items():
         for figure, values in case["figures"].items():
             old = before["cases"].get(name, {}).get("figures", {}).get(figure, {})
@@ -71,6 +83,11 @@ def against(now, before):
                     word = agreement(old[program], ours)
                     print(f"  {name}, {figure}, {program}: {stats.text(old[program])} then, "
                           f"{stats.text(ours)} now: the runs {word}")
+            for peer, then, new in ratios(values, old, now["ours"]):
+                word = "agree" if then.low <= new.high and new.low <= then.high else "DISAGREE"
+                print(f"  {name}, {figure}, beside {peer}: {stats.number(then.ratio)} ({stats.number(then.low)}-"
+                      f"{stats.number(then.high)}) then, {stats.number(new.ratio)} ({stats.number(new.low)}-"
+                      f"{stats.number(new.high)}) now: the ratios {word}")
 
 
 def show(name, case, ours):

@@ -4,8 +4,10 @@
 Values are synthetic, from generators with fixed seeds, shaped as times are: a floor, a long tail,
 and moments of other load that meet all programs of a round.
 """
+import contextlib
 import importlib.machinery
 import importlib.util
+import io
 import json
 import random
 import subprocess
@@ -146,6 +148,24 @@ def test_values_too_far_apart_give_no_figure():
     assert stats.text([1.0, 1.1, 1.2, 1.3, 9.0]) == "1.20 (1.00-9.00)"
     case = {"figures": {"x": {"a": [1.0, 5.0, 9.0] * 3, "b": [1.0] * 9}}}
     assert table.comparisons(case, "x", "a") == []
+
+
+def compared(before, now):
+    """What --against says of two runs of one figure."""
+    cases = [{"ours": "a", "cases": {"case": {"figures": {"figure": values}}}} for values in (before, now)]
+    with io.StringIO() as said, contextlib.redirect_stdout(said):
+        table.against(cases[1], cases[0])
+        return said.getvalue()
+
+
+def test_a_slower_machine_changes_the_figures_and_not_the_ratios():
+    before, now = rounds(11, a=2.0, b=6.0), rounds(12, a=6.0, b=18.0)
+    said = compared(before, now)
+    assert said.count("the runs DISAGREE") == 2 and "the ratios agree" in said, said
+
+
+def test_a_slower_program_changes_the_ratio():
+    assert "the ratios DISAGREE" in compared(rounds(13, a=2.0, b=6.0), rounds(14, a=3.0, b=6.0))
 
 
 def test_runs_that_are_too_wide_neither_agree_nor_disagree():
