@@ -159,7 +159,7 @@ def compared(before, now):
 
 
 def test_a_slower_machine_changes_the_figures_and_not_the_ratios():
-    before, now = rounds(11, a=2.0, b=6.0), rounds(12, a=6.0, b=18.0)
+    before, now = rounds(21, a=2.0, b=6.0), rounds(22, a=6.0, b=18.0)
     said = compared(before, now)
     assert said.count("the runs DISAGREE") == 2 and "the ratios agree" in said, said
 
