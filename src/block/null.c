@@ -2,9 +2,10 @@
 /*
  * Theory of operation: "null-co" and "null-aio" are disks that hold nothing: reads give zeros when
  * asked to, writes vanish. With latency-ns each request takes that long: it waits in its queue, in
- * order, since all take the same, and a timer ends those that are due.
+ * order, since all take the same, and a timer ends those that are due; driver[1] of a request is
+ * when (time_ns()).
  */
-#include "block/driver.h"
+#include "block/waiting.h"
 
 #include "base/clock.h"
 #include "base/owned.h"
@@ -18,16 +19,6 @@
  */
 struct null {
 	uint64_t latency_ns;
-};
-
-/**
- * struct waiting - Requests of a queue that aren't due
- * @requests:	struct block_request, the first due first; driver[1] is when (time_ns())
- * @timer:	For the first of them
- */
-struct waiting {
-	struct list requests;
-	sd_event_source *timer;
 };
 
 static const struct block_option null_options[] = {
@@ -60,17 +51,11 @@ static void null_close(struct block_node *n)
 	free(n->priv);
 }
 
-static struct block_request *first(const struct waiting *w)
-{
-	return list_empty(&w->requests) ? NULL
-					: list_entry(w->requests.next, struct block_request, link);
-}
-
 static void end_due(struct waiting *w)
 {
 	struct block_request *r;
 
-	while ((r = first(w)) && (int64_t)r->driver[1] <= time_ns()) {
+	while ((r = waiting_first(w)) && (int64_t)r->driver[1] <= time_ns()) {
 		list_del(&r->link);
 		block_complete(r, 0);
 	}
@@ -78,7 +63,7 @@ static void end_due(struct waiting *w)
 
 static void timer_set(struct waiting *w)
 {
-	const struct block_request *r = first(w);
+	const struct block_request *r = waiting_first(w);
 
 	if (!r)
 		return;
@@ -88,35 +73,16 @@ static void timer_set(struct waiting *w)
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *opaque)
 {
-	struct waiting *w = opaque;
+	struct block_queue *q = opaque;
 
-	end_due(w);
-	timer_set(w);
+	end_due(q->priv);
+	timer_set(q->priv);
 	return 0;
 }
 
 static int null_queue_open(struct block_queue *q, struct err *e)
 {
-	struct waiting *w = mem_zalloc(sizeof(*w));
-	int r = sd_event_add_time(loop_event(q->loop), &w->timer, CLOCK_MONOTONIC, 0, 1, on_timer,
-				  w);
-
-	if (r < 0) {
-		free(w);
-		return err_ret(e, r, "event loop");
-	}
-	sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
-	list_init(&w->requests);
-	q->priv = w;
-	return 0;
-}
-
-static void null_queue_close(struct block_queue *q)
-{
-	struct waiting *w = q->priv;
-
-	sd_event_source_disable_unref(w->timer);
-	free(w);
+	return waiting_open(q, on_timer, e);
 }
 
 static void null_submit(struct block_queue *q, struct block_request *r)
@@ -133,14 +99,14 @@ static void null_submit(struct block_queue *q, struct block_request *r)
 	}
 	r->driver[1] = (uint64_t)time_ns() + null->latency_ns;
 	list_add_tail(&w->requests, &r->link);
-	if (first(w) == r)
+	if (waiting_first(w) == r)
 		timer_set(w);
 }
 
 static void null_poll(struct block_queue *q, int64_t until_ns)
 {
 	struct waiting *w = q->priv;
-	const struct block_request *r = first(w);
+	const struct block_request *r = waiting_first(w);
 	int64_t at = r ? MIN((int64_t)r->driver[1], until_ns) : 0;
 	struct timespec t = {at / NS_PER_SEC, at % NS_PER_SEC};
 
@@ -150,11 +116,11 @@ static void null_poll(struct block_queue *q, int64_t until_ns)
 	end_due(w);
 }
 
-#define NULL_DRIVER(wire, words)                                                             \
-	{                                                                                    \
-		.name = (wire), .help = (words), .options = null_options, .open = null_open, \
-		.close = null_close, .queue_open = null_queue_open,                          \
-		.queue_close = null_queue_close, .submit = null_submit, .poll = null_poll,   \
+#define NULL_DRIVER(wire, words)                                                                  \
+	{                                                                                         \
+		.name = (wire), .help = (words), .options = null_options, .open = null_open,      \
+		.close = null_close, .queue_open = null_queue_open, .queue_close = waiting_close, \
+		.submit = null_submit, .poll = null_poll,                                         \
 	}
 
 const struct block_driver block_null = NULL_DRIVER("null-co", "a disk that holds nothing");

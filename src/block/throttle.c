@@ -10,7 +10,7 @@
 
 #include "base/clock.h"
 #include "base/owned.h"
-#include "block/driver.h"
+#include "block/waiting.h"
 
 #include <errno.h>
 #include <string.h>
@@ -35,11 +35,6 @@ static const char *const bucket_name[BUCKETS] = {"bps-total",  "bps-read",  "bps
 struct throttle {
 	pthread_mutex_t lock;
 	struct bucket buckets[BUCKETS];
-};
-
-struct waiting {
-	struct list requests;
-	sd_event_source *timer;
 };
 
 static const struct block_option options[] = {
@@ -97,9 +92,9 @@ static int64_t admit(struct throttle *t, const struct block_request *r)
 static void go_on(struct block_queue *q)
 {
 	struct waiting *w = q->priv;
+	struct block_request *r;
 
-	while (!list_empty(&w->requests)) {
-		struct block_request *r = list_entry(w->requests.next, struct block_request, link);
+	while ((r = waiting_first(w))) {
 		int64_t wait_ns = admit(q->node->priv, r);
 
 		if (wait_ns) {
@@ -123,26 +118,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *opaque)
 
 static int throttle_queue_open(struct block_queue *q, struct err *e)
 {
-	struct waiting *w = mem_zalloc(sizeof(*w));
-	int r = sd_event_add_time(loop_event(q->loop), &w->timer, CLOCK_MONOTONIC, 0, 1, on_timer,
-				  q);
-
-	if (r < 0) {
-		free(w);
-		return err_ret(e, r, "event loop");
-	}
-	sd_event_source_set_enabled(w->timer, SD_EVENT_OFF);
-	list_init(&w->requests);
-	q->priv = w;
-	return 0;
-}
-
-static void throttle_queue_close(struct block_queue *q)
-{
-	struct waiting *w = q->priv;
-
-	sd_event_source_disable_unref(w->timer);
-	free(w);
+	return waiting_open(q, on_timer, e);
 }
 
 static void throttle_submit(struct block_queue *q, struct block_request *r)
@@ -158,11 +134,9 @@ static void throttle_submit(struct block_queue *q, struct block_request *r)
  * accepted. */
 static void throttle_poll(struct block_queue *q, int64_t until_ns)
 {
-	struct waiting *w = q->priv;
+	struct block_request *r;
 
-	while (!list_empty(&w->requests)) {
-		struct block_request *r = list_entry(w->requests.next, struct block_request, link);
-
+	while ((r = waiting_first(q->priv))) {
 		list_del(&r->link);
 		block_forward(q, r);
 	}
@@ -208,7 +182,7 @@ const struct block_driver block_throttle = {
 	.open = throttle_open,
 	.close = throttle_close,
 	.queue_open = throttle_queue_open,
-	.queue_close = throttle_queue_close,
+	.queue_close = waiting_close,
 	.submit = throttle_submit,
 	.poll = throttle_poll,
 	.resize = throttle_resize,
