@@ -12,6 +12,7 @@ import pytest
 
 from frame.echo import Echo
 from frame.live import descriptors, live, memory_files, process_of, resident_kib  # noqa: F401
+from frame.paths import BUILD
 from frame.process import alive
 from frame.qmp import QmpError
 from frame.wait import until
@@ -307,10 +308,14 @@ def test_one_at_a_time(live, tmp_path):
     guest.upgrade()
 
 
-def test_a_target_that_dies_while_it_prepares(live, tmp_path):
+@pytest.mark.parametrize("boundary", [1, 4])
+def test_a_target_that_dies_while_it_prepares(live, tmp_path, boundary):
     guest = live(memory_mib=64)
+    (tmp_path / "die-at").write_text(f"target {boundary}", encoding="ascii")
     program = os.readlink(f"/proc/{guest.pid}/exe")
-    fails(guest, "", binary=script(tmp_path, f'{program} "$@" & sleep 0.02; kill -9 $!'))
+    env = f"LD_PRELOAD={BUILD}/tests/libdie_at.so DIE_AT={tmp_path}/die-at DIE_LOG={tmp_path}/die-log"
+    fails(guest, "", binary=script(tmp_path, f'{env} exec {program} "$@"'))
+    assert len((tmp_path / "die-log").read_text(encoding="ascii").splitlines()) == 1
 
 
 def test_a_source_that_is_killed_at_once_afterwards(live):
