@@ -127,6 +127,40 @@ def test_what_a_command_leaves_is_ended_and_named(tmp_path):
     assert said.startswith("3 False") and "sleep 77.25" in said
 
 
+def tries(tmp_path, level, first, second):
+    """What a level's first and second try give together: (exit status, outcomes, names tried again)."""
+    asked = []
+
+    def start(names):
+        asked.extend(names)
+        return process.Outcome(int("failed" in second.values()), "", False, []), [
+            cases.Case(name, outcome) for name, outcome in second.items()]
+
+    runner = levels.Runner(str(tmp_path), 1, time.monotonic() + 60)
+    found = [cases.Case(name, outcome, "why") for name, outcome in first.items()]
+    done, found = runner.try_again(levels.LEVELS[level], process.Outcome(1, "", False, []), found, start,
+                                   cases.pytest_name)
+    assert all(case.notes and "why" in case.notes[0] for case in found
+               if first[case.name] != case.outcome == "passed")
+    return done.status, outcomes(found), asked
+
+
+def test_a_test_of_machines_that_fails_gets_one_more_try_alone(tmp_path):
+    first = {"native.test_a::one[1]": "failed", "native.test_a::two": "passed"}
+    alone = ["tests/native/test_a.py::one[1]"]
+    assert tries(tmp_path, "native", first, {"native.test_a::one[1]": "passed"}) == (
+        0, dict.fromkeys(first, "passed"), alone)
+    assert tries(tmp_path, "native", first, {"native.test_a::one[1]": "failed"}) == (1, first, alone)
+    assert tries(tmp_path, "native", first, {}) == (1, first, alone)
+
+
+def test_many_failures_or_those_of_other_levels_are_no_accident(tmp_path):
+    many = {f"native.test_a::test_{number}": "failed" for number in range(4)}
+    assert tries(tmp_path, "native", many, dict.fromkeys(many, "passed")) == (1, many, [])
+    one = {"unit.test_a::one": "failed"}
+    assert tries(tmp_path, "unit", one, dict.fromkeys(one, "passed")) == (1, one, [])
+
+
 @pytest.mark.parametrize("argument", ["nonsense"])
 def test_an_unknown_level_is_refused(argument):
     done = subprocess.run([ROOT / "tools" / "run-tests", argument], check=False,

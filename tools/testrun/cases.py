@@ -114,3 +114,23 @@ def read_meson_log(path):
     """The cases of meson's testlog.json."""
     with open(path, encoding="utf-8") as log:
         return [case for line in log for case in read_meson_test(json.loads(line))]
+
+
+def pytest_name(case):
+    """What pytest takes to run this case."""
+    module, _, test = case.name.partition("::")
+    return f"tests/{module.replace('.', '/')}.py::{test}"
+
+
+def meson_name(case):
+    """What `meson test` takes to run the program of this case."""
+    return case.name.partition("::")[0]
+
+
+def second_try(failed, second):
+    """Cases that failed and have passed in a second try count as passed, and note how they failed."""
+    passed = {case.name for case in second if case.outcome == PASSED}
+    for case in failed:
+        if case.name in passed:
+            case.outcome = PASSED
+            case.notes.append("failed at first, passed alone; at first:\n" + case.detail.strip())

@@ -5,6 +5,10 @@ Theory of operation: a level is a folder below tests/ and a meson suite of the s
 C tests run by `meson test` in the level's build folder, its Python tests by pytest, which
 drives the programs of the plain build. Tests in the suite "threads" run once more under TSan.
 Each level has a time limit of its own; what is not done by then counts as failed.
+
+A level that drives real machines meets the host's other load. When a few of its tests fail, those
+run once more with the machine to themselves, right after the others; a test that passes then counts
+as passed, with a note that says how it failed first. Many failures are no accident and stay.
 """
 import glob
 import os
@@ -20,7 +24,7 @@ from testrun.process import run
 class Level:
     """A level: where its C tests are built, its limit in minutes, whether its threads are tested
     under TSan, and the commands that fetch or build what it needs beside the tree (tests have no
-    network).
+    network). What fails in a level of `machines` gets a second try.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Level:
     minutes: float = 5
     threads: bool = False
     prepare: tuple = ()
+    machines: bool = False
 
 
 @dataclass
@@ -43,14 +48,16 @@ class Result:
         return sum(case.outcome == outcome for case in self.cases)
 
 
+MOST_TRIED_AGAIN = 3
+
 LEVELS = {level.name: level for level in (
     Level("checks", minutes=20),
     Level("unit", build="build-asan", minutes=8, threads=True),
     Level("wire", build="build-asan", minutes=4),
-    Level("native", minutes=15, prepare=(("tools/newest-qemu",), ("tools/last-release",))),
-    Level("interop", minutes=15, prepare=(("tools/newest-qemu",),)),
-    Level("lab", minutes=25, prepare=(("lab/lab", "kernels", "--fetch"),)),
-    Level("fault", minutes=15),
+    Level("native", minutes=15, prepare=(("tools/newest-qemu",), ("tools/last-release",)), machines=True),
+    Level("interop", minutes=15, prepare=(("tools/newest-qemu",),), machines=True),
+    Level("lab", minutes=25, prepare=(("lab/lab", "kernels", "--fetch"),), machines=True),
+    Level("fault", minutes=15, machines=True),
 )}
 
 
@@ -110,18 +117,19 @@ class Runner:
         path = os.path.join(self.root, folder)
         if failed or not any(suite in names for names in builds.suites(path)):
             return failed
-        log = os.path.join(path, "meson-logs", "testlog.json")
-        if os.path.exists(log):
-            os.unlink(log)
         env = {**os.environ, "CMOCKA_MESSAGE_OUTPUT": "TAP",
                "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=1",
                "UBSAN_OPTIONS": "halt_on_error=1:print_stacktrace=1",
                "TSAN_OPTIONS": "halt_on_error=1"}
-        done = run(["meson", "test", "-C", path, "--no-rebuild", "--suite", suite,
-                    "--num-processes", str(self.jobs)],
-                   end - time.monotonic(), os.path.join(self.logs, f"{folder}-{suite}.log"),
-                   self.root, env)
-        found = cases.read_meson_log(log) if os.path.exists(log) else []
+        log = os.path.join(path, "meson-logs", "testlog.json")
+
+        def start(names=()):
+            argv = ["meson", "test", "-C", path, "--no-rebuild", "--suite", suite,
+                    "--num-processes", str(1 if names else self.jobs), *names]
+            return self.start(argv, log, f"{folder}-{suite}", cases.read_meson_log, end, env)
+
+        done, found = start()
+        done, found = self.try_again(level, done, found, start, cases.meson_name)
         for case in found:
             case.name = f"{folder}: {case.name}" if folder == "build-tsan" else case.name
         return found + self.verdict(f"meson test --suite {suite}", level, done, found)
@@ -134,14 +142,38 @@ class Runner:
         failed = self.build("build") if level.name != "checks" else []
         if failed:
             return failed
-        report = os.path.join(self.logs, f"{level.name}.xml")
+
+        def start(names=()):
+            report = os.path.join(self.logs, f"{level.name}{'-again' if names else ''}.xml")
+            argv = ["/usr/bin/python3", "-B", "-m", "pytest", *(names or [folder]), "-v", f"--junitxml={report}"]
+            return self.start(argv + (["-k", self.keyword] if self.keyword else []), report,
+                              os.path.basename(report)[:-4], cases.read_junit, end)
+
+        done, found = start()
+        done, found = self.try_again(level, done, found, start, cases.pytest_name)
+        return found + self.verdict(f"pytest {folder}", level, done, found, good=(0, 5))
+
+    def start(self, argv, report, log, read, end, env=None):
+        """Run a runner of tests until `end`; returns how it ended and the cases in its report."""
         if os.path.exists(report):
             os.unlink(report)
-        argv = ["/usr/bin/python3", "-B", "-m", "pytest", folder, "-v", f"--junitxml={report}"]
-        done = run(argv + (["-k", self.keyword] if self.keyword else []), end - time.monotonic(),
-                   os.path.join(self.logs, f"{level.name}.log"), self.root)
-        found = cases.read_junit(report) if os.path.exists(report) else []
-        return found + self.verdict(f"pytest {folder}", level, done, found, good=(0, 5))
+        done = run(argv, end - time.monotonic(), os.path.join(self.logs, f"{log}.log"), self.root, env)
+        return done, read(report) if os.path.exists(report) else []
+
+    def try_again(self, level, done, found, start, name):
+        """How it ended and the cases, after a second try of a few that failed.
+
+        `start(names)` runs those alone, `name(case)` is what it takes.
+        """
+        failed = [case for case in found if case.outcome == FAILED]
+        if not level.machines or done.timed_out or done.left or not 0 < len(failed) <= MOST_TRIED_AGAIN:
+            return done, found
+        print(f"once more, alone: {', '.join(case.name for case in failed)}", flush=True)
+        again, second = start(sorted({name(case) for case in failed}))
+        if again.timed_out or again.left:
+            return done, found
+        cases.second_try(failed, second)
+        return done if any(case.outcome == FAILED for case in failed) else again, found
 
     def verdict(self, what, level, done, found, good=(0,)):
         """A failed case for what no test tells: the limit, a crash of the runner, processes left."""

@@ -36,7 +36,7 @@ def notes(results):
     for result in results:
         for case in result.cases:
             for note in case.notes:
-                print(f"Note    {result.level.name}: {case.name}: {note}")
+                print(f"Note    {result.level.name}: {case.name}: " + "\n    ".join(note.splitlines()))
 
 
 def slowest(results):
