@@ -18,7 +18,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "migrate/devices.h"
-#include "vmm/q35/migrate.h"
+#include "vmm/q35/migration/migration.h"
 #include "vmm/vmm.h"
 
 #include <fcntl.h>

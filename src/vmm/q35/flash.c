@@ -3,7 +3,7 @@
  * Theory of operation: which disks are firmware flash: nodes that -machine pflash0= and pflash1=
  * name, or -drive if=pflash with the chip's number as unit (or index), in the order given without.
  */
-#include "vmm/q35/ops.h"
+#include "vmm/q35/ops/ops.h"
 
 #include <errno.h>
 #include <string.h>

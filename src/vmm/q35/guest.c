@@ -4,9 +4,9 @@
  * the machine, then serial ports and the user's devices, each in the order given. The first reset
  * puts everything into its power-on state; a guest that waits for its state isn't reset but loaded.
  */
-#include "vmm/q35/announce.h"
-#include "vmm/q35/migrate.h"
-#include "vmm/q35/ops.h"
+#include "vmm/q35/migration/announce.h"
+#include "vmm/q35/migration/migration.h"
+#include "vmm/q35/ops/ops.h"
 
 #include "base/clock.h"
 #include "base/owned.h"

@@ -98,7 +98,7 @@ struct device *guest_kvmclock(struct guest *g);
 /* flash.c */
 MUST_CHECK int guest_flash_fill(const struct vmm *v, struct q35_ram_config *ram, struct err *e);
 
-/* guest_ops.c, guest_events.c */
+/* ops/machine.c, guest_events.c */
 MUST_CHECK int guest_stays(const struct guest *g, struct err *e);
 void guest_ops_fill(struct guest *g);
 void guest_events_watch(struct guest *g);

@@ -8,7 +8,7 @@
 #include "base/owned.h"
 #include "block/on_error.h"
 #include "net/net.h"
-#include "vmm/q35/ops.h"
+#include "vmm/q35/ops/ops.h"
 
 #include <errno.h>
 #include <stdio.h>

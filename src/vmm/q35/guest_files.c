@@ -3,7 +3,7 @@
  * Theory of operation: files of -fw_cfg are read once, into memory that is a file of its own: the
  * process after this one takes it over, whatever became of the path meanwhile.
  */
-#include "vmm/q35/upgrade.h"
+#include "vmm/q35/upgrade/upgrade.h"
 
 #include "base/owned.h"
 

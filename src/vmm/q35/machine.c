@@ -5,7 +5,7 @@
  */
 #include "base/nearest.h"
 #include "vmm/q35/guest.h"
-#include "vmm/q35/ops.h"
+#include "vmm/q35/ops/ops.h"
 
 #include <errno.h>
 #include <string.h>

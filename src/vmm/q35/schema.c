@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: what this build can read, as data: asked by the process that hands a
  * guest over, printed by --dump-state-schema. */
-#include "vmm/q35/upgrade.h"
+#include "vmm/q35/upgrade/upgrade.h"
 
 /**
  * schema_of_build() - The state of every device this build knows

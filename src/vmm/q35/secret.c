@@ -8,7 +8,7 @@
 
 #include "base/owned.h"
 #include "migrate/tls.h"
-#include "vmm/q35/ops.h"
+#include "vmm/q35/ops/ops.h"
 
 #include <errno.h>
 #include <fcntl.h>

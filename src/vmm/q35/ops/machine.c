@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Theory of operation: the machine's part of QMP that runs, stops, shows and changes it.
+ * Arguments are checked already. */
+#include "vmm/q35/migration/migration.h"
+#include "vmm/q35/ops/ops.h"
+#include "vmm/q35/upgrade/upgrade.h"
+
+#include "block/block.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static int query_status(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			struct err *e)
+{
+	const struct guest *g = opaque;
+
+	*ret = json_pack("{s:b, s:b, s:s}", "running", vm_running(&g->q->vm), "singlestep", 0,
+			 "status", run_state_name(g->q->vm.state));
+	return 0;
+}
+
+static int stop(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		struct err *e)
+{
+	struct guest *g = opaque;
+
+	if (g->q->vm.state == RUN_INMIGRATE)
+		g->stopped = true;
+	else if (g->q->vm.state == RUN_FINISH_MIGRATE)
+		g->migration->was = RUN_PAUSED;
+	else
+		vm_stop(&g->q->vm, RUN_PAUSED);
+	return 0;
+}
+
+/* After a migration the images were let go; who runs the guest here must have them. */
+static int run_here(struct guest *g, struct err *e)
+{
+	int r = block_activate_all(e);
+
+	if (r >= 0)
+		vm_start(&g->q->vm);
+	return r;
+}
+
+/**
+ * guest_stays() - May devices change, or is the guest on its way somewhere else?
+ * @g:		The guest
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY it is being migrated or upgraded
+ * Return: 0, or a negative errno
+ */
+int guest_stays(const struct guest *g, struct err *e)
+{
+	if (migration_busy(g->migration))
+		return err_set(e, EBUSY, "not while the guest is being migrated");
+	return upgrade_busy() ? err_set(e, EBUSY, "not while the guest is being upgraded") : 0;
+}
+
+static int cont(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		struct err *e)
+{
+	struct guest *g = opaque;
+
+	switch (g->q->vm.state) {
+	case RUN_INMIGRATE: g->stopped = false; return 0;
+	case RUN_INTERNAL_ERROR:
+	case RUN_SHUTDOWN: return err_set(e, EPERM, "Resetting the Virtual Machine is required");
+	case RUN_SUSPENDED: return err_set(e, EPERM, "the guest sleeps: system_wakeup wakes it");
+	case RUN_FINISH_MIGRATE: return err_set(e, EPERM, "Migration is not finalized yet");
+	default: return run_here(g, e);
+	}
+}
+
+static int system_reset(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			struct err *e)
+{
+	struct guest *g = opaque;
+
+	if (g->q->vm.state == RUN_FINISH_MIGRATE || g->q->vm.state == RUN_INMIGRATE)
+		return err_set(e, EPERM, "the guest is just moving");
+	vm_reset(&g->q->vm, false);
+	return 0;
+}
+
+static int system_powerdown(void *opaque, struct control_request *rq, const json_t *args,
+			    json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+
+	vm_powerdown(&g->q->vm);
+	return 0;
+}
+
+static int quit(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		struct err *e)
+{
+	struct guest *g = opaque;
+
+	loop_exit(g->v->loop);
+	return 0;
+}
+
+static json_t *cpu_props(const struct x86_topology *t, unsigned int index)
+{
+	unsigned int thread = index % t->threads, core = index / t->threads;
+
+	return json_pack("{s:i, s:i, s:i, s:i}", "socket-id", (int)(core / t->cores / t->dies),
+			 "die-id", (int)(core / t->cores % t->dies), "core-id",
+			 (int)(core % t->cores), "thread-id", (int)thread);
+}
+
+static int query_cpus_fast(void *opaque, struct control_request *rq, const json_t *args,
+			   json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+
+	*ret = json_array();
+	for (unsigned int i = 0; i < g->q->vm.vcpus_len; i++) {
+		char path[64];
+
+		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
+		json_array_append_new(*ret,
+				      json_pack("{s:i, s:i, s:s, s:s, s:o}", "cpu-index", (int)i,
+						"thread-id", (int)vm_vcpu_tid(g->q->vm.vcpus[i]),
+						"qom-path", path, "target", "x86_64", "props",
+						cpu_props(&g->q->cpuid.topology, i)));
+	}
+	return 0;
+}
+
+static json_t *hotpluggable(struct guest *g, unsigned int index)
+{
+	json_t *one = json_pack("{s:o, s:i, s:o}", "type",
+				json_sprintf("%s-x86_64-cpu", g->q->cpuid.cpu.name), "vcpus-count",
+				1, "props", cpu_props(&g->q->cpuid.topology, index));
+
+	if (index < g->q->vm.vcpus_len)
+		json_object_set_new(one, "qom-path",
+				    json_sprintf("/machine/unattached/device[%u]", index));
+	return one;
+}
+
+static int query_hotpluggable_cpus(void *opaque, struct control_request *rq, const json_t *args,
+				   json_t **ret, struct err *e)
+{
+	struct guest *g = opaque;
+
+	*ret = json_array();
+	for (unsigned int i = g->q->max_cpus; i-- > 0;)
+		json_array_append_new(*ret, hotpluggable(g, i));
+	return 0;
+}
+
+static bool memory_read_op(void *opaque, uint64_t gpa, void *buf, uint64_t len)
+{
+	struct guest *g = opaque;
+
+	return memory_read(&g->q->memory, gpa, buf, len);
+}
+
+/**
+ * guest_ops_fill() - The machine's part of QMP
+ * @g:		The guest
+ */
+void guest_ops_fill(struct guest *g)
+{
+	g->ops = (struct control_ops){
+		.opaque = g,
+		.query_status = query_status,
+		.stop = stop,
+		.cont = cont,
+		.system_reset = system_reset,
+		.system_powerdown = system_powerdown,
+		.quit = quit,
+		.query_cpus_fast = query_cpus_fast,
+		.query_hotpluggable_cpus = query_hotpluggable_cpus,
+		.query_cpu_definitions = op_query_cpu_definitions,
+		.query_cpu_model_expansion = op_query_cpu_model_expansion,
+		.inject_nmi = op_inject_nmi,
+		.set_action = op_set_action,
+		.watchdog_set_action = op_watchdog_set_action,
+		.device_add = op_device_add,
+		.device_del = op_device_del,
+		.object_add = op_object_add,
+		.object_del = op_object_del,
+		.query_iothreads = op_query_iothreads,
+		.query_memdev = op_query_memdev,
+		.qom_list = op_qom_list,
+		.qom_get = op_qom_get,
+		.qom_set = op_qom_set,
+		.balloon = op_balloon,
+		.query_balloon = op_query_balloon,
+		.query_vm_generation_id = op_query_vm_generation_id,
+		.query_memory_size_summary = op_query_memory_size,
+		.query_memory_devices = op_query_memory_devices,
+		.query_block = op_query_block,
+		.query_blockstats = op_query_blockstats,
+		.block_set_io_throttle = op_block_set_io_throttle,
+		.set_link = op_set_link,
+		.announce_self = op_announce_self,
+		.memory_read = memory_read_op,
+		.migrate = guest_migrate,
+		.check_migration = guest_check_migration,
+		.query_vcpu_dirty_limit = guest_query_vcpu_dirty_limit,
+		.migrate_cancel = guest_migrate_cancel,
+		.migrate_continue = guest_migrate_continue,
+		.migrate_pause = guest_migrate_pause,
+		.migrate_incoming = guest_migrate_incoming,
+		.rollback = guest_rollback,
+		.snapshot_save = guest_snapshot_save,
+		.snapshot_load = guest_snapshot_load,
+		.snapshot_delete = guest_snapshot_delete,
+		.point_drop = guest_point_drop,
+		.query_migrate = guest_query_migrate,
+		.migrate_set_capabilities = guest_migrate_set_capabilities,
+		.query_migrate_capabilities = guest_query_migrate_capabilities,
+		.migrate_set_parameters = guest_migrate_set_parameters,
+		.query_migrate_parameters = guest_query_migrate_parameters,
+		.upgrade = guest_upgrade,
+		.query_blockers = guest_query_blockers,
+		.query_configuration = op_query_configuration,
+	};
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VMM_OPS_H
+#define VMM_OPS_H
+
+#include "control/control.h"
+#include "device/virtio/balloon.h"
+#include "vmm/q35/guest.h"
+
+/* The machine's part of QMP by theme; machine.c is the table. Main thread. */
+
+/* ops_device.c */
+control_op op_device_add, op_device_del;
+/* The devices' way to the machine: requests, and what the guest ejects. */
+void guest_eject_init(struct guest *g);
+void guest_eject_release(struct guest *g);
+/* Takes away what the guest has let go by now. */
+void guest_ejected_remove(struct guest *g);
+/* The @i-th of the user's devices, as guest->devices lists them; NULL: there are fewer. */
+struct device *guest_device_at(struct guest *g, size_t i);
+
+/* ops_object.c */
+control_op op_object_add, op_object_del, op_query_iothreads, op_query_memdev;
+MUST_CHECK int guest_objects_make(struct guest *g, const json_t *objects, struct err *e);
+void guest_objects_release(struct guest *g);
+const json_t *guest_object_find(const struct guest *g, const char *id);
+
+/* ops_block.c */
+control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
+
+/* ops_cpu.c: need no guest */
+control_op op_query_cpu_definitions, op_query_cpu_model_expansion;
+
+/* ops_configuration.c */
+control_op op_query_configuration, op_query_vm_generation_id;
+/* The devices for another process on this host: as they were asked for, with what they drew. */
+json_t *guest_devices_carried(struct guest *g);
+
+/* ops_memory.c */
+control_op op_balloon, op_query_balloon, op_query_memory_size, op_query_memory_devices;
+/* The balloon, or NULL. Changes of its size become events while it is there. */
+struct device *guest_balloon(struct guest *g);
+void guest_balloon_watch(struct guest *g, struct device *dev);
+json_t *balloon_statistics(struct device *dev);
+
+/* ops_qom.c, qom_value.c */
+control_op op_qom_list, op_qom_get, op_qom_set;
+json_t *prop_value(const struct device *dev, const struct prop *p);
+
+/* ops_net.c */
+control_op op_set_link, op_announce_self;
+bool device_is_nic(const struct device *dev);
+
+/* ops_run.c */
+control_op op_inject_nmi, op_set_action, op_watchdog_set_action;
+void policy_set(struct vm_policy *p, const json_t *actions);
+json_t *policy_describe(const struct vm_policy *p);
+
+#endif
