@@ -2,7 +2,6 @@
 """A guest on its way from one VMM to another, by QMP as any manager does it."""
 import select
 import socket
-import socketserver
 import threading
 import time
 
@@ -87,41 +86,6 @@ def check(guest, devices=False, on_the_way=0):
         count = [device["in"] for device in report["device"]]
         guest.wait(lambda now: all(d["in"] > n for d, n in zip(now["device"], count)))
     return report
-
-
-class Echo(socketserver.ThreadingUnixStreamServer):
-    """The other end of an Ethernet (-netdev stream): each frame comes back."""
-
-    daemon_threads = True
-
-    class Handler(socketserver.BaseRequestHandler):
-        """One VMM's connection."""
-
-        def handle(self):
-            try:
-                while data := self.request.recv(65536):
-                    self.request.sendall(data)
-            except OSError:
-                pass
-
-    def __init__(self, path):
-        super().__init__(str(path), self.Handler)
-        self.path = path
-        self.thread = threading.Thread(target=self.serve_forever, args=(0.05,))
-        self.thread.start()
-
-    def options(self):
-        """Options of the guest's end."""
-        return ["-netdev", f"stream,id=net,server=off,addr.type=unix,addr.path={self.path}",
-                "-device", "virtio-net-pci,netdev=net,mac=52:54:00:12:34:56"]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.shutdown()
-        self.thread.join()
-        self.server_close()
 
 
 class Between:

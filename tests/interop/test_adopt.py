@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from frame.moving import Echo, check
+from frame.echo import Echo
+from frame.moving import check
 from frame.paths import BUILD
 from frame.plugin import qemu_or_skip, starter
 from frame.process import alive

@@ -4,7 +4,8 @@ import uuid
 
 import pytest
 
-from frame.moving import Echo, awaiting, check, ended, move, send, switch_on
+from frame.echo import Echo
+from frame.moving import awaiting, check, ended, move, send, switch_on
 from frame.witness import Witness, options
 
 DIRTYING = "rate=2M ws=4M fill=half"
