@@ -3,7 +3,7 @@
  * Any bytes as a stream: at the loader of a small guest, which must refuse them without touching a
  * device or take them whole, and at inspect.
  */
-#include "cli/inspect.h"
+#include "cli/inspect/inspect.h"
 #include "migrate_guest.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);

@@ -3,7 +3,7 @@
 #include "guard/guard.h"
 
 #include "base/bitmap.h"
-#include "migrate/zero.h"
+#include "migrate/ram/zero.h"
 
 #include <stdlib.h>
 #include <string.h>

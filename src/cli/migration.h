@@ -3,7 +3,7 @@
 #define CLI_MIGRATION_H
 
 #include "cli/cli.h"
-#include "cli/record.h"
+#include "cli/report/record.h"
 
 /**
  * struct migration_watch - A migration that is watched

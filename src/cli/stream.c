@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: the row of "outlive inspect" in front of the reader of streams. */
 #include "cli/cli.h"
-#include "cli/inspect.h"
+#include "cli/inspect/inspect.h"
 
 /**
  * cmd_inspect() - outlive inspect

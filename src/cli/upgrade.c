@@ -9,7 +9,7 @@
 #include "base/option.h"
 #include "base/owned.h"
 #include "cli/cli.h"
-#include "cli/record.h"
+#include "cli/report/record.h"
 
 #include <errno.h>
 #include <stdlib.h>

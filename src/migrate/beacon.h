@@ -3,7 +3,7 @@
 #define MIGRATE_BEACON_H
 
 #include "base/loop.h"
-#include "migrate/uri.h"
+#include "migrate/channel/uri.h"
 
 /*
  * Theory of operation: a QEMU that waits takes any connection for its stream, and ends if it isn't

@@ -12,10 +12,10 @@
 #include "base/owned.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
-#include "migrate/lazy_room.h"
-#include "migrate/multifd.h"
+#include "migrate/multifd/multifd.h"
 #include "migrate/preflight.h"
-#include "migrate/ram.h"
+#include "migrate/ram/ram.h"
+#include "migrate/snapshot/lazy_room.h"
 #include "migrate/trailer.h"
 #include "migrate/wire.h"
 

@@ -5,8 +5,8 @@
 #include "base/err.h"
 #include "device/device.h"
 #include "memory/memory.h"
-#include "migrate/channel.h"
-#include "migrate/lazy.h"
+#include "migrate/channel/channel.h"
+#include "migrate/snapshot/lazy.h"
 #include "state/state.h"
 
 #include <jansson.h>
@@ -352,7 +352,7 @@ struct migrate_job {
 MUST_CHECK int migrate_save(struct migrate_job *job, struct err *e);
 /* precopy.c: a running guest; on success it is stopped and the stream complete. */
 MUST_CHECK int migrate_precopy(struct migrate_job *job, struct err *e);
-/* ram_hint.c: between hint_start and hint_stop, from one thread, any: the guest doesn't use these
+/* ram/hint.c: between hint_start and hint_stop, from one thread, any: the guest doesn't use these
  * pages now. If it writes one afterwards that page is sent. */
 void migrate_hint(struct migrate_job *job, struct ram_block *b, uint64_t offset, uint64_t len);
 /* load.c: into a machine that doesn't run. */

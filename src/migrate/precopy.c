@@ -21,15 +21,15 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "migrate/configuration.h"
-#include "migrate/content.h"
+#include "migrate/content/content.h"
 #include "migrate/converge.h"
 #include "migrate/devices.h"
-#include "migrate/multifd.h"
+#include "migrate/multifd/multifd.h"
 #include "migrate/preflight.h"
-#include "migrate/ram.h"
+#include "migrate/ram/ram.h"
+#include "migrate/ram/xbzrle.h"
 #include "migrate/return_path.h"
 #include "migrate/wire.h"
-#include "migrate/xbzrle.h"
 
 #include <errno.h>
 #include <string.h>

@@ -10,7 +10,7 @@
 #include "migrate/preflight.h"
 #include "base/keyval.h"
 #include "base/owned.h"
-#include "migrate/content.h"
+#include "migrate/content/content.h"
 #include "migrate/wire.h"
 
 #include <errno.h>

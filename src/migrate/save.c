@@ -8,7 +8,7 @@
 #include "base/owned.h"
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
-#include "migrate/ram.h"
+#include "migrate/ram/ram.h"
 #include "migrate/wire.h"
 
 #include <errno.h>

@@ -2,7 +2,7 @@
 #ifndef MIGRATE_TRAILER_H
 #define MIGRATE_TRAILER_H
 
-#include "migrate/channel.h"
+#include "migrate/channel/channel.h"
 
 /* What our snapshot files have behind QEMU's stream. Inside this room only; docs/wire.md has the
  * octets. */

@@ -7,7 +7,7 @@
  * payloads pass unread. With "live" as a third word the RAM is sent in rounds.
  */
 #include "base/owned.h"
-#include "cli/inspect.h"
+#include "cli/inspect/inspect.h"
 #include "migrate/migrate.h"
 
 #include <fcntl.h>

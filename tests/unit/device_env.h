@@ -12,7 +12,7 @@
 #include "block/block.h"
 #include "char/char.h"
 #include "device/device.h"
-#include "device/pci.h"
+#include "device/pci/pci.h"
 #include "net/net.h"
 
 #include <assert.h>

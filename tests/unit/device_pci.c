@@ -4,7 +4,7 @@
  * sized and moved, bridges forward, interrupts are counted and rerouted, MSI-X vectors are masked.
  */
 #include "device/classes.h"
-#include "device/pcie_port.h"
+#include "device/pci/pcie_port.h"
 #include "device_env.h"
 #include "machine/q35/lpc.h"
 

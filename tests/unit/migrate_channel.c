@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Channels: what is put arrives in order, failures are latched, commands are waited for. */
-#include "migrate/uri.h"
+#include "migrate/channel/uri.h"
 
 #include <errno.h>
 #include <pthread.h>

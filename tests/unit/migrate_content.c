@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages that the target has already: how they are found, named, and verified. */
-#include "migrate/content.h"
+#include "migrate/content/content.h"
 #include "migrate/preflight.h"
 #include "migrate/wire.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Packets of channels beside the stream: their octets, and what packed pages come back as. */
-#include "migrate/multifd.h"
+#include "migrate/multifd/multifd.h"
 #include "migrate/wire.h"
 
 #include <errno.h>

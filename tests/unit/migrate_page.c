@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Pages: is one zero, and what a difference makes of one. */
+#include "migrate/ram/xbzrle.h"
+#include "migrate/ram/zero.h"
 #include "migrate/wire.h"
-#include "migrate/xbzrle.h"
-#include "migrate/zero.h"
 
 #include <errno.h>
 #include <setjmp.h>

@@ -4,7 +4,7 @@
  * whoever doesn't fit is told why. Keys are shared ones; tests/native/test_tls.py has certificates.
  */
 #include "base/compiler.h"
-#include "migrate/tls.h"
+#include "migrate/tls/tls.h"
 
 #include <errno.h>
 #include <poll.h>

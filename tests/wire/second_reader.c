@@ -3,7 +3,7 @@
  * tools/stream-reader. */
 #include "../unit/migrate_guest.h"
 
-#include "cli/inspect.h"
+#include "cli/inspect/inspect.h"
 
 #include "section.h"
 

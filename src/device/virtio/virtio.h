@@ -2,7 +2,7 @@
 #ifndef DEVICE_VIRTIO_VIRTIO_H
 #define DEVICE_VIRTIO_VIRTIO_H
 
-#include "device/pci.h"
+#include "device/pci/pci.h"
 #include "device/virtio/io_thread.h"
 #include "device/virtio/virtqueue.h"
 

@@ -2,7 +2,7 @@
 #ifndef MACHINE_Q35_AHCI_H
 #define MACHINE_Q35_AHCI_H
 
-#include "device/pci.h"
+#include "device/pci/pci.h"
 
 #define AHCI_PORTS 6
 #define AHCI_SLOTS 32

@@ -3,7 +3,7 @@
 #define MACHINE_Q35_CHIPSET_H
 
 #include "device/device.h"
-#include "device/pci.h"
+#include "device/pci/pci.h"
 
 /* The classes of the q35 chipset, for device_classes_add(); NULL-terminated. */
 extern const struct device_class *const q35_classes[];

@@ -2,7 +2,7 @@
 #ifndef MACHINE_Q35_SMBUS_H
 #define MACHINE_Q35_SMBUS_H
 
-#include "device/pci.h"
+#include "device/pci/pci.h"
 
 #include <string.h>
 

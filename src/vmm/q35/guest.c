@@ -12,7 +12,7 @@
 #include "base/owned.h"
 #include "block/block.h"
 #include "device/classes.h"
-#include "device/pcie_port.h"
+#include "device/pci/pcie_port.h"
 #include "machine/q35/q35_chipset.h"
 #include "machine/x86/chips.h"
 

@@ -7,7 +7,7 @@
 #include "vmm/q35/secret.h"
 
 #include "base/owned.h"
-#include "migrate/tls.h"
+#include "migrate/tls/tls.h"
 #include "vmm/q35/ops/ops.h"
 
 #include <errno.h>

@@ -4,7 +4,7 @@
 
 #include "base/err.h"
 #include "base/loop.h"
-#include "migrate/tls.h"
+#include "migrate/tls/tls.h"
 
 /*
  * The connections of one source: the stream, and channels beside it (multifd). Main thread.

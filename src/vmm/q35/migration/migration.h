@@ -3,9 +3,9 @@
 #define VMM_MIGRATION_H
 
 #include "machine/throttle.h"
+#include "migrate/channel/uri.h"
 #include "migrate/converge.h"
 #include "migrate/migrate.h"
-#include "migrate/uri.h"
 #include "vmm/image.h"
 #include "vmm/q35/guest.h"
 #include "vmm/q35/migration/announce.h"

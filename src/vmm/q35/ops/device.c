@@ -14,7 +14,7 @@
 
 #include "base/owned.h"
 #include "device/classes.h"
-#include "device/pcie_port.h"
+#include "device/pci/pcie_port.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: after a lazy restore the guest runs while its memory comes from the file
- * (migrate/lazy.h). A migration waits until all of it is there, an upgrade is refused. If a page
- * can't be had the process ends at once: whoever waits for the page can't go on, and must not go on
- * with anything else in its place.
+ * (migrate/snapshot/lazy.h). A migration waits until all of it is there, an upgrade is refused. If
+ * a page can't be had the process ends at once: whoever waits for the page can't go on, and must
+ * not go on with anything else in its place.
  */
 #include "base/log.h"
 #include "vmm/q35/migration/migration.h"

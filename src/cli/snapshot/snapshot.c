@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a snapshot is a file SNAPSHOT.snapshot, a migration stream with a checksum,
+ * and SNAPSHOT.json beside it with the guest's launch record and when it was taken, so that the
+ * guest can be started from it in any place. Both are in the guest's folder, which the host forgets
+ * when it reboots, or in one of the operator's. The VMM writes the stream under another name first;
+ * the description comes last, and what has none isn't listed.
+ *
+ * Disks aren't in it: a guest that runs on changes them, and its snapshot then fits copies of them
+ * only; what the images looked like from outside is noted, and compared. A point (point.c) is a
+ * snapshot with its disks.
+ */
+#include "cli/snapshot/snapshot.h"
+#include "cli/migration.h"
+
+#include "base/clock.h"
+#include "base/option.h"
+#include "base/owned.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define OPEN_SECONDS 10
+#define STOP_SECONDS 10
+#define LOOK_MS      5
+
+/**
+ * snapshot_folder() - Where a guest's snapshots are
+ * @args:	With --dir, perhaps
+ * @g:		The guest
+ *
+ * Return: absolute; the caller frees it. NULL: there is no such folder, see errno
+ */
+char *snapshot_folder(const struct cli_args *args, const struct guest *g)
+{
+	const char *dir = cli_value(args, "dir", NULL);
+
+	return dir ? realpath(dir, NULL) : guest_path(g, "snapshots");
+}
+
+/**
+ * snapshot_folder_make() - The same, made if it isn't there
+ * @args:	With --dir, perhaps
+ * @g:		The guest
+ * @ret:	Set on success only; the caller frees it
+ * @e:		Set on failure only
+ *
+ * Errors: as mkdir(2)
+ * Return: 0, or a negative errno
+ */
+int snapshot_folder_make(const struct cli_args *args, const struct guest *g, char **ret,
+			 struct err *e)
+{
+	*ret = snapshot_folder(args, g);
+	if (!*ret)
+		return err_sys(e, "%s", cli_value(args, "dir", ""));
+	return mkdir(*ret, 0700) < 0 && errno != EEXIST ? err_sys(e, "%s", *ret) : 0;
+}
+
+static int name_check(const char *name, struct err *e)
+{
+	if (!*name || *name == '.' || strchr(name, '/') || strlen(name) > 100)
+		return err_set(e, EINVAL, "'%s' can't be the name of a snapshot", name);
+	return 0;
+}
+
+/**
+ * snapshot_file() - A file of a snapshot
+ * @dir:	Folder
+ * @name:	Of the snapshot
+ * @kind:	"snapshot", "json", "disk0.undo"
+ *
+ * Return: the caller frees it
+ */
+char *snapshot_file(const char *dir, const char *name, const char *kind)
+{
+	return str_printf("%s/%s.%s", dir, name, kind);
+}
+
+/**
+ * snapshot_describe() - Write the description, which makes a snapshot known
+ * @dir:	Folder
+ * @name:	Of the snapshot
+ * @g:		The guest
+ * @info:	The last query-migrate
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int snapshot_describe(const char *dir, const char *name, const struct guest *g, const json_t *info,
+		      struct err *e)
+{
+	OWNED(char) *path = snapshot_file(dir, name, "json");
+	int64_t now = time_wall_ns();
+	OWNED_JSON *d = json_pack("{s:s, s:s, s:I, s:I, s:O, s:O}", "name", name, "guest", g->name,
+				  "taken", (json_int_t)(now / NS_PER_SEC), "order", (json_int_t)now,
+				  "launch", g->record, "migration", info);
+
+	return json_dump_file(d, path, JSON_INDENT(2)) < 0 ? err_sys(e, "%s", path) : 0;
+}
+
+/**
+ * snapshot_description() - Read a description
+ * @dir:	Folder
+ * @name:	Of the snapshot
+ * @ret:	Set on success only; new reference
+ * @e:		Set on failure only
+ *
+ * Errors: ENOENT there is no such snapshot
+ * Return: 0, or a negative errno
+ */
+int snapshot_description(const char *dir, const char *name, json_t **ret, struct err *e)
+{
+	OWNED(char) *path = snapshot_file(dir, name, "json");
+
+	*ret = json_load_file(path, 0, NULL);
+	return *ret ? 0 : err_set(e, ENOENT, "there is no snapshot '%s' in %s", name, dir);
+}
+
+/**
+ * snapshot_write() - Have a guest written to a file
+ * @args:	--stop, --compress, --stream
+ * @q:		To its VMM
+ * @path:	File
+ * @prefix:	See snapshot.h
+ * @info:	Set to the last query-migrate
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int snapshot_write(const struct cli_args *args, struct qmp *q, const char *path, const char *prefix,
+		   json_t **info, struct err *e)
+{
+	const struct migration_watch w = {.name = args->words[0],
+					  .quiet = args->json,
+					  .look_ms = args->json || !isatty(STDERR_FILENO) ? LOOK_MS
+											  : 0};
+	OWNED(char) *uri = str_printf("file:%s", path);
+	const char *packing = cli_value(args, "compress", "none");
+	bool stays = !cli_switch(args, "stop"), mapped = !strcmp(packing, "none");
+	int r = qmp_command(q, "migrate-set-parameters", json_pack("{s:i}", "max-bandwidth", 0),
+			    NULL, e);
+
+	if (r >= 0)
+		r = qmp_command(q, "migrate",
+				json_pack("{s:s, s:b, s:b, s:s, s:s*}", "uri", uri,
+					  "outlive-continue", stays, "outlive-mapped",
+					  mapped && !cli_switch(args, "stream"), "outlive-compress",
+					  packing, "outlive-points", prefix),
+				NULL, e);
+	if (r >= 0)
+		r = migration_follow(q, &w, info, e);
+	if (r >= 0 && strcmp(option_str(*info, "status", ""), "completed"))
+		r = err_set(e, EIO, "%s", option_str(*info, "error-desc", "cancelled"));
+	if (r >= 0 && !stays)
+		r = qmp_command(q, "quit", NULL, NULL, e);
+	return r;
+}
+
+/**
+ * snapshot_report() - Tell the operator what was written
+ * @args:	--json
+ * @path:	File
+ * @info:	The last query-migrate
+ */
+void snapshot_report(const struct cli_args *args, const char *path, const json_t *info)
+{
+	double pause_ms = (double)option_int(info, "outlive-downtime-us", 0) / 1000;
+	OWNED_JSON *result = json_pack("{s:s, s:s, s:s, s:f}", "name", args->words[0], "snapshot",
+				       args->words[1], "file", path, "pause-ms", pause_ms);
+
+	if (args->json)
+		cli_print_json(result);
+	else
+		printf("%s: %s is written; paused for %.2f ms\n", args->words[0], path, pause_ms);
+}
+
+static int save(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = NULL, *path = NULL;
+	OWNED_JSON *info = NULL;
+	struct qmp q;
+	int r = snapshot_folder_make(args, g, &dir, e);
+
+	if (r >= 0)
+		r = qmp_open(g, OPEN_SECONDS, &q, e);
+	if (r < 0)
+		return r;
+	path = snapshot_file(dir, args->words[1], "snapshot");
+	r = snapshot_write(args, &q, path, NULL, &info, e);
+	qmp_close(&q);
+	if (r >= 0)
+		r = snapshot_describe(dir, args->words[1], g, info, e);
+	if (r >= 0)
+		snapshot_report(args, path, info);
+	return r;
+}
+
+static json_t *restore_argv(const json_t *description, const char *path, bool lazy)
+{
+	const json_t *argv = json_object_get(json_object_get(description, "launch"), "argv");
+	json_t *words = json_copy((json_t *)(uintptr_t)argv);
+
+	json_array_append_new(words, json_string("-incoming"));
+	json_array_append_new(words, json_sprintf("%s:%s", lazy ? "lazy" : "file", path));
+	return words;
+}
+
+/* A VMM that was started with -incoming URI ends when it can't load. */
+static bool poll_ended(const struct guest *g)
+{
+	return guest_wait_end(g, 0.5);
+}
+
+/**
+ * snapshot_wait_loaded() - Wait until a guest has come from its file
+ * @g:	Its VMM loads
+ * @e:	Says what the VMM says, or its log if it has ended
+ *
+ * Errors: ECHILD it has ended; EIO it waits for another try
+ * Return: 0, or a negative errno
+ */
+int snapshot_wait_loaded(struct guest *g, struct err *e)
+{
+	OWNED_JSON *info = NULL;
+	const struct migration_watch w = {.name = g->name, .quiet = true, .look_ms = LOOK_MS};
+	struct qmp q;
+	int r = qmp_open(g, OPEN_SECONDS, &q, e);
+
+	if (r < 0)
+		return guest_refresh(g) ? r : guest_blame_log(g, e);
+	r = migration_follow(&q, &w, &info, e);
+	qmp_close(&q);
+	if (r >= 0 && strcmp(option_str(info, "status", ""), "failed") != 0)
+		return 0;
+	if (r >= 0 && !poll_ended(g))
+		return err_set(e, EIO, "%s", option_str(info, "error-desc", "it can't be loaded"));
+	guest_wait_end(g, STOP_SECONDS);
+	return guest_blame_log(g, e);
+}
+
+static int end_running(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	struct qmp q;
+	int r;
+
+	if (!guest_refresh(g))
+		return 0;
+	if (!cli_switch(args, "force"))
+		return err_set(e, EEXIST, "it runs; --force ends it and goes back");
+	r = qmp_open(g, OPEN_SECONDS, &q, e);
+	if (r < 0)
+		return r;
+	r = qmp_command(&q, "quit", NULL, NULL, e);
+	qmp_close(&q);
+	if (r >= 0 && !guest_wait_end(g, STOP_SECONDS))
+		r = err_set(e, ETIMEDOUT, "it doesn't end");
+	return r;
+}
+
+/**
+ * snapshot_images() - The images that the guest could write, and what they looked like
+ * @description: Of a snapshot
+ *
+ * Return: borrowed; NULL: not noted
+ */
+const json_t *snapshot_images(const json_t *description)
+{
+	return json_object_get(json_object_get(description, "migration"), "outlive-images");
+}
+
+/**
+ * snapshot_images_check() - Are the images what they were when the snapshot was written?
+ * @description: Of it
+ * @e:		Names the one that isn't
+ *
+ * Errors: EEXIST one was written since; as stat(2)
+ * Return: 0, or a negative errno
+ */
+int snapshot_images_check(const json_t *description, struct err *e)
+{
+	const json_t *images = snapshot_images(description);
+	const char *name;
+	struct stat st;
+	json_t *i;
+	size_t n;
+
+	json_array_foreach(images, n, i)
+	{
+		name = option_str(i, "filename", "");
+		if (stat(name, &st) < 0)
+			return err_sys(e, "%s", name);
+		if (st.st_size == option_int(i, "bytes", 0) &&
+		    (json_int_t)st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec ==
+			    option_int(i, "written-ns", 0))
+			continue;
+		err_set(e, EEXIST, "%s was written since the snapshot was", name);
+		return err_hint(e, "its guest would find other disks than it remembers; --force "
+				   "restores it all the same");
+	}
+	return 0;
+}
+
+static int restore(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = snapshot_folder(args, g), *path = NULL;
+	OWNED_JSON *description = NULL, *argv = NULL;
+	int r;
+
+	if (!dir)
+		return err_sys(e, "%s", cli_value(args, "dir", ""));
+	r = snapshot_description(dir, args->words[1], &description, e);
+	if (r >= 0 && snapshot_is_point(description))
+		r = err_set(e, EEXIST, "'%s' is a point with disks: outlive snapshot rollback",
+			    args->words[1]);
+	if (r >= 0)
+		r = end_running(args, g, e);
+	if (r >= 0 && !cli_switch(args, "force"))
+		r = snapshot_images_check(description, e);
+	if (r < 0)
+		return r;
+	path = snapshot_file(dir, args->words[1], "snapshot");
+	argv = restore_argv(description, path, cli_switch(args, "lazy"));
+	r = guest_launch(g, argv, e);
+	if (r >= 0)
+		r = snapshot_wait_loaded(g, e);
+	if (r >= 0 && !args->json)
+		printf("%s: runs from %s\n", g->name, path);
+	return r;
+}
+
+static json_t *row_of(const char *dir, const char *name)
+{
+	OWNED(char) *path = snapshot_file(dir, name, "snapshot");
+	OWNED_JSON *d = NULL;
+	struct err e;
+	struct stat st;
+	char when[32];
+	time_t taken;
+
+	if (snapshot_description(dir, name, &d, &e) < 0 || stat(path, &st) < 0)
+		return NULL;
+	taken = (time_t)option_int(d, "taken", 0);
+	strftime(when, sizeof(when), "%F %T", localtime(&taken));
+	return json_pack("{s:s, s:s, s:s, s:o}", "name", name, "taken", when, "file", path, "size",
+			 json_integer((json_int_t)st.st_blocks * 512));
+}
+
+static json_t *rows_of(const char *dir)
+{
+	json_t *rows = json_array();
+	DIR *d = opendir(dir);
+	struct dirent *entry;
+
+	while (d && (entry = readdir(d))) {
+		size_t n = strlen(entry->d_name);
+		OWNED(char) *name = str_dup(entry->d_name);
+		json_t *row;
+
+		if (n < 6 || strcmp(name + n - 5, ".json"))
+			continue;
+		name[n - 5] = '\0';
+		row = row_of(dir, name);
+		if (row)
+			json_array_append_new(rows, row);
+	}
+	if (d)
+		closedir(d);
+	return rows;
+}
+
+static int list(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	static const char *const columns[] = {"name", "taken", "size", "file", NULL};
+	OWNED(char) *dir = snapshot_folder(args, g);
+	OWNED_JSON *rows = dir ? rows_of(dir) : NULL;
+
+	if (!rows)
+		return err_sys(e, "%s", cli_value(args, "dir", ""));
+	if (args->json)
+		cli_print_json(rows);
+	else
+		cli_print_table(rows, columns);
+	return 0;
+}
+
+static int show(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = snapshot_folder(args, g);
+	OWNED_JSON *d = NULL;
+	int r = dir ? snapshot_description(dir, args->words[1], &d, e) : err_sys(e, "--dir");
+
+	if (r >= 0)
+		cli_print_json(d);
+	return r;
+}
+
+/**
+ * snapshot_is_point() - Were its disks kept, too?
+ * @description: Of a snapshot
+ */
+bool snapshot_is_point(const json_t *description)
+{
+	return json_object_get(json_object_get(description, "migration"), "outlive-disks");
+}
+
+static int by_order(const void *a, const void *b)
+{
+	json_int_t x = option_int(*(json_t *const *)a, "order", 0);
+	json_int_t y = option_int(*(json_t *const *)b, "order", 0);
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+/**
+ * snapshot_points() - The points in a folder
+ * @dir:	Folder
+ *
+ * Return: descriptions, the newest first; new reference
+ */
+json_t *snapshot_points(const char *dir)
+{
+	OWNED_JSON *rows = rows_of(dir);
+	size_t n = 0, room = json_array_size(rows), i;
+	OWNED(json_t *) *all = mem_calloc(room, sizeof(*all));
+	json_t *sorted = json_array(), *row;
+	struct err e;
+
+	json_array_foreach(rows, i, row)
+	{
+		if (snapshot_description(dir, option_str(row, "name", ""), &all[n], &e) < 0)
+			continue;
+		if (snapshot_is_point(all[n]))
+			n++;
+		else
+			json_decref(all[n]);
+	}
+	qsort(all, n, sizeof(*all), by_order);
+	for (i = 0; i < n; i++)
+		json_array_append_new(sorted, all[i]);
+	return sorted;
+}
+
+/**
+ * snapshot_forget() - Delete the files of a snapshot
+ * @dir:	Folder
+ * @name:	Of the snapshot
+ * @description: Of it
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno of unlink(2)
+ */
+int snapshot_forget(const char *dir, const char *name, const json_t *description, struct err *e)
+{
+	OWNED(char) *about = snapshot_file(dir, name, "json");
+	OWNED(char) *path = snapshot_file(dir, name, "snapshot");
+	const json_t *disks = json_object_get(json_object_get(description, "migration"),
+					      "outlive-disks");
+	json_t *d;
+	size_t i;
+
+	if (unlink(about) < 0 || (unlink(path) < 0 && errno != ENOENT))
+		return err_sys(e, "%s", path);
+	json_array_foreach(disks, i,
+			   d) if (unlink(option_str(d, "file", "")) < 0 &&
+				  errno != ENOENT) return err_sys(e, "%s",
+								  option_str(d, "file", ""));
+	return 0;
+}
+
+static int delete (const struct cli_args *args, struct guest *g, struct err *e)
+{
+	OWNED(char) *dir = snapshot_folder(args, g);
+	OWNED_JSON *d = NULL;
+	int r = dir ? snapshot_description(dir, args->words[1], &d, e) : err_sys(e, "--dir");
+
+	if (r >= 0 && snapshot_is_point(d))
+		r = point_drop(g, dir, d, e);
+	return r < 0 ? r : snapshot_forget(dir, args->words[1], d, e);
+}
+
+/**
+ * snapshot_with_guest() - Do a command about a guest and perhaps a snapshot
+ * @args:	NAME [SNAPSHOT]
+ * @fn:		The command
+ * @running:	Only if the guest runs
+ *
+ * Return: enum cli_exit
+ */
+int snapshot_with_guest(const struct cli_args *args,
+			int (*fn)(const struct cli_args *args, struct guest *g, struct err *e),
+			bool running)
+{
+	struct guest g;
+	struct err e = {0};
+	int r = args->words_len > 1 ? name_check(args->words[1], &e) : 0;
+
+	if (r < 0)
+		return cli_fail(CLI_USAGE, &e);
+	r = running ? guest_open_running(args->words[0], &g, &e)
+		    : guest_open(args->words[0], &g, &e);
+	if (r < 0)
+		return cli_fail(guest_exit_code(r), &e);
+	r = fn(args, &g, &e);
+	if (r < 0)
+		err_in(&e, "%s", g.name);
+	guest_release(&g);
+	return r < 0 ? cli_fail(r == -EEXIST ? CLI_REFUSED : CLI_FAILED, &e) : CLI_OK;
+}
+
+/**
+ * cmd_snapshot_save() - outlive snapshot save
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_save(const struct cli_args *args)
+{
+	return snapshot_with_guest(args, save, true);
+}
+
+/**
+ * cmd_snapshot_restore() - outlive snapshot restore
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_restore(const struct cli_args *args)
+{
+	return snapshot_with_guest(args, restore, false);
+}
+
+/**
+ * cmd_snapshot_list() - outlive snapshot list
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_list(const struct cli_args *args)
+{
+	return snapshot_with_guest(args, list, false);
+}
+
+/**
+ * cmd_snapshot_show() - outlive snapshot show
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_show(const struct cli_args *args)
+{
+	return snapshot_with_guest(args, show, false);
+}
+
+/**
+ * cmd_snapshot_delete() - outlive snapshot delete
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_snapshot_delete(const struct cli_args *args)
+{
+	return snapshot_with_guest(args, delete, false);
+}
