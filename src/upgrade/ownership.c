@@ -12,7 +12,10 @@
  * CPU, for as long as stopping a guest takes; then it sleeps on the word, and if nobody nudges it
  * sees everything with the offer. A source that says nothing is thus one that writes all at once.
  *
- * Source: futex(2); C11 7.17.3
+ * Only as much of the area has pages beforehand as the state is expected to take: the rest would
+ * have to be cleared before the pause, and freed while the guest's first moments are at stake.
+ *
+ * Source: futex(2); C11 7.17.3; madvise(2) MADV_POPULATE_WRITE
  */
 #include "upgrade/ownership.h"
 
@@ -29,6 +32,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
 #define AREA_MAGIC 0x4f55544c49564531ULL /* "OUTLIVE1" */
 #define POLL_NS    (300 * NS_PER_US)     /* awake after a nudge or a piece of the state */
 
@@ -39,6 +45,7 @@
  * @written:	Bytes of the state that are final; 0 if the source doesn't say
  * @state_len:	Bytes of state behind the first page
  * @marks_ns:	CLOCK_MONOTONIC, 0 until reached
+ * @expected:	Bytes of state for which there are pages; 0, by builds that don't say: for all
  */
 struct area_header {
 	uint64_t magic;
@@ -46,12 +53,13 @@ struct area_header {
 	uint32_t written;
 	uint64_t state_len;
 	int64_t marks_ns[HANDOVER_MARKS];
+	uint64_t expected;
 };
 
 /* @fd: The area's on success, the caller's on failure, which leaves @a without a mapping. */
 static int area_map(struct area *a, int fd, struct err *e)
 {
-	void *p = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, 0);
+	void *p = mmap(NULL, a->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
 	if (p == MAP_FAILED)
 		return err_sys(e, "map the hand-over area");
@@ -60,15 +68,26 @@ static int area_map(struct area *a, int fd, struct err *e)
 	return 0;
 }
 
+/* Pages and entries for what is expected. Only a hint: what is missing is faulted in. */
+static void area_populate(struct area *a)
+{
+	size_t state = a->size - page_size();
+
+	if (a->map->expected)
+		state = MIN(state, ALIGN_UP((size_t)a->map->expected, page_size()));
+	(void)!madvise(a->map, page_size() + state, MADV_POPULATE_WRITE);
+}
+
 /**
  * area_create() - Make the area; the source owns the guest
  * @a:		Filled in on success
  * @state_room:	Bytes of device state it must hold
+ * @expected:	Bytes of it that shall cost no page fault in either process, at least 1
  * @e:		Set on failure only
  *
  * Return: 0, or a negative errno
  */
-int area_create(struct area *a, size_t state_room, struct err *e)
+int area_create(struct area *a, size_t state_room, size_t expected, struct err *e)
 {
 	OWNED_FD fd = memfd_create("outlive-handover", MFD_CLOEXEC);
 	int r;
@@ -83,6 +102,8 @@ int area_create(struct area *a, size_t state_room, struct err *e)
 		return r;
 	fd_take(&fd);
 	a->map->magic = AREA_MAGIC;
+	a->map->expected = expected;
+	area_populate(a);
 	__atomic_store_n(&a->map->owner, OWNER_SOURCE, __ATOMIC_RELEASE);
 	return 0;
 }
@@ -114,6 +135,7 @@ int area_open(struct area *a, int fd, struct err *e)
 		*a = (struct area){.fd = -1};
 		return err_set(e, EPROTO, "the hand-over area has another format");
 	}
+	area_populate(a);
 	return 0;
 }
 

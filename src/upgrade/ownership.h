@@ -49,7 +49,7 @@ struct area {
 	size_t size;
 };
 
-MUST_CHECK int area_create(struct area *a, size_t state_room, struct err *e);
+MUST_CHECK int area_create(struct area *a, size_t state_room, size_t expected, struct err *e);
 MUST_CHECK int area_open(struct area *a, int fd, struct err *e);
 void area_close(struct area *a);
 

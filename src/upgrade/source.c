@@ -26,7 +26,8 @@
 #include <sys/wait.h>
 
 #define STATE_ROOM (8 * MiB)
-#define TARGET_FD  3 /* the target finds its end of the socket pair here */
+#define STATE_MORE (256 * KiB) /* than twice the rehearsed state: lists are empty there */
+#define TARGET_FD  3           /* the target finds its end of the socket pair here */
 #define TRIES      3 /* a client that comes or goes while a target is prepared costs one */
 
 extern char **environ;
@@ -257,6 +258,15 @@ static void spawn_undo(struct upgrade *u)
 
 /* Stage "hand over": configuration and descriptors. */
 
+/* Also tells how much memory the state will take. */
+static int rehearse(struct upgrade *u)
+{
+	size_t len = u->guest->rehearse ? u->guest->rehearse(u->guest->opaque, &u->state) : 0;
+
+	state_writer_reserve(&u->state, MIN(2 * len + STATE_MORE, STATE_ROOM));
+	return 0;
+}
+
 static int describe(struct upgrade *u)
 {
 	return u->guest->describe(u->guest->opaque, &u->bundle, &u->e);
@@ -264,8 +274,10 @@ static int describe(struct upgrade *u)
 
 static int handover_enter(struct upgrade *u)
 {
-	int r = area_create(&u->area, STATE_ROOM, &u->e);
+	int r = on_main(u, rehearse);
 
+	if (r >= 0)
+		r = area_create(&u->area, STATE_ROOM, u->state.room, &u->e);
 	if (r >= 0)
 		r = on_main(u, describe);
 	if (r >= 0)
@@ -307,13 +319,6 @@ static int ready_enter(struct upgrade *u)
 }
 
 /* Stage "switch": pause, capture, offer, wait. On the main thread. */
-
-static int rehearse(struct upgrade *u)
-{
-	if (u->guest->rehearse)
-		u->guest->rehearse(u->guest->opaque, &u->state);
-	return 0;
-}
 
 /* What is written so far goes into the area, behind its length, where the target reads along. */
 static void flow(struct state_writer *w)

@@ -36,8 +36,9 @@
  *program's own; the caller owns the pidfd. NULL: as a child. Upgrade thread
  * @blockers:	Appends sentences to a JSON array: why it can't be done now. Main thread
  * @describe:	Puts configuration and descriptors into the bundle. Main thread, guest running
- * @rehearse:	Captures once while the guest runs, result unused: warms what the pause will touch.
- *May be NULL
+ * @rehearse:	Writes states that aren't the guest's and clears the writer: warms what the pause
+ *		will touch. Returns the bytes that were written. May be NULL. Main thread, guest
+ *		running
  * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread,
  *		guest running
  * @pause:	Stops vCPUs and I/O, drained. ETIMEDOUT: they weren't at @until_ns, and the guest
@@ -59,7 +60,7 @@ struct upgrade_guest {
 		     struct err *e);
 	void (*blockers)(void *opaque, json_t *sentences);
 	int (*describe)(void *opaque, struct bundle *b, struct err *e);
-	void (*rehearse)(void *opaque, struct state_writer *w);
+	size_t (*rehearse)(void *opaque, struct state_writer *w);
 	int (*recheck)(void *opaque, struct err *e);
 	int (*pause)(void *opaque, int64_t until_ns, struct err *e);
 	int (*capture)(void *opaque, struct state_writer *w, struct err *e);

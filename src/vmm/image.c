@@ -94,13 +94,19 @@ void image_write(struct image *i, struct state_writer *w)
  * image_rehearse() - Write states that aren't the guest's: warms all that image_write() will touch
  * @i:		Of the source; its guest runs, so its devices aren't asked
  * @w:		Cleared at the end
+ *
+ * Return: bytes that were written; the guest's own states take more where they have lists
  */
-void image_rehearse(struct image *i, struct state_writer *w)
+size_t image_rehearse(struct image *i, struct state_writer *w)
 {
+	size_t len;
+
 	for (size_t n = 0; n < i->sections.len; n++)
 		if (carried(i, n))
 			write_one(i, n, false, w);
+	len = w->len;
 	state_writer_clear(w);
+	return len;
 }
 
 /**

@@ -28,7 +28,7 @@ struct image {
 void image_open(struct image *i, const struct migrate_sections *taken_sections);
 void image_close(struct image *i);
 /* While the guest runs: touches what image_write() will. */
-void image_rehearse(struct image *i, struct state_writer *w);
+size_t image_rehearse(struct image *i, struct state_writer *w);
 void image_write(struct image *i, struct state_writer *w);
 void image_capture(struct image *i); /* into the scratch states only */
 /* Once before image_receive(), while the guest still runs elsewhere. */

@@ -403,6 +403,23 @@ static void a_target_killed_while_it_reads_costs_nothing(void **state)
 
 #define ROUNDS 60 /* a fork each, which is slow under sanitizers */
 
+/* Clearing and freeing what nobody writes to would cost the guest time. */
+static void the_area_has_memory_for_what_is_expected(void **state)
+{
+	struct area a, b;
+	struct stat st;
+	struct err e;
+
+	assert_int_equal(area_create(&a, 8 * MiB, 3 * 4096 - 1, &e), 0);
+	assert_int_equal(fstat(a.fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, 4 * 4096);
+	assert_int_equal(area_open(&b, dup(a.fd), &e), 0);
+	assert_int_equal(fstat(a.fd, &st), 0);
+	assert_int_equal(st.st_blocks * 512, 4 * 4096);
+	area_close(&b);
+	area_close(&a);
+}
+
 static void the_word_has_one_winner(void **state)
 {
 	struct area a;
@@ -413,7 +430,7 @@ static void the_word_has_one_winner(void **state)
 		int status;
 		pid_t pid;
 
-		assert_int_equal(area_create(&a, 4096, &e), 0);
+		assert_int_equal(area_create(&a, 4096, 4096, &e), 0);
 		assert_int_equal(ownership(&a), OWNER_SOURCE);
 		assert_false(ownership_take(&a));
 		pid = fork();
@@ -469,6 +486,7 @@ static void descriptors_go_by_name(void **state)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(the_area_has_memory_for_what_is_expected),
 		cmocka_unit_test(the_word_has_one_winner),
 		cmocka_unit_test(descriptors_go_by_name),
 		cmocka_unit_test(a_dry_run_builds_the_target_and_pauses_nothing),

@@ -274,12 +274,11 @@ static int recheck(void *opaque, struct err *e)
 	return r;
 }
 
-static void rehearse(void *opaque, struct state_writer *w)
+static size_t rehearse(void *opaque, struct state_writer *w)
 {
 	struct departure *d = opaque;
 
-	state_writer_reserve(w, 4 * MiB);
-	image_rehearse(&d->image, w);
+	return image_rehearse(&d->image, w);
 }
 
 static void resume(void *opaque)
