@@ -74,6 +74,8 @@ MUST_CHECK int x86_cpus_captured(const struct x86_cpus *c, struct err *e);
 void x86_cpus_failed(struct x86_cpus *c, const struct err *e);
 const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int index);
 void x86_cpus_load_begin(struct x86_cpus *c);
+/* Before a guest that runs elsewhere comes: what its first run here would pay for. */
+void x86_cpus_warm(struct x86_cpus *c);
 struct x86_vcpu_state *x86_cpus_load(struct x86_cpus *c, unsigned int index);
 void x86_cpus_run(struct x86_cpus *c);
 

@@ -195,6 +195,7 @@ static int guest_make(struct arrival *a, struct err *e)
 	image_open(&a->image, &sections);
 	memory_prefault(&a->g->q->memory, PREFAULT_NS);
 	r = image_prefill(&a->image, e);
+	x86_cpus_warm(a->g->q->vcpus);
 	x86_cpus_load_begin(a->g->q->vcpus);
 	return r;
 }
