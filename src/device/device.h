@@ -11,6 +11,7 @@
 #include "state/state.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 /*
  * Theory of operation: a device class is one constant struct, listed in the registry (registry.c:
@@ -277,5 +278,8 @@ void device_request(const struct device *dev, enum machine_request what, int arg
 /* help.c: as "-device help" and "-device X,help" show it; the caller frees it. */
 char *device_help(void);
 char *device_class_help(const struct device_class *class);
+
+/* The devices' man page, outlive-devices(7), in troff. */
+void device_manual(FILE *out);
 
 #endif

@@ -162,6 +162,24 @@ def test_the_man_page_names_every_command_and_event(vmm):
     assert "\n.B SHUTDOWN\n" in page and "exec-oob" in page
 
 
+def ask(*options):
+    """What the VMM prints for options that only ask."""
+    return subprocess.run([outlive_vmm(), *options], check=True, capture_output=True, text=True).stdout
+
+
+def test_the_man_page_tells_each_device_and_each_of_its_properties():
+    """outlive-devices(7); what all devices of a kind have is told once, at the kind."""
+    page = (BUILD / "src/control/outlive-devices.7").read_text(encoding="utf-8").replace("\\-", "-")
+    shared = page[page.index(".SH EVERY PCI DEVICE"):]
+    names = [line.split('"')[1] for line in ask("-device", "help").splitlines()]
+    assert "virtio-blk-pci" in names
+    for name in [name for name in names if "transitional" not in name]:
+        own = page[page.index(f"\n.B {name}\n"):].split("\n.TP\n")[0].split("\n.SH ")[0]
+        for line in ask("-device", f"{name},help").splitlines()[1:]:
+            row = f"\\fB{line.split('=')[0].strip()}\\fR="
+            assert (row in own) != ("on bus PCI" in own and row in shared), (name, row)
+
+
 def test_stdio_is_raw_and_given_back():
     """A terminal as the serial port has its settings back at the end."""
     ours, theirs = pty.openpty()
