@@ -29,6 +29,7 @@
 #include "migrate/ram/ram.h"
 #include "migrate/ram/xbzrle.h"
 #include "migrate/return_path.h"
+#include "migrate/snapshot/mapped.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -262,6 +263,8 @@ static void hint_start(struct precopy *p)
 
 	p->job->hinted = &p->ram;
 	p->hinting = h->hint_start && h->hint_start(h->opaque);
+	if (p->job->mapped)
+		p->job->mapped->copy = p->hinting;
 }
 
 static void hint_stop(struct precopy *p)

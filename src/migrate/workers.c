@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a ring of pieces under one lock. There are about as many threads as CPUs,
- * and a piece is some hundred microseconds of work, so that nobody waits for the lock. The ring is
- * short: whoever fills it goes on only as fast as the work is done.
+ * Theory of operation: a ring of pieces under one lock. There are about as many threads as CPUs
+ * (at least two: one may wait for a disk), and a piece is some hundred microseconds of work, so
+ * that nobody waits for the lock. The ring is short: whoever fills it goes on only as fast as the
+ * work is done.
  */
 #include "migrate/workers.h"
 
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 4, RING = 16 };
+enum { THREADS_MIN = 2, THREADS_MAX = 4, RING = 16 };
 
 /**
  * struct workers - See workers.h
@@ -83,7 +84,8 @@ static void *work_main(void *opaque)
 static int start(struct workers *w, struct err *e)
 {
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
-	unsigned int n = cpus < 1 ? 1 : MIN((unsigned int)cpus, (unsigned int)THREADS_MAX);
+	unsigned int n = cpus < THREADS_MIN ? THREADS_MIN
+					    : MIN((unsigned int)cpus, (unsigned int)THREADS_MAX);
 	int ret;
 
 	while (w->threads_len < n) {

@@ -142,6 +142,45 @@ static void pages_at_fixed_places_come_back(void **state)
 	guest_destroy(b);
 }
 
+/*
+ * Long runs go past the page cache where the file system can, gaps up to four pages with them; what
+ * is in a gap of the file isn't the guest's.
+ */
+static void runs_with_gaps_come_back(void **state)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	uint8_t *ram = a->ram.hva, junk[4096];
+	struct err e = {0};
+	int fd;
+
+	mapped = true;
+	memset(ram, 0x66, GUEST_RAM);
+	memset(ram + 20 * 4096, 0, 4096); /* gaps of 1, 4 and 5 pages */
+	memset(ram + 40 * 4096, 0, 4 * 4096);
+	memset(ram + 50 * 4096, 0, 5 * 4096);
+	memset(junk, 0x77, sizeof(junk));
+	save(a);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, junk, sizeof(junk), 1024 * 1024 + 20 * 4096), sizeof(junk));
+	fsync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+	for (int way = 0; way < 4; way++) {
+		guest_destroy(b);
+		b = guest_create();
+		b->ram.huge = way & 1;
+		if (way & 2)
+			memset(b->ram.hva, 0x55, GUEST_RAM);
+		assert_int_equal(load(b, &e), 0);
+		assert_true(guest_same(a, b));
+	}
+	flip(1024 * 1024 + 45 * 4096 + 7);
+	assert_int_equal(load(b, &e), -EBADMSG);
+	assert_non_null(strstr(e.msg, "ram/pc.ram: damaged: the page at 0x2d000"));
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
 /* Every byte that isn't in a hole, one after the other. */
 static void damage_anywhere_is_found(void **state)
 {
@@ -246,6 +285,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_cut_trailer_is_damage, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(pages_at_fixed_places_come_back, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(runs_with_gaps_come_back, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(damage_anywhere_is_found, make_folder,
 						remove_folder),

@@ -16,7 +16,7 @@
  */
 void mapped_begin(struct mapped *m, int fd)
 {
-	*m = (struct mapped){.fd = fd};
+	*m = (struct mapped){.fd = fd, .direct_fd = -1};
 }
 
 /**
@@ -35,8 +35,11 @@ void mapped_end(struct mapped *m)
 	}
 	if (m->sums)
 		munmap(m->sums, m->sums_bytes);
+	if (m->cache)
+		munmap(m->cache, m->file_bytes);
+	fd_close(&m->direct_fd);
 	free(m->blocks);
-	*m = (struct mapped){.fd = -1};
+	*m = (struct mapped){.fd = -1, .direct_fd = -1};
 }
 
 /**

@@ -6,6 +6,7 @@
 #include "migrate/migrate.h"
 #include "migrate/workers.h"
 
+#include <sys/uio.h>
 #include <xxhash.h>
 
 /*
@@ -27,6 +28,7 @@ enum {
 	MAPPED_VERSION = 1,
 	MAPPED_ALIGN = 1024 * 1024, /* of a block's pages; a reader asks for a page only */
 	MAPPED_TRAILER_BYTES = 32,
+	MAPPED_GAP_PAGES = 4, /* a gap up to this costs less if it is transferred, too */
 };
 
 /**
@@ -50,9 +52,11 @@ struct mapped_block {
 /**
  * struct mapped - A file being written or read
  * @fd:		The file; borrowed
+ * @direct_fd:	It once more, past the page cache; -1: not
+ * @cache:	Mapping of it that tells what of it is cached, @file_bytes; NULL: none
  * @blocks:	In stream order
  * @blocks_len, @blocks_room: How many there are and fit
- * @stable:	Saving: the guest is stopped, pages needn't be copied before they are hashed
+ * @copy:	Saving: pages are copied before they are hashed
  * @normal_pages, @zero_pages: Done so far; atomic
  * @workers:	Started with the first page
  * @file_bytes:	Loading: its size
@@ -62,10 +66,11 @@ struct mapped_block {
  *		begin at @sums_next
  */
 struct mapped {
-	int fd;
+	int fd, direct_fd;
+	uint8_t *cache;
 	struct mapped_block *blocks;
 	size_t blocks_len, blocks_room;
-	bool stable;
+	bool copy;
 	uint64_t normal_pages, zero_pages;
 	struct workers *workers;
 	uint64_t file_bytes;
@@ -80,6 +85,17 @@ void mapped_begin(struct mapped *m, int fd);
 void mapped_end(struct mapped *m);
 struct mapped_block *mapped_block_add(struct mapped *m, struct ram_block *b);
 uint64_t mapped_bitmap_bytes(const struct ram_block *b);
+
+/* mapped_io.c */
+void mapped_direct(struct mapped *m, const char *path, int flags);
+MUST_CHECK int mapped_write(const struct mapped *m, const void *bytes, uint64_t n, uint64_t at,
+			    struct err *e);
+MUST_CHECK int mapped_write_pages(const struct mapped *m, const uint8_t *bytes, uint64_t n,
+				  uint64_t at, struct err *e);
+MUST_CHECK int mapped_read_bytes(const struct mapped *m, void *to, uint64_t n, uint64_t at,
+				 struct err *e);
+MUST_CHECK int mapped_read_parts(const struct mapped *m, const struct iovec *parts, int n,
+				 uint64_t at, struct err *e);
 
 /* mapped_save.c */
 void mapped_put_block(struct mapped *m, struct channel *c, struct ram_block *b);

@@ -2,7 +2,7 @@
 /*
  * Theory of operation: each block's bitmap is read with the list of blocks; then several threads
  * read the pages and compare their sums. What isn't in the bitmap is zeros, and is written only
- * where something else may be.
+ * where something else may be. Pages are read in spans, over short gaps, which may hold anything.
  *
  * The file isn't trusted: every offset is held against its size.
  */
@@ -18,23 +18,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
-
-static int read_at(int fd, void *to, uint64_t n, uint64_t at, struct err *e)
-{
-	uint8_t *into = to;
-	ssize_t done;
-
-	for (; n; into += done, at += (uint64_t)done, n -= (uint64_t)done) {
-		done = pread(fd, into, n, (off_t)at);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		else if (done < 0)
-			return err_sys(e, "read byte %" PRIu64, at);
-		else if (done == 0)
-			return err_set(e, EBADMSG, "damaged: the file ends at byte %" PRIu64, at);
-	}
-	return 0;
-}
 
 static int map_sums(struct mapped *m, uint64_t end, struct err *e)
 {
@@ -129,7 +112,8 @@ static int read_bitmap(struct mapped *m, struct mapped_block *mb, struct err *e)
 
 	if (ret < 0)
 		return err_set(e, ENOMEM, "a bitmap for %s", mb->block->name);
-	ret = read_at(m->fd, mb->present.words, mapped_bitmap_bytes(mb->block), mb->bitmap_at, e);
+	ret = mapped_read_bytes(m, mb->present.words, mapped_bitmap_bytes(mb->block), mb->bitmap_at,
+				e);
 	if (ret < 0)
 		return ret;
 	ret = take_sums(m, mb, e);
@@ -203,24 +187,11 @@ static int sum_check(const struct mapped_block *mb, uint64_t page, const uint8_t
 int mapped_read(const struct mapped *m, const struct mapped_block *mb, uint64_t first,
 		uint64_t pages, uint8_t *to, struct err *e)
 {
-	int ret = read_at(m->fd, to, pages * WIRE_PAGE, mb->pages_at + first * WIRE_PAGE, e);
+	int ret = mapped_read_bytes(m, to, pages * WIRE_PAGE, mb->pages_at + first * WIRE_PAGE, e);
 	uint64_t i;
 
 	for (i = 0; i < pages && ret == 0 && mb->sums; i++)
 		ret = sum_check(mb, first + i, to + i * WIRE_PAGE, e);
-	return ret;
-}
-
-/* Reads pages to where the guest has them: huge ones in place, others by way of @room. */
-static int read_pages(const struct mapped *m, const struct mapped_block *mb, uint64_t first,
-		      uint64_t pages, uint8_t *room, struct err *e)
-{
-	const struct ram_block *b = mb->block;
-	uint64_t at = first * WIRE_PAGE;
-	int ret = mapped_read(m, mb, first, pages, b->huge ? b->hva + at : room, e);
-
-	if (ret == 0 && !b->huge)
-		ram_put(b, at, &(struct iovec){room, pages * WIRE_PAGE}, 1);
 	return ret;
 }
 
@@ -235,19 +206,87 @@ static void clear(const struct mapped_block *mb, uint64_t first, uint64_t end)
 	}
 }
 
+/* The end of pages that are in the file, from @from on up to @end, with short gaps between them. */
+static uint64_t span_end(const struct mapped_block *mb, uint64_t from, uint64_t end)
+{
+	uint64_t to = MIN(bitmap_next_zero(&mb->present, from), end), next;
+
+	while (to < end) {
+		next = bitmap_next(&mb->present, to);
+		if (next >= end || next - to > MAPPED_GAP_PAGES)
+			break;
+		to = MIN(bitmap_next_zero(&mb->present, next), end);
+	}
+	return to;
+}
+
+/* A run of the file's pages or of others, from @from on. */
+static uint64_t run_end(const struct mapped_block *mb, uint64_t from, uint64_t end)
+{
+	return MIN(bitmap_test(&mb->present, from) ? bitmap_next_zero(&mb->present, from)
+						   : bitmap_next(&mb->present, from),
+		   end);
+}
+
+/*
+ * Where the pages of a span are read to: huge ones in place, others to @room, which has one of its
+ * own for each page of a piece. What isn't the guest's goes to @room in any case.
+ */
+static int span_parts(const struct mapped_block *mb, uint64_t from, uint64_t end, uint8_t *room,
+		      struct iovec *parts)
+{
+	const struct ram_block *b = mb->block;
+	uint64_t at, to;
+	int n = 0;
+
+	for (at = from; at < end; at = to) {
+		to = run_end(mb, at, end);
+		parts[n].iov_base = b->huge && bitmap_test(&mb->present, at)
+					    ? b->hva + at * WIRE_PAGE
+					    : room + (at - from) * WIRE_PAGE;
+		parts[n++].iov_len = (to - at) * WIRE_PAGE;
+	}
+	return n;
+}
+
+/* What was read of a span, if it is what was written, to the guest. */
+static int span_take(const struct mapped_block *mb, uint64_t from, uint64_t end,
+		     const struct iovec *part, struct err *e)
+{
+	uint64_t at, to, i;
+	int ret = 0;
+
+	for (at = from; at < end && ret == 0; at = to, part++) {
+		to = run_end(mb, at, end);
+		if (!bitmap_test(&mb->present, at)) {
+			clear(mb, at, to);
+			continue;
+		}
+		for (i = at; i < to && ret == 0 && mb->sums; i++)
+			ret = sum_check(mb, i, (uint8_t *)part->iov_base + (i - at) * WIRE_PAGE, e);
+		if (ret == 0 && !mb->block->huge)
+			ram_put(mb->block, at * WIRE_PAGE, part, 1);
+	}
+	return ret;
+}
+
 static int load_piece(void *opaque, const struct work *w, uint8_t *room, struct err *e)
 {
 	const struct mapped_block *mb = w->block;
+	struct iovec parts[WORK_PAGES];
 	uint64_t at = w->first, end = w->first + w->pages, from, to;
-	int ret = 0;
+	int n, ret = 0;
 
 	for (; at < end && ret == 0; at = to) {
 		from = MIN(bitmap_next(&mb->present, at), end);
-		to = MIN(bitmap_next_zero(&mb->present, from), end);
 		clear(mb, at, from);
-		if (from == to)
+		if (from == end)
 			break;
-		ret = read_pages(opaque, mb, from, to - from, room, e);
+		to = span_end(mb, from, end);
+		n = span_parts(mb, from, to, room, parts);
+		ret = mapped_read_parts(opaque, parts, n, mb->pages_at + from * WIRE_PAGE, e);
+		if (ret == 0)
+			ret = span_take(mb, from, to, parts, e);
 	}
 	return ret;
 }

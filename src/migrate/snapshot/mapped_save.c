@@ -1,9 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: pages are written by several threads, each piece to its place; the thread
- * that walks the dirty bits waits for them before it looks for new ones. While the guest runs a
- * page is copied, hashed and written from the copy, so that what the file has is what was hashed;
- * if the guest writes it meanwhile, it comes again.
+ * that walks the dirty bits waits for them before it looks for new ones. A page is hashed and
+ * written from where it is. If the guest writes it in between, the file has another content than
+ * was hashed, but then the page is dirty since and comes again, the last time when the guest is
+ * stopped. That doesn't hold while the guest tells which pages it doesn't use: such a page's writes
+ * are forgotten. Then pages are copied, and hashed and written from the copy.
+ *
+ * Where pages go past the cache (mapped_io.c), a few zeros between others are written, too: a disk
+ * and a file system's list of extents prefer that to a hole of some pages.
  */
 #include "base/bytes.h"
 #include "base/owned.h"
@@ -42,22 +47,6 @@ void mapped_put_block(struct mapped *m, struct channel *c, struct ram_block *b)
 	channel_seek(c, mb->pages_at + b->size);
 }
 
-static int write_at(int fd, const void *bytes, size_t n, uint64_t at, struct err *e)
-{
-	const uint8_t *from = bytes;
-	ssize_t done;
-
-	for (; n; from += done, at += (uint64_t)done, n -= (size_t)done) {
-		done = pwrite(fd, from, n, (off_t)at);
-		if (done < 0 && errno == EINTR)
-			done = 0;
-		if (done < 0)
-			return err_sys(e, "write the snapshot at byte %llu",
-				       (unsigned long long)at);
-	}
-	return 0;
-}
-
 /* Hashes a page, or finds that it is zeros. */
 static bool look_at(struct mapped_block *mb, uint64_t page, const uint8_t *bytes)
 {
@@ -70,26 +59,39 @@ static bool look_at(struct mapped_block *mb, uint64_t page, const uint8_t *bytes
 	return true;
 }
 
+/* Pages of a block, from @bytes on. */
+static int save_run(struct mapped *m, const struct mapped_block *mb, const uint8_t *bytes,
+		    uint64_t first, uint64_t pages, struct err *e)
+{
+	if (!pages)
+		return 0;
+	return mapped_write_pages(m, bytes, pages * WIRE_PAGE, mb->pages_at + first * WIRE_PAGE, e);
+}
+
 static int save_piece(void *opaque, const struct work *w, uint8_t *room, struct err *e)
 {
 	struct mapped *m = opaque;
 	struct mapped_block *mb = w->block;
 	const uint8_t *bytes = mb->block->hva + w->first * WIRE_PAGE;
-	uint64_t i, run = 0, normal = 0;
+	uint64_t gap = m->direct_fd < 0 ? 0 : MAPPED_GAP_PAGES;
+	uint64_t i, run = 0, end = 0, normal = 0;
 	int ret = 0;
 
-	if (!m->stable)
+	if (m->copy)
 		bytes = memcpy(room, bytes, w->pages * WIRE_PAGE);
-	for (i = 0; i <= w->pages && ret == 0; i++) {
-		if (i < w->pages && look_at(mb, w->first + i, bytes + i * WIRE_PAGE)) {
-			normal++;
+	for (i = 0; i < w->pages && ret == 0; i++) {
+		if (!look_at(mb, w->first + i, bytes + i * WIRE_PAGE))
 			continue;
+		normal++;
+		if (i - end > gap || run == end) {
+			ret = save_run(m, mb, bytes + run * WIRE_PAGE, w->first + run, end - run,
+				       e);
+			run = i;
 		}
-		if (i > run)
-			ret = write_at(m->fd, bytes + run * WIRE_PAGE, (i - run) * WIRE_PAGE,
-				       mb->pages_at + (w->first + run) * WIRE_PAGE, e);
-		run = i + 1;
+		end = i + 1;
 	}
+	if (ret == 0)
+		ret = save_run(m, mb, bytes + run * WIRE_PAGE, w->first + run, end - run, e);
 	__atomic_fetch_add(&m->normal_pages, normal, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&m->zero_pages, w->pages - normal, __ATOMIC_RELAXED);
 	return ret;
@@ -142,7 +144,8 @@ int mapped_put_wait(struct mapped *m, struct err *e)
 }
 
 /* Writes words, leaving those out that are zeros page by page: what isn't written is a hole. */
-static int write_sparse(int fd, const void *bytes, uint64_t n, uint64_t at, struct err *e)
+static int write_sparse(const struct mapped *m, const void *bytes, uint64_t n, uint64_t at,
+			struct err *e)
 {
 	static const uint8_t zeros[WIRE_PAGE];
 	const uint8_t *from = bytes;
@@ -152,7 +155,7 @@ static int write_sparse(int fd, const void *bytes, uint64_t n, uint64_t at, stru
 	for (; n && ret == 0; from += part, at += part, n -= part) {
 		part = MIN(n, (uint64_t)WIRE_PAGE);
 		if (memcmp(from, zeros, part))
-			ret = write_at(fd, from, part, at, e);
+			ret = mapped_write(m, from, part, at, e);
 	}
 	return ret;
 }
@@ -163,12 +166,12 @@ static int put_block_end(struct mapped *m, const struct mapped_block *mb, uint64
 	uint64_t bitmap_bytes = mapped_bitmap_bytes(mb->block);
 	uint64_t sums_bytes = mb->present.bits * sizeof(*mb->sums);
 	uint64_t sum = htobe64(XXH3_64bits(mb->present.words, bitmap_bytes));
-	int ret = write_at(m->fd, mb->present.words, bitmap_bytes, mb->bitmap_at, e);
+	int ret = mapped_write(m, mb->present.words, bitmap_bytes, mb->bitmap_at, e);
 
 	if (ret == 0)
-		ret = write_at(m->fd, &sum, sizeof(sum), *at, e);
+		ret = mapped_write(m, &sum, sizeof(sum), *at, e);
 	if (ret == 0)
-		ret = write_sparse(m->fd, mb->sums, sums_bytes, *at + sizeof(sum), e);
+		ret = write_sparse(m, mb->sums, sums_bytes, *at + sizeof(sum), e);
 	*at += sizeof(sum) + sums_bytes;
 	return ret;
 }
@@ -195,5 +198,5 @@ int mapped_put_end(struct mapped *m, struct channel *c, struct err *e)
 	store_be64(trailer + 8, stream_bytes);
 	store_be64(trailer + 16, hash);
 	store_be64(trailer + 24, sums_at);
-	return ret < 0 ? ret : write_at(m->fd, trailer, sizeof(trailer), at, e);
+	return ret < 0 ? ret : mapped_write(m, trailer, sizeof(trailer), at, e);
 }

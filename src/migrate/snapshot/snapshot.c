@@ -50,7 +50,8 @@ static int write_all(struct migrate_job *job, bool running, struct err *e)
 }
 
 /* Writes the file that is open as @fd, which is consumed. */
-static int write_file(struct migrate_job *job, int fd, bool running, struct err *e)
+static int write_file(struct migrate_job *job, const char *path, int fd, bool running,
+		      struct err *e)
 {
 	OWNED_FD keep = dup(fd);
 	OWNED_FD own = fd;
@@ -65,8 +66,9 @@ static int write_file(struct migrate_job *job, int fd, bool running, struct err 
 		return ret;
 	fd_take(&own);
 	mapped_begin(&mapped, keep);
-	mapped.stable = !running;
 	job->mapped = job->options.mapped ? &mapped : NULL;
+	if (job->mapped)
+		mapped_direct(&mapped, path, O_WRONLY);
 	ret = write_all(job, running, e);
 	mapped_end(&mapped);
 	job->mapped = NULL;
@@ -95,7 +97,7 @@ int migrate_snapshot_save(struct migrate_job *job, const char *path, bool runnin
 
 	if (fd < 0)
 		return err_sys(e, "create %s", temporary);
-	ret = write_file(job, fd, running, e);
+	ret = write_file(job, temporary, fd, running, e);
 	if (ret == 0 && rename(temporary, path) < 0)
 		ret = err_sys(e, "rename %s to %s", temporary, path);
 	if (ret < 0) {
@@ -169,6 +171,8 @@ int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err 
 	} else {
 		mapped_begin(&mapped, keep);
 		ret = packed ? 0 : mapped_open(&mapped, keep, e);
+		if (ret == 0 && !packed)
+			mapped_direct(&mapped, path, O_RDONLY);
 		if (ret == 0)
 			ret = read_all(job, packed ? NULL : &mapped, e);
 		mapped_end(&mapped);
