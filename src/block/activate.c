@@ -2,13 +2,10 @@
 /*
  * Theory of operation: while a guest moves, two processes have its images open, and one of them may
  * write. A process that waits for a guest starts inactive: devices have their nodes, but no image
- * locks. The one that sends flushes what was written and lets the locks go before the other one has
+ * locks. The one that sends stores what was written and lets the locks go before the other one has
  * everything; whoever runs the guest takes them, and finds out here if somebody else has them.
  */
 #include "block/driver.h"
-
-#include <errno.h>
-#include <unistd.h>
 
 static bool inactive;
 
@@ -81,15 +78,6 @@ static void drop_one(struct block_node *n, void *opaque)
 		block_locks_drop(n);
 }
 
-static void flush_one(struct block_node *n, void *opaque)
-{
-	struct turn *t = opaque;
-	int fd = n->user && n->writable ? block_fd(n) : -1;
-
-	if (fd >= 0 && t->ret >= 0 && fdatasync(fd) < 0)
-		t->ret = err_sys(t->e, "flush %s", block_filename(n));
-}
-
 /**
  * block_activate_all() - The guest is ours: take all image locks
  * @e:	Set on failure only: names the image
@@ -113,24 +101,15 @@ int block_activate_all(struct err *e)
 }
 
 /**
- * block_inactivate_all() - The guest leaves: flush what was written, let all image locks go
- * @e:	Set on failure only
+ * block_inactivate_all() - The guest leaves: let all image locks go
  *
- * No request is in flight.
- *
- * Errors: as fdatasync(2); then nothing has changed
- * Return: 0, or a negative errno
+ * No request is in flight, and what was written is stored (store.c) before another process has the
+ * guest.
  */
-int block_inactivate_all(struct err *e)
+void block_inactivate_all(void)
 {
-	struct turn t = {.e = e};
-
 	if (inactive)
-		return 0;
-	block_each(flush_one, &t);
-	if (t.ret < 0)
-		return t.ret;
+		return;
 	block_each(drop_one, NULL);
 	inactive = true;
-	return 0;
 }

@@ -124,7 +124,12 @@ void block_detach(struct block_node *n);
 /* While a guest moves only one process has its images; see activate.c. */
 void block_begin_inactive(void);
 MUST_CHECK int block_activate_all(struct err *e);
-MUST_CHECK int block_inactivate_all(struct err *e);
+void block_inactivate_all(void);
+/* What was written leaves this host's memory; see store.c. */
+struct block_store;
+MUST_CHECK int block_store_open(struct block_store **ret, struct err *e);
+MUST_CHECK int block_store_run(const struct block_store *s, struct err *e); /* any thread */
+void block_store_close(struct block_store *s);
 /* Points: what a disk is at a moment, kept in a file; see point.c. Main thread, no request in
  * flight. */
 MUST_CHECK int block_point_make(struct block_node *n, const char *prefix, char **ret,

@@ -24,10 +24,7 @@
  * gone, so that another stream can be taken. */
 static void adopt_undo(struct guest *g)
 {
-	struct err e;
-
-	if (block_inactivate_all(&e) < 0)
-		log_error("incoming migration: %s", e.msg);
+	block_inactivate_all();
 	guest_empty(g);
 }
 

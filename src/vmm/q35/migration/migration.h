@@ -109,7 +109,9 @@ struct slowdown {
  * @ret, @e:	How the job ended
  * @stays:	A snapshot: the guest runs on here as soon as all of it is written
  * @resumed:	And it does. Job's thread
- * @runs_on:	It wasn't stopped in time. While the other thread waits
+ * @runs_on:	It wasn't stopped. Job's thread, or while that waits
+ * @store:	The images whose content must be stored before the guest goes. While that waits
+ * @stored_late: And once that took long, and another round followed. Job's thread
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
  * @arrivals:	Waits for a source, or NULL
@@ -152,7 +154,8 @@ struct migration {
 	struct migrate_sections copies;
 	int ret;
 	struct err e;
-	bool stays, resumed, runs_on;
+	bool stays, resumed, runs_on, stored_late;
+	struct block_store *store;
 	enum run_state was;
 	void (*apply)(void *arg);
 	void *apply_arg;

@@ -3,7 +3,9 @@
  * Theory of operation: the guest leaves. The job's thread connects and drives the engine; its hooks
  * come here. The guest is stopped, and its devices captured, by the main thread in one go; what the
  * engine sends of them afterwards are those copies. Images are let go before the last bytes leave,
- * so that they are never writable on both sides, and taken again if the guest runs on here.
+ * so that they are never writable on both sides, and taken again if the guest runs on here. What
+ * was written to them is stored by the job's thread, before the guest is stopped, and the rest of
+ * it then.
  *
  * It can be called off until everything is sent. From then on only the target knows who has the
  * guest: if it says that it refuses, or goes away without a word, the guest runs on here; if nobody
@@ -21,8 +23,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* The whole state of one vCPU, read or written: some 70 us of system calls where measured. */
-enum { VCPU_US = 100 };
+enum {
+	VCPU_US =
+		100, /* the whole state of one, read or written: 70 us of system calls, measured */
+	STORE_US = 50000, /* storing what was written takes longer: worth another round of RAM */
+};
 
 static int dirty_start(void *opaque, struct err *e)
 {
@@ -112,6 +117,41 @@ static int64_t stop_until(const struct migration *m)
 	return time_ns() + MAX(limit_ns, (int64_t)NS_PER_SEC);
 }
 
+static int store_here(struct migration *m, struct err *e)
+{
+	block_store_close(m->store);
+	m->store = NULL;
+	return block_store_open(&m->store, e);
+}
+
+/* The job's thread can wait. */
+static int store(struct migration *m, struct err *e)
+{
+	int r = block_store_run(m->store, e);
+
+	return r >= 0 && cancelled(m) ? err_set(e, ECANCELED, "cancelled") : r;
+}
+
+/* Most of what the guest wrote is stored while it runs. If that took long, it has written RAM
+ * meanwhile, which another round is for; afterwards there is little left to store. */
+static int store_before(struct migration *m, struct err *e)
+{
+	int64_t begin = time_ns();
+	int r = migration_call(m, store_here, e);
+	int64_t took_us;
+
+	if (r >= 0)
+		r = store(m, e);
+	if (r < 0)
+		return r;
+	took_us = (time_ns() - begin) / NS_PER_US;
+	if (m->stored_late || took_us <= STORE_US)
+		return 0;
+	m->stored_late = true;
+	return err_set(e, EAGAIN, "it took %jd ms to store what the guest wrote to its disks",
+		       (intmax_t)(took_us / 1000));
+}
+
 static int stop_here(struct migration *m, struct err *e)
 {
 	struct q35 *q = m->guest->q;
@@ -126,11 +166,12 @@ static int stop_here(struct migration *m, struct err *e)
 	hints_done(m);
 	r = x86_cpus_capture(q->vcpus, e);
 	if (r >= 0)
-		r = block_inactivate_all(e);
+		r = store_here(m, e);
 	if (r >= 0)
 		r = points_make(m, e);
 	if (r < 0)
 		return r;
+	block_inactivate_all();
 	image_capture(&m->image);
 	return x86_cpus_captured(q->vcpus, e);
 }
@@ -182,10 +223,15 @@ static int wait_for_continue(struct migration *m, struct err *e)
 static int stop(void *opaque, struct err *e)
 {
 	struct migration *m = opaque;
-	int r = migration_call(m, stop_here, e);
+	int r = store_before(m, e);
 
+	m->runs_on = r < 0;
+	if (r >= 0)
+		r = migration_call(m, stop_here, e);
 	if (m->runs_on)
 		return r;
+	if (r >= 0)
+		r = store(m, e);
 	if (r >= 0 && m->capabilities & CAPABILITY_PAUSE)
 		r = wait_for_continue(m, e);
 	if (r < 0)
