@@ -211,6 +211,11 @@ static int item_parse(struct vmm_options *all, struct vmm_item *item, struct err
 
 static int unknown(const char *arg, const char *name, int position, struct err *e)
 {
+	const char *why = *arg == '-' ? vmm_absent(name) : NULL;
+
+	if (why)
+		return err_set(e, ENOTSUP, "argument %d (%s): QEMU's option isn't here: %s",
+			       position, arg, why);
 	err_set(e, EINVAL, "argument %d (%s): %s", position, arg,
 		*arg == '-' ? "there is no such option"
 			    : "options begin with '-'; disks come by -drive");
@@ -224,7 +229,7 @@ static int unknown(const char *arg, const char *name, int position, struct err *
  * @argv:	As main(); must outlive @o
  * @e:		Set on failure only: names the argument and the nearest known word
  *
- * Errors: EINVAL unknown, malformed, contradictory; ERANGE out of bounds
+ * Errors: EINVAL unknown, malformed, contradictory; ENOTSUP QEMU has it; ERANGE out of bounds
  * Source: qemu(1)
  * Return: 0, or a negative errno
  */

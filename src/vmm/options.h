@@ -184,6 +184,9 @@ void vmm_help(FILE *out);
 /* Answers "-device help" and the like on @out: true if the item asked for it. */
 bool vmm_help_item(FILE *out, const struct vmm_item *item);
 
+/* absent.c: why an option of QEMU isn't there; NULL: QEMU has none of that name. */
+const char *vmm_absent(const char *name);
+
 /* finish.c: fills the typed fields and finds contradictions. */
 MUST_CHECK int vmm_options_finish(struct vmm_options *o, struct err *e);
 

@@ -71,8 +71,12 @@ int machine_start(struct vmm *v, struct err *e)
 	const char *name = v->options->machine;
 
 	if (!known(name)) {
-		err_set(e, EINVAL, "'%s' is not a machine type", name);
-		return err_nearest(e, nearest_string(name, names));
+		err_set(e, EINVAL, "'%s' is not a machine type (known: %s, %s, %s)", name, names[0],
+			names[1], names[2]);
+		err_nearest(e, nearest_string(name, names));
+		return vmm_given(v->options, VMM_MACHINE)
+			       ? vmm_err_item(e, v->options->groups[VMM_MACHINE].items)
+			       : -e->code;
 	}
 	if (strcmp(name, "none"))
 		return guest_start(v, e);
