@@ -114,6 +114,7 @@ int undo_create(struct undo **ret, const char *path, uint64_t image_bytes, struc
 	memcpy(u->h->magic, magic, sizeof(magic));
 	boot_id(u->h->boot_id);
 	touch(u);
+	u->opened = true; /* what the disk doesn't have of a new file nobody can take for closed */
 	*ret = u;
 	return 0;
 }
@@ -244,6 +245,30 @@ static void save_one(struct undo *u, int image_fd, uint64_t cluster)
 	pthread_mutex_unlock(&u->lock);
 }
 
+/* Not if another that has it open has closed it since. */
+static bool is_open(const struct undo *u)
+{
+	return __atomic_load_n(&u->opened, __ATOMIC_ACQUIRE) && u->h->state != UNDO_CLOSED;
+}
+
+/*
+ * It is going to be changed, and the image with it. If the host crashed and its disk still said
+ * that the file is closed, with an image that looks like then, a wrong one would be copied back.
+ */
+static void open_again(struct undo *u)
+{
+	pthread_mutex_lock(&u->lock);
+	if (!is_open(u) && u->h->state != UNDO_BROKEN) {
+		u->opened = false; /* whoever comes now waits for the disk */
+		u->h->state = UNDO_OPEN;
+		boot_id(u->h->boot_id);
+		if (msync(u->h, HEADER_BYTES, MS_SYNC) < 0)
+			break_it(u, errno);
+	}
+	__atomic_store_n(&u->opened, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&u->lock);
+}
+
 /**
  * undo_save() - Save what is about to be changed
  * @u:		Open
@@ -256,8 +281,8 @@ void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes)
 	uint64_t end = MIN(offset + bytes, u->h->image_bytes), c;
 
 	touch(u);
-	if (u->h->state == UNDO_CLOSED)
-		u->h->state = UNDO_OPEN;
+	if (!is_open(u))
+		open_again(u);
 	for (c = offset / UNDO_CLUSTER; c * UNDO_CLUSTER < end; c++)
 		if (!saved(u, c))
 			save_one(u, image_fd, c);
@@ -342,13 +367,19 @@ int undo_copy_back(const struct undo *u, int image_fd, struct err *e)
  * @image_fd:	The image, in nobody's use
  * @e:		Set on failure only: the image is neither; it can be tried again
  *
+ * The disk has all of @u before the image is touched: cut off by a crash of the host, it can be
+ * repeated (and must be forced: the image isn't what @u knows).
+ *
  * Errors: as undo_copy_back()
  * Return: 0, or a negative errno
  */
 int undo_apply(struct undo *u, int image_fd, struct err *e)
 {
-	int r = undo_copy_back(u, image_fd, e);
+	int r;
 
+	if (msync(u->h, u->map_bytes, MS_SYNC) < 0 || fsync(u->fd) < 0)
+		return err_sys(e, "%s", u->path);
+	r = undo_copy_back(u, image_fd, e);
 	return r < 0 ? r : restart(u, e);
 }
 
@@ -368,6 +399,7 @@ int undo_merge(struct undo *older, const struct undo *u, struct err *e)
 
 	if (u->h->state == UNDO_BROKEN)
 		break_it(older, EIO);
+	open_again(older);
 	for (c = 0; c < n && ret == 0; c++) {
 		if (!saved(u, c) || saved(older, c))
 			continue;

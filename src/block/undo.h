@@ -17,7 +17,8 @@
  * that moment, as often as one likes. The bitmap and the header are shared memory on the file: a
  * VMM that is killed has lost nothing of them, and the next process of an upgrade goes on with
  * them. After a crash of the host they may have, so an undo file that wasn't closed in this boot of
- * the host isn't trusted; nor is one whose image somebody else has written since.
+ * the host isn't trusted; nor is one whose image somebody else has written since. That it is open
+ * is on the disk before the image is written.
  */
 
 enum { UNDO_CLUSTER = 64 * 1024 };
@@ -48,6 +49,7 @@ struct undo_header {
  * @h:		Mapped, with the bitmap behind it, @map_bytes in all
  * @bits:	A bit per cluster that was saved
  * @clusters:	How many
+ * @opened:	The disk has it as open: after a crash of the host nobody takes it for whole; atomic
  * @lock:	One cluster is saved at a time
  */
 struct undo {
@@ -56,6 +58,7 @@ struct undo {
 	struct undo_header *h;
 	uint64_t map_bytes, clusters;
 	uint64_t *bits;
+	bool opened;
 	pthread_mutex_t lock;
 };
 
