@@ -121,6 +121,7 @@ struct device_io_error {
  * connected: no ACPI
  * @fw_cfg:	Where devices leave files for firmware; NULL: nowhere
  * @pci_root:	Root bus, for the property "bus"
+ * @native_hotplug: Root ports themselves tell the guest of devices that come and go; else ACPI does
  * @vcpus:	How many the machine has: the default number of queues; 0 counts as 1
  * @request:	Asks the machine to do something it alone may do (reset, power off); any thread
  * @io_error:	Told of a failed request; any thread, so it only takes note. NULL: nobody asks
@@ -142,6 +143,7 @@ struct device_env {
 	struct irq gsi, gpe;
 	struct fw_cfg *fw_cfg;
 	struct pci_bus *pci_root;
+	bool native_hotplug;
 	unsigned int vcpus;
 	void (*request)(void *opaque, int what, int arg);
 	void (*io_error)(void *opaque, const struct device_io_error *what);

@@ -6,13 +6,17 @@ CODE_AT = 0xF000
 VECTOR = 0xFFF0  # where a CPU starts
 
 
-def acpi_guest(buses=32):
-    """A ROM that does ACPI's part of PCI hot-plug, for ever.
+# Selects each of fw_cfg's files, for which they are made.
+SELECT_FILES = b"\xba\x10\x05" + b"".join(b"\xb8" + key.to_bytes(2, "little") + b"\xef" for key in range(0x20, 0x40))
 
-    It looks at the registers at 0xcc0 (QEMU's docs/specs/acpi_pci_hotplug) for each bus in turn:
+
+def acpi_guest(buses=32, first=0, before=b""):
+    """A ROM that does ACPI's part of PCI hot-plug, for ever; @before: code that runs before it.
+
+    It looks at the registers at 0xcc0 (QEMU's docs/specs/acpi_pci_hotplug) for each bus from @first on in turn:
     a slot that came is told by a 'U' on the first serial port, one that shall go is ejected.
     """
-    head = bytes.fromhex("66 31 c9")  # xor ecx, ecx
+    head = b"\x66\xb9" + first.to_bytes(4, "little")  # mov ecx, first
     bus = bytes.fromhex(
         "ba d0 0c 66 89 c8 66 ef"  # mov dx, 0xcd0; mov eax, ecx; out dx, eax: select the bus
         "ba c0 0c 66 ed"           # mov dx, 0xcc0; in eax, dx: slots that came
@@ -25,7 +29,27 @@ def acpi_guest(buses=32):
     code = head + bus + bytes([0x72, 256 - len(bus) - 2])  # jb bus
     code += bytes([0xEB, 256 - len(code) - 2])  # jmp head
     back = CODE_AT - (VECTOR + 3)
-    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})  # jmp code
+    return rom({CODE_AT: before + code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})  # jmp code
+
+
+def slot_guest(port):
+    """A ROM that does a driver's part of hot-plug by the slot of a root port at devfn @port, for ever.
+
+    At each push of the attention button it switches the slot on and tells by a 'U' on the first serial port, or off.
+    """
+    address = 0x80000000 | port << 8 | 0x6c  # slot control and status, behind the capability at 0x54
+    loop = bytes.fromhex(
+        "ba fc 0c 66 ed"       # mov dx, 0xcfc; in eax, dx
+        "66 a9 00 00 01 00 74 f3"  # test eax, button pushed; jz loop
+        "66 a9 00 04 00 00 75 0a"  # test eax, off; jnz on
+        "66 b8 00 07 1f 00 66 ef"  # off, indicator off, events seen
+        "eb e1"                # jmp loop
+        "66 b8 00 01 1f 00 66 ef"  # on: on, indicator on, events seen
+        "ba f8 03 b0 55 ee"    # mov dx, 0x3f8; mov al, 'U'; out dx, al
+        "eb d1")               # jmp loop
+    code = out32(0xcf8, address) + loop
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
 
 
 def reset_guest():
@@ -42,6 +66,16 @@ def out32(port, value):
 def outs_guest(*outs):
     """A ROM that writes to ports, (port, value) each, and halts."""
     code = b"".join(out32(port, value) for port, value in outs) + b"\xf4\xeb\xfd"  # hlt; jmp back to it
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def tables_guest():
+    """A ROM that places what ACPI tables speak of, has fw_cfg's files made, and writes 'R' to port 0x402."""
+    code = b"".join(out32(port, value) for port, value in (
+        (0xcf8, 0x80000064), (0xcfc, 0), (0xcf8, 0x80000060), (0xcfc, 0xb0000001),     # ECAM at 0xb0000000
+        (0xcf8, 0x8000f840), (0xcfc, 0x601), (0xcf8, 0x8000f844), (0xcfc, 0x80)))      # power management at 0x600
+    code += SELECT_FILES + bytes.fromhex("ba0204 b052 ee f4 ebfd")
     back = CODE_AT - (VECTOR + 3)
     return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
 

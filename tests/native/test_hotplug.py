@@ -2,27 +2,33 @@
 """Devices come and go while a guest runs, without Linux: a guest of 50 bytes does ACPI's part."""
 import pytest
 
+from frame.qemu import HOST_CPU
 from frame.qmp import QmpError
-from frame.rom import acpi_guest
+from frame.rom import acpi_guest, slot_guest
 from frame.wait import until
 
 PORT = ("pcie-root-port,id=pci.1,bus=pcie.0,chassis=1,addr=0x2",
         "pcie-root-port,id=pci.2,bus=pcie.0,chassis=2,addr=0x3")
 
 
-@pytest.fixture(name="guest")
-def _guest(outlive, kvm, tmp_path):
-    rom, disk = tmp_path / "acpi.rom", tmp_path / "disk.raw"
-    rom.write_bytes(acpi_guest())
+def started(starter, folder, code, *options):
+    """A guest of these bytes with ports and a disk to plug in."""
+    rom, disk = folder / "guest.rom", folder / "disk.raw"
+    rom.write_bytes(code)
     disk.write_bytes(bytes(1 << 20))
-    said = tmp_path / "serial.txt"
+    said = folder / "serial.txt"
     said.touch()
     ports = [word for port in PORT for word in ("-device", port)]
-    vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
-                        "-m", 64, "-bios", rom, "-serial", f"file:{said}", *ports)
+    vmm = starter.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", HOST_CPU, "-nodefaults", "-display", "none",
+                        "-m", 64, "-bios", rom, "-serial", f"file:{said}", *ports, *options)
     vmm.said = said.read_text
     vmm.disk = disk
     return vmm
+
+
+@pytest.fixture(name="guest")
+def _guest(outlive, kvm, tmp_path):
+    return started(outlive, tmp_path, acpi_guest())
 
 
 def add_disk(vmm, bus="pci.1", ident="d0"):
@@ -109,4 +115,34 @@ def test_what_was_plugged_goes_along_in_an_upgrade(guest):
     guest.qmp.command("device_del", id="d0")
     assert guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] == "d0"
     guest.qmp.command("object-del", id="io9")
+    guest.qmp.command("quit")
+
+
+@pytest.mark.parametrize("number, bus", [(0, "pci.2"), (1, "pci.1")])
+def test_a_bus_has_the_number_that_stock_qemu_gives_it(vmm_any, kvm, tmp_path, number, bus):
+    guest = started(vmm_any, tmp_path, acpi_guest(number + 1, number))
+    add_disk(guest, bus)
+    until(guest.said, 20, f"the guest sees the slot of bus {number}")
+
+
+OFF = ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
+
+
+def test_a_port_does_it_itself_where_acpi_does_not(vmm_any, kvm, tmp_path):
+    guest = started(vmm_any, tmp_path, slot_guest(2 << 3), *OFF)
+    for round_ in range(1, 4):
+        add_disk(guest)
+        until(lambda: len(guest.said()) == round_, 20, "the guest switches the slot on")
+        guest.qmp.command("device_del", id="d0")
+        guest.qmp.wait_event("DEVICE_DELETED", match=lambda data: data.get("device") == "d0", timeout=20)
+        guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
+
+
+def test_a_port_that_does_it_itself_goes_along_in_an_upgrade(outlive, kvm, tmp_path):
+    guest = started(outlive, tmp_path, slot_guest(2 << 3), *OFF)
+    add_disk(guest)
+    until(guest.said, 20, "the guest switches the slot on")
+    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    guest.qmp.command("device_del", id="d0")
+    assert guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] == "d0"
     guest.qmp.command("quit")

@@ -13,6 +13,8 @@ from frame.echo import Echo
 from frame.live import Live
 from frame.paths import ROOT, outlive_vmm
 from frame.plugin import Starter, outlive_program
+from frame.rom import SELECT_FILES, acpi_guest
+from frame.wait import until
 
 NIC = "virtio-net-pci,netdev=n0"
 
@@ -106,3 +108,26 @@ def known_devices(program):
     """Names of the device classes that a program lists."""
     text = subprocess.run([program, "-device", "help"], capture_output=True, text=True, check=True).stdout
     return {word.strip('",') for word in text.split()}
+
+
+def test_tables_of_the_first_release_number_buses_otherwise_and_hot_plug_goes_on(release, tmp_path, leak_guard, kvm):
+    """Up to 0.1 the root bus was number 0; a guest has its tables until it starts anew."""
+    starter = Starter(dataclasses.replace(outlive_program(), argv=(release,)), tmp_path)
+    rom, disk, said = tmp_path / "guest.rom", tmp_path / "disk.raw", tmp_path / "said"
+    # has its tables made, says so, and looks at bus 1 only
+    rom.write_bytes(acpi_guest(2, 1, SELECT_FILES + bytes.fromhex("ba f8 03 b0 52 ee")))
+    disk.write_bytes(bytes(1 << 20))
+    said.touch()
+    guest = starter.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
+                          "-m", 64, "-bios", rom, "-serial", f"file:{said}",
+                          "-device", "pcie-root-port,id=rp0,chassis=1,addr=2",
+                          "-device", "pcie-root-port,id=rp1,chassis=2,addr=3")
+    first = guest.qmp.command("query-version")["package"].startswith("outlive-0.1")
+    until(lambda: said.read_bytes() == b"R", 20, "the guest has its tables")
+    assert guest.qmp.command("outlive-upgrade", binary=str(outlive_vmm()), timeout=60)["done"]
+    guest.qmp.command("blockdev-add", driver="raw", **{"node-name": "d0"},
+                      file={"driver": "file", "filename": str(disk)})
+    guest.qmp.command("device_add", driver="virtio-blk-pci", id="hot", drive="d0", bus="rp1" if first else "rp0")
+    until(lambda: said.read_bytes() == b"RU", 20, "the guest sees the slot")
+    guest.qmp.command("quit")
+    starter.end()

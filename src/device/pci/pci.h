@@ -265,6 +265,7 @@ void pci_msix_apply(struct pci_device *d, const uint8_t *table, const uint8_t *p
  * @bridge:	Above it; NULL: the root bus
  * @number:	Of the root bus; behind a bridge the guest sets it
  * @order:	Counts up over all buses made
+ * @hotplug:	Devices may come and go while the guest runs
  * @devices:	By devfn
  * @lock:	Protects @devices: the chipset's
  * @irq_lock:	A leaf lock; of the root bus: protects the levels and counts of everything below it
@@ -278,6 +279,7 @@ struct pci_bus {
 	char *name;
 	struct pci_device *bridge;
 	uint8_t number;
+	bool hotplug;
 	unsigned int order;
 	struct pci_device *devices[256];
 	pthread_mutex_t *lock;

@@ -410,6 +410,7 @@ static int port_realize(struct device *dev, struct err *e)
 	int r;
 
 	d->express = d->bridge = true;
+	p->native = p->hotplug && dev->env->native_hotplug;
 	r = pci_device_init(d, &ids, e);
 	store_le16(d->wmask + PCI_BRIDGE_CONTROL, 0x005f);
 	store_le16(d->w1cmask + PCI_BRIDGE_CONTROL, 0);
@@ -419,6 +420,7 @@ static int port_realize(struct device *dev, struct err *e)
 	if (!r)
 		r = caps_init(p, e);
 	d->secondary = pci_bus_create(dev->id ? dev->id : "", d, 0);
+	d->secondary->hotplug = p->hotplug;
 	if (!r)
 		r = pci_device_attach(d, NULL, e);
 	if (r) {

@@ -44,8 +44,7 @@ struct port_state {
 
 /**
  * struct pcie_port - A root port with one hot-plug slot
- * @native:	The port itself tells the guest of devices that come and go (the machine sets it
- *		where ACPI doesn't)
+ * @native:	The port itself tells the guest of devices that come and go
  * @notified:	A hot-plug interrupt condition holds
  * @control_before: Slot Control before the write that is being looked at
  * @leaving:	A device on @pci.secondary was asked to go

@@ -19,12 +19,14 @@ enum acpi_slot_kind { ACPI_SLOT_PLAIN = 1, ACPI_SLOT_ROOT_PORT, ACPI_SLOT_LPC };
  * @kind:	What it is
  * @bsel:	Root ports: number that the hot-plug registers know its bus by; -1: no ACPI hot-plug
  * @child:	Root ports: something is plugged in
+ * @order:	Root ports: counts up as they were made
  */
 struct acpi_slot {
 	uint8_t devfn;
 	enum acpi_slot_kind kind;
 	int bsel;
 	bool child;
+	unsigned int order;
 };
 
 /**
@@ -52,6 +54,9 @@ struct acpi_node {
  * @nodes, @nodes_len: NUMA; 0: no SRAT
  * @smm:	Firmware may use SMI to switch ACPI on
  * @vmgenid:	There is a generation id in a page of its own
+ * @pci_hotplug: Hot-plug behind root ports is ACPI's; else the ports' own
+ * @s3, @s4:	The guest may suspend to RAM, to disk
+ * @s4_type:	Sleep type of suspend to disk
  */
 struct acpi_config {
 	unsigned int vcpus, max_vcpus;
@@ -59,8 +64,8 @@ struct acpi_config {
 	uint16_t pmbase;
 	uint64_t ecam;
 	uint64_t hole, hole_end, hole64, hole64_end;
-	bool hpet, smm, vmgenid;
-	uint8_t serial;
+	bool hpet, smm, vmgenid, pci_hotplug, s3, s4;
+	uint8_t serial, s4_type;
 	const struct acpi_slot *slots;
 	size_t slots_len;
 	const struct acpi_node *nodes;

@@ -52,9 +52,9 @@ static void osc_answer(struct aml *a, uint64_t bit)
 	aml_path(a, "CDW1");
 }
 
-/* _OSC: the OS may have what 0x1e allows; native hot-plug isn't in it while ACPI hot-plug serves
- * the root ports. */
-static void osc(struct aml *a)
+/* _OSC: the OS may have what 0x1e allows, and native hot-plug (1) where ACPI hot-plug doesn't
+ * serve the root ports. */
+static void osc(const struct acpi_config *c, struct aml *a)
 {
 	aml_method(a, "_OSC", 4, false);
 	dword_field(a, 0, "CDW1");
@@ -69,7 +69,7 @@ static void osc(struct aml *a)
 	aml_op(a, AML_LOCAL0);
 	aml_op(a, AML_AND);
 	aml_op(a, AML_LOCAL0);
-	aml_int(a, 0x1e);
+	aml_int(a, c->pci_hotplug ? 0x1e : 0x1f);
 	aml_op(a, AML_LOCAL0);
 	aml_if(a);
 	aml_bytes(a, "\x92\x93\x69\x01", 4); /* Arg1 != 1: unknown revision */
@@ -120,7 +120,7 @@ static void host_bridge(const struct acpi_config *c, struct aml *a)
 	aml_name_eisa(a, "_CID", "PNP0A03");
 	aml_name_int(a, "_ADR", 0);
 	aml_name_int(a, "_UID", 0);
-	osc(a);
+	osc(c, a);
 	aml_end(a);
 	if (c->ecam)
 		ecam_device(c, a);
@@ -215,7 +215,8 @@ static void root_resources(const struct acpi_config *c, struct aml *a)
 	memory_windows(c, a);
 	aml_resources_end(a);
 	container(a, "GPE0", "GPE0 resources", (uint16_t)(c->pmbase + 0x20), 0x10);
-	container(a, "PHPR", "PCI Hotplug resources", 0xcc0, 0x18);
+	if (c->pci_hotplug)
+		container(a, "PHPR", "PCI Hotplug resources", 0xcc0, 0x18);
 	aml_end(a);
 }
 
@@ -230,11 +231,13 @@ static void sleep_state(struct aml *a, const char *name, uint64_t type)
 	aml_end(a);
 }
 
-static void sleep_states(struct aml *a)
+static void sleep_states(const struct acpi_config *c, struct aml *a)
 {
 	aml_scope(a, "\\");
-	sleep_state(a, "_S3", 1);
-	sleep_state(a, "_S4", 2);
+	if (c->s3)
+		sleep_state(a, "_S3", 1);
+	if (c->s4)
+		sleep_state(a, "_S4", c->s4_type);
 	sleep_state(a, "_S5", 0);
 	aml_end(a);
 }
@@ -273,7 +276,8 @@ void dsdt_build(const struct acpi_config *c, struct aml *a)
 {
 	debug_port(a);
 	host_bridge(c, a);
-	dsdt_pci_hotplug(a);
+	if (c->pci_hotplug)
+		dsdt_pci_hotplug(a);
 	dsdt_pci_routing(a);
 	if (c->hpet)
 		hpet_device(a);
@@ -282,8 +286,9 @@ void dsdt_build(const struct acpi_config *c, struct aml *a)
 	aml_end(a);
 	dsdt_cpus(c, a);
 	root_resources(c, a);
-	sleep_states(a);
+	sleep_states(c, a);
 	fw_cfg_device(a);
 	dsdt_pci_slots(c, a);
-	gpe_handlers(a);
+	if (c->pci_hotplug)
+		gpe_handlers(a);
 }

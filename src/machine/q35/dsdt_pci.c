@@ -6,6 +6,7 @@
  */
 #include "machine/q35/acpi.h"
 
+#include <limits.h>
 #include <stdio.h>
 
 static void registers(struct aml *a, const char *region, uint16_t port, const char *first,
@@ -455,6 +456,35 @@ static void root_port(const struct acpi_slot *s, struct aml *a)
 	aml_end(a);
 }
 
+/* The root port made last before @order. */
+static const struct acpi_slot *port_before(const struct acpi_config *c, unsigned int order)
+{
+	const struct acpi_slot *best = NULL;
+
+	for (size_t i = 0; i < c->slots_len; i++) {
+		const struct acpi_slot *s = &c->slots[i];
+
+		if (s->kind == ACPI_SLOT_ROOT_PORT && s->order < order &&
+		    (!best || s->order > best->order))
+			best = s;
+	}
+	return best;
+}
+
+/* The root bus takes no devices; what happened is behind one of its ports. */
+static void all_ports_notify(const struct acpi_config *c, struct aml *a)
+{
+	const struct acpi_slot *s = NULL;
+	char name[16];
+
+	aml_method(a, "PCNT", 0, false);
+	while ((s = port_before(c, s ? s->order : UINT_MAX))) {
+		snprintf(name, sizeof(name), "^S%02X.PCNT", s->devfn);
+		aml_path(a, name);
+	}
+	aml_end(a);
+}
+
 /**
  * dsdt_pci_slots() - The functions of the root bus
  * @c:		The machine
@@ -468,8 +498,10 @@ void dsdt_pci_slots(const struct acpi_config *c, struct aml *a)
 	aml_scope(a, "PCI0");
 	for (size_t i = 0; i < c->slots_len; i++) {
 		const struct acpi_slot *s = &c->slots[i];
+		bool plain = s->kind == ACPI_SLOT_PLAIN ||
+			     (s->kind == ACPI_SLOT_ROOT_PORT && !c->pci_hotplug);
 
-		if (s->devfn & 7 && s->kind == ACPI_SLOT_PLAIN && s->devfn != 0xfb)
+		if (s->devfn & 7 && plain && s->devfn != 0xfb)
 			continue; /* other functions are found by probing; the SMBus is named for
 				     its drivers */
 		snprintf(name, sizeof(name), "S%02X", s->devfn);
@@ -477,17 +509,12 @@ void dsdt_pci_slots(const struct acpi_config *c, struct aml *a)
 		aml_name_int(a, "_ADR", (uint64_t)(s->devfn >> 3) << 16 | (s->devfn & 7));
 		if (s->kind == ACPI_SLOT_LPC)
 			lpc(c, a);
-		if (s->kind == ACPI_SLOT_ROOT_PORT)
+		if (s->kind == ACPI_SLOT_ROOT_PORT && c->pci_hotplug)
 			root_port(s, a);
 		aml_end(a);
 	}
-	aml_method(a, "PCNT", 0, false);
-	for (size_t i = 0; i < c->slots_len; i++) {
-		snprintf(name, sizeof(name), "^S%02X.PCNT", c->slots[i].devfn);
-		if (c->slots[i].kind == ACPI_SLOT_ROOT_PORT)
-			aml_path(a, name);
-	}
-	aml_end(a);
+	if (c->pci_hotplug)
+		all_ports_notify(c, a);
 	aml_end(a);
 	aml_end(a);
 }

@@ -411,6 +411,7 @@ static void lpc_apply(struct device *dev, const void *state)
 	struct lpc *l = (struct lpc *)dev;
 
 	l->s = *(const struct lpc_state *)state;
+	l->numbering = PCIHP_UNKNOWN;
 	pci_apply(&l->pci, &l->s.pci);
 	pm_place(l);
 	rcrb_place(l);
@@ -445,15 +446,17 @@ static const struct prop lpc_props[] = {
 	 .def = "on",
 	 .help = "PCI hot-plug by ACPI behind bridges"},
 	{.name = "disable_s3",
-	 .kind = PROP_BOOL,
+	 .kind = PROP_U8,
 	 .offset = offsetof(struct lpc, s3_off),
-	 .def = "off",
-	 .help = "No suspend to RAM"},
+	 .def = "0",
+	 .help = "1: no suspend to RAM",
+	 .max = 1},
 	{.name = "disable_s4",
-	 .kind = PROP_BOOL,
+	 .kind = PROP_U8,
 	 .offset = offsetof(struct lpc, s4_off),
-	 .def = "off",
-	 .help = "No suspend to disk"},
+	 .def = "0",
+	 .help = "1: no suspend to disk",
+	 .max = 1},
 	{.name = "s4_val",
 	 .kind = PROP_U8,
 	 .offset = offsetof(struct lpc, s4_type),

@@ -53,6 +53,7 @@ struct cpuhp_status {
  * @gpe_sts, @gpe_en: The first 8 bytes of each are used
  * @memhp_selector: Of the memory hot-plug registers
  * @pcihp_select, @acpi_index, @pcihp: PCI hot-plug registers
+ * @pcihp_off:	There are none: root ports do it themselves
  * @cpuhp_selector, @cpuhp_command, @cpuhp: CPU hot-plug registers
  * @cpuhp_count: CPUs; both sides must have the same
  * @cpuhp_modern: The guest switched from the presence bitmap to the registers
@@ -70,7 +71,8 @@ struct pm_state {
 	uint8_t gpe_sts[16], gpe_en[16];
 	struct pcihp_status pcihp[PCIHP_BUSES];
 	struct cpuhp_status cpuhp[CPUHP_MAX];
-	uint8_t reserved[4];
+	bool pcihp_off;
+	uint8_t reserved[3];
 };
 
 /**
@@ -96,6 +98,9 @@ struct lpc_state {
 	uint8_t reserved[4];
 };
 
+/* Which buses count in the numbers of the hot-plug registers: see pcihp.c. */
+enum pcihp_numbering { PCIHP_UNKNOWN, PCIHP_HOTPLUG, PCIHP_ALL };
+
 /**
  * struct lpc - ICH9 LPC bridge, 00:1f.0: interrupt routing, power management, reset
  * @pci:	First
@@ -112,6 +117,8 @@ struct lpc_state {
  * @sci_gsi:	Input that the SCI drives
  * @irr:	PIRQ of each slot's four pins
  * @smi_wmask:	Bits of SMI_EN the guest may still write
+ * @tables:	The blob with the guest's ACPI tables; set before realize; NULL: none
+ * @numbering:	How these number buses; a cache
  * @noreboot, @acpi_hotplug, @s3_off, @s4_off, @s4_type: Properties
  */
 struct lpc {
@@ -129,8 +136,10 @@ struct lpc {
 	int sci_gsi;
 	uint8_t irr[32][4];
 	uint32_t smi_wmask;
-	bool noreboot, acpi_hotplug, s3_off, s4_off;
-	uint8_t s4_type;
+	const struct ram_block *tables;
+	enum pcihp_numbering numbering;
+	bool noreboot, acpi_hotplug;
+	uint8_t s3_off, s4_off, s4_type;
 	struct timer *pm_timer, *tco_timer;
 	struct io_region pm_io, apm_io, reset_io, rcrb_io, pcihp_io, cpuhp_io, memhp_io;
 };
@@ -154,6 +163,7 @@ void lpc_pci_plugged(struct lpc *l, struct pci_device *d);
 MUST_CHECK int lpc_pci_unplug_request(struct lpc *l, struct pci_device *d, struct err *e);
 /* Number by which the hot-plug registers know a bus, -1: none. The ACPI tables need it. */
 int lpc_pci_bus_selector(struct lpc *l, const struct pci_bus *bus);
+void lpc_pci_tables_written(struct lpc *l);
 
 /* Between the files of the LPC bridge; chipset lock held. */
 void sci_update(struct lpc *l);

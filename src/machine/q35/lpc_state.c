@@ -172,6 +172,11 @@ static const struct state_table cpuhp_sub = {
 	.needed = cpuhp_needed,
 };
 
+static bool pcihp_needed(const void *state)
+{
+	return !((const P *)state)->pcihp_off;
+}
+
 static const struct state_field pcihp_fields[] = {
 	FIELD("acpi_pci_hotplug.hotplug_select", P, pcihp_select),
 	FIELD_STRUCTS("acpi_pci_hotplug.acpi_pcihp_pci_status", P, pcihp, &status_table),
@@ -185,7 +190,7 @@ static const struct state_table pcihp_sub = {
 	.min_version = 1,
 	.size = sizeof(P),
 	.fields = pcihp_fields,
-	.needed = always,
+	.needed = pcihp_needed,
 };
 
 static const struct state_table *const pm_subs[] = {&memhp_sub, &tco_sub, &cpuhp_sub, &pcihp_sub,
@@ -202,6 +207,7 @@ static const struct state_field pm_fields[] = {
 	FIELD("smi_en", P, smi_en),
 	FIELD("smi_sts", P, smi_sts),
 	NOT_SENT(P, cpuhp_count, "how many CPUs there can be is configuration"),
+	NOT_SENT(P, pcihp_off, "whether ACPI does PCI hot-plug is configuration"),
 	NOT_SENT(P, reserved, "padding"),
 	FIELDS_END,
 };

@@ -99,6 +99,7 @@ static void prepare_lpc(struct q35 *q, struct device *dev)
 	q->lpc = CONTAINER_OF(dev, struct lpc, pci.dev);
 	q->lpc->host = q->host_bridge;
 	q->lpc->fw_cfg = q->fw_cfg;
+	q->lpc->tables = q->ram.tables;
 	place(q, &q->lpc->pci, PCI_DEVFN(31, 0));
 	lpc_set_cpus(q->lpc, ids, q->max_cpus, q->cpus);
 	q->env.gpe = (struct irq){.set = raise_event, .opaque = q->lpc};
@@ -261,6 +262,7 @@ int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e)
 		r = part_make(q, &parts[i], e);
 	if (r < 0)
 		return r;
+	q->env.native_hotplug = !q->lpc->acpi_hotplug;
 	rtc_set_time(q->rtc, c->rtc_s);
 	lpc_set_decode(q->lpc, c->serials & 3);
 	q->listener.event = on_event;

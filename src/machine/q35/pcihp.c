@@ -3,15 +3,21 @@
  * Theory of operation: ACPI hot-plug of PCI devices. The guest's ACPI code selects a bus by number,
  * reads which slots changed
  * ("up", "down"), and ejects a slot by writing its bit; then the machine is asked to take the
- * device away. Buses are numbered as QEMU numbers them (the ACPI tables that travel with a guest
- * have these numbers in them): the root bus is 0, then depth first, of several bridges the one made
- * last comes first.
+ * device away. Buses that take devices are numbered as QEMU numbers them (the ACPI tables that
+ * travel with a guest have these numbers in them): depth first from 0, of several bridges the one
+ * made last comes first. The root bus takes none.
+ *
+ * Outlive 0.1 numbered the root bus and ports with hotplug=off, too. A guest that has its tables
+ * goes on with its numbers until it reads new ones; the tables themselves say which they are.
  *
  * Source: QEMU's docs/specs/acpi_pci_hotplug, at port 0xcc0.
  */
 #include "machine/q35/lpc.h"
 
+#include "base/bytes.h"
+
 #include <errno.h>
+#include <string.h>
 
 enum pcihp_register {
 	REG_UP = 0,
@@ -28,10 +34,12 @@ enum pcihp_register {
  * @next:	Number of the next bus
  * @number:	Wanted number, or -1
  * @bus:	Wanted bus, or NULL; found one on return
+ * @all:	Buses that take no devices count, too
  */
 struct numbering {
 	int next, number;
 	const struct pci_bus *bus;
+	bool all;
 };
 
 /* Bridge behind which the bus made last before @before lies. */
@@ -53,21 +61,56 @@ static bool number_walk(struct pci_bus *b, struct numbering *n)
 {
 	struct pci_device *d = NULL;
 
-	if (n->next == n->number || b == n->bus) {
-		n->number = n->next;
-		n->bus = b;
-		return true;
+	if (b->hotplug || n->all) {
+		if (n->next == n->number || b == n->bus) {
+			n->number = n->next;
+			n->bus = b;
+			return true;
+		}
+		n->next++;
 	}
-	n->next++;
 	while ((d = bridge_before(b, d ? d->secondary->order : UINT32_MAX)))
 		if (number_walk(d->secondary, n))
 			return true;
 	return false;
 }
 
+/* A number in the DSDT: Name (BSEL, n). Ours and QEMU's begin at 0, Outlive 0.1's at 1. */
+static bool numbers_all(struct lpc *l)
+{
+	static const uint8_t name[] = {0x08, 'B', 'S', 'E', 'L'};
+	const uint8_t *at, *end;
+	bool any = false;
+
+	if (l->numbering != PCIHP_UNKNOWN || !l->tables)
+		return l->numbering == PCIHP_ALL;
+	l->numbering = PCIHP_HOTPLUG;
+	at = l->tables->hva;
+	end = at + l->tables->size;
+	while ((at = memmem(at, (size_t)(end - at), name, sizeof(name)))) {
+		at += sizeof(name);
+		if (at == end || *at == 0)
+			return false;
+		any = true;
+	}
+	if (any)
+		l->numbering = PCIHP_ALL;
+	return any;
+}
+
+/**
+ * lpc_pci_tables_written() - The guest is given tables with numbers of this version
+ * @l:		The LPC bridge; chipset lock held, or the machine doesn't run
+ */
+void lpc_pci_tables_written(struct lpc *l)
+{
+	l->numbering = PCIHP_HOTPLUG;
+}
+
 static struct pci_bus *bus_selected(struct lpc *l)
 {
-	struct numbering n = {.number = (int)MIN(l->s.pm.pcihp_select, (uint32_t)PCIHP_BUSES)};
+	struct numbering n = {.number = (int)MIN(l->s.pm.pcihp_select, (uint32_t)PCIHP_BUSES),
+			      .all = numbers_all(l)};
 
 	if (n.number >= PCIHP_BUSES || !number_walk(l->pci.bus, &n))
 		return NULL;
@@ -79,14 +122,14 @@ static struct pci_bus *bus_selected(struct lpc *l)
  * @l:		The LPC bridge
  * @bus:	The bus
  *
- * Return: 0-255, or -1
+ * Return: 0-255, or -1: it takes no devices
  */
 int lpc_pci_bus_selector(struct lpc *l, const struct pci_bus *bus)
 {
-	struct numbering n = {.number = -1, .bus = bus};
+	struct numbering n = {.number = -1, .bus = bus, .all = numbers_all(l)};
+	bool known = l->acpi_hotplug && bus->hotplug && number_walk(l->pci.bus, &n);
 
-	return l->acpi_hotplug && number_walk(l->pci.bus, &n) && n.number < PCIHP_BUSES ? n.number
-											: -1;
+	return known && n.number < PCIHP_BUSES ? n.number : -1;
 }
 
 static bool can_go(const struct pci_device *d)
@@ -195,6 +238,7 @@ void pcihp_init(struct lpc *l)
 					 .opaque = l,
 					 .lock = l->pci.dev.lock,
 					 .enabled = l->acpi_hotplug};
+	l->s.pm.pcihp_off = !l->acpi_hotplug;
 	io_region_add(l->pci.dev.env->io, &l->pcihp_io);
 }
 

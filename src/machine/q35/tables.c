@@ -32,6 +32,7 @@ static size_t slots_fill(const struct q35 *q, struct acpi_slot *slots)
 		if (d->secondary) {
 			slots[n].kind = ACPI_SLOT_ROOT_PORT;
 			slots[n].bsel = lpc_pci_bus_selector(q->lpc, d->secondary);
+			slots[n].order = d->secondary->order;
 			slots[n].child = d->secondary->devices[0];
 		}
 		n++;
@@ -92,6 +93,10 @@ static void config_fill(const struct q35 *q, struct acpi_config *c)
 		.serial = q->serials,
 		.smm = q->lpc->smi,
 		.vmgenid = q35_vmgenid(q) != NULL,
+		.pci_hotplug = q->lpc->acpi_hotplug,
+		.s3 = !q->lpc->s3_off,
+		.s4 = !q->lpc->s4_off,
+		.s4_type = q->lpc->s4_type,
 	};
 	c->hole64 = ALIGN_UP((1ULL << 32) + high, GiB);
 	c->hole64_end = c->hole64 + Q35_HOLE64_BYTES;
@@ -127,6 +132,7 @@ void q35_acpi_update(struct q35 *q)
 {
 	struct acpi_tables t;
 
+	lpc_pci_tables_written(q->lpc);
 	q35_acpi_build(q, &t);
 	blob_write(q->ram.tables, t.tables.buf, t.tables.len);
 	blob_write(q->ram.loader, t.loader.buf, t.loader.len);
