@@ -89,8 +89,14 @@ def supervised():
         return
     for number in (signal.SIGINT, signal.SIGQUIT):  # the terminal sends these to the child too
         signal.signal(number, signal.SIG_IGN)
+    def pass_on(number, _):
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            pass  # it is gone already, and what it left is being ended
+
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda got, _: os.kill(child, got))
+        signal.signal(number, pass_on)
     pid, status = 0, 0
     while pid != child:
         pid, status = os.waitpid(-1, 0)
