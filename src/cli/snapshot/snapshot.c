@@ -14,6 +14,7 @@
 #include "cli/migration.h"
 
 #include "base/clock.h"
+#include "base/durable.h"
 #include "base/option.h"
 #include "base/owned.h"
 
@@ -102,7 +103,7 @@ int snapshot_describe(const char *dir, const char *name, const struct guest *g, 
 				  "taken", (json_int_t)(now / NS_PER_SEC), "order", (json_int_t)now,
 				  "launch", g->record, "migration", info);
 
-	return json_dump_file(d, path, JSON_INDENT(2)) < 0 ? err_sys(e, "%s", path) : 0;
+	return json_store(d, path, JSON_INDENT(2), e);
 }
 
 /**

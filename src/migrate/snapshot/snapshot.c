@@ -9,6 +9,7 @@
  * states.
  */
 #include "base/bytes.h"
+#include "base/durable.h"
 #include "base/owned.h"
 #include "migrate/migrate.h"
 #include "migrate/snapshot/lazy_room.h"
@@ -16,23 +17,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <xxhash.h>
-
-static int sync_folder(const char *path, struct err *e)
-{
-	OWNED(char) *copy = str_dup(path);
-	OWNED_FD fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 || fsync(fd) < 0)
-		return err_sys(e, "sync the folder of %s", path);
-	return 0;
-}
 
 static int write_all(struct migrate_job *job, bool running, struct err *e)
 {
@@ -104,7 +94,7 @@ int migrate_snapshot_save(struct migrate_job *job, const char *path, bool runnin
 		unlink(temporary);
 		return ret;
 	}
-	return sync_folder(path, e);
+	return folder_sync(path, e);
 }
 
 static int read_all(struct migrate_job *job, struct mapped *mapped, struct err *e)

@@ -9,6 +9,7 @@
 #include "vmm/q35/migration/migration.h"
 
 #include "base/clock.h"
+#include "base/durable.h"
 #include "base/owned.h"
 #include "block/block.h"
 
@@ -52,11 +53,9 @@ static json_t *index_load(const char *image)
 
 static int index_store(const char *image, const json_t *all, struct err *e)
 {
-	OWNED(char) *path = index_path(image), *fresh = str_printf("%s.new", path);
+	OWNED(char) *path = index_path(image);
 
-	if (json_dump_file(all, fresh, JSON_INDENT(1)) < 0 || rename(fresh, path) < 0)
-		return err_sys(e, "%s", path);
-	return 0;
+	return json_store(all, path, JSON_INDENT(1), e);
 }
 
 /* Place of a tag in the index; its length if it isn't there. */
