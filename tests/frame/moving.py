@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest on its way from one VMM to another, by QMP as any manager does it."""
+import os
 import select
 import socket
 import threading
@@ -47,8 +48,9 @@ def send(source, uri, *capabilities, **parameters):
     switch_on(source, "events", *capabilities)
     source.qmp.command("migrate-set-parameters", **{"max-bandwidth": 0, **parameters})
     source.qmp.command("migrate", uri=uri)
-    if uri.startswith("file:"):
-        written[source] = uri.removeprefix("file:")
+    for begin in ("file:", "exec:cat > "):
+        if uri.startswith(begin):
+            written[source] = uri.removeprefix(begin)
 
 
 def move(source, target, *capabilities, uri=None, **parameters):
@@ -91,12 +93,14 @@ def check(guest, devices=False, on_the_way=0):
 class Between:
     """A wire between the source and a target's socket, which can keep what the source sends to itself.
 
-    `.uri` is where to migrate to. The end of either side is passed on to the other.
+    `.uri` is where to migrate to. The end of either side is passed on to the other. What the source sends is also
+    written to the file `copy`, whole once the wire is left.
     """
 
-    def __init__(self, there, target):
+    def __init__(self, there, target, copy=os.devnull):
         self.uri = f"unix:{there}"
         self._target = str(target)
+        self._copy = open(copy, "wb")  # pylint: disable=consider-using-with
         self._keep = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(there))
@@ -123,6 +127,8 @@ class Between:
             for end in select.select(list(other), [], [])[0]:
                 try:
                     data = end.recv(1 << 20)
+                    if end is source:
+                        self._copy.write(data)
                     if data and not (end is source and self._keep.is_set()):
                         other[end].sendall(data)
                 except OSError:
@@ -137,3 +143,4 @@ class Between:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._socket.close()
+        self._copy.close()

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from frame import second
 from frame.moving import Between, awaiting, check, ended, move, send, status, switch_on
 from frame.qmp import QmpError
 from frame.wait import until
@@ -50,6 +51,19 @@ def test_a_guest_moves_with_all_its_memory_and_clocks(outlive, witness, target, 
     assert (run_state(here), run_state(there)) == ("postmigrate", "running")
     assert info["ram"]["total"] > 256 << 20 and info["ram"]["remaining"] == 0
     assert info["downtime"] < 300 and max(gap["ns"] for cpu in report["cpu"] for gap in cpu["top"]) < 1e9
+
+
+@pytest.mark.parametrize("capabilities", [(), ("return-path", "auto-converge"), ("xbzrle",)],
+                         ids=["plain", "both ways", "xbzrle"])
+def test_what_went_over_a_socket_is_read_by_the_second_reader(outlive, witness, target, tmp_path, run_dir,
+                                                               capabilities):
+    here, there = witness(outlive, args=DIRTYING), target(args=DIRTYING)
+    switch_on(there.vmm, *capabilities)
+    with Between(run_dir / "wire", listen(there).removeprefix("unix:"), tmp_path / "stream") as wire:
+        send(here.vmm, wire.uri, *capabilities)
+        assert ended(here.vmm)["status"] == ended(there.vmm)["status"] == "completed"
+    assert second.read(tmp_path / "stream").ram
+    check(there)
 
 
 def test_each_phase_is_told_once(outlive, witness, target):
