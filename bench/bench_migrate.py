@@ -11,7 +11,7 @@ from frame.moving import switch_on
 from frame.vmm import Vmm
 from frame.wait import until
 from frame.witness import Witness, options
-from measure.guest import felt_ms, wanted
+from measure.guest import cpu_seconds, felt_ms, wanted
 from measure.machine import ReadyMemory
 
 UNIT = "ms"
@@ -35,16 +35,6 @@ CELLS = {
 }
 UNITS = {f"{cell}, CPU": "s/GiB" for cell in CELLS}
 BESIDE = {f"{cell}, pause": f"{cell}, pause it says" for cell in CELLS}
-
-
-def cpu_seconds(vmm):
-    """CPU time of a process so far, without its vCPUs."""
-    def used(path):
-        with open(path, encoding="ascii") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    vcpus = [cpu["thread-id"] for cpu in vmm.qmp.command("query-cpus-fast")]
-    return used(f"/proc/{vmm.pid}/stat") - sum(used(f"/proc/{vmm.pid}/task/{one}/stat") for one in vcpus)
 
 
 def prepare(vmm, channels, compression, **parameters):

@@ -72,6 +72,16 @@ def wanted(cell):
     return not words or any(word in cell for word in words)
 
 
+def cpu_seconds(vmm):
+    """CPU time of a process so far, without its vCPUs."""
+    def used(path):
+        with open(path, encoding="ascii") as file:
+            fields = file.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    vcpus = [cpu["thread-id"] for cpu in vmm.qmp.command("query-cpus-fast")]
+    return used(f"/proc/{vmm.pid}/stat") - sum(used(f"/proc/{vmm.pid}/task/{one}/stat") for one in vcpus)
+
+
 def free_port():
     """A TCP port of loopback that nobody has now."""
     with socket.socket() as probe:
