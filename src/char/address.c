@@ -71,7 +71,7 @@ static int unix_socket(const json_t *options, bool listening, int *ret_fd, struc
 		return err_sys(e, "socket");
 	if (listening && un.sun_path[0] && unlink(path) < 0 && errno != ENOENT)
 		return err_sys(e, "unlink %s", path);
-	if (listening ? bind(fd, (struct sockaddr *)&un, len) || listen(fd, 1)
+	if (listening ? bind(fd, (struct sockaddr *)&un, len) || listen(fd, ADDRESS_BACKLOG)
 		      : connect(fd, (struct sockaddr *)&un, len))
 		return err_sys(e, "%s %s", listening ? "listen on" : "connect to", path);
 	*ret_fd = fd_take(&fd);
@@ -105,7 +105,7 @@ static int tcp_try(const struct addrinfo *a, bool listening)
 		return -errno;
 	if (listening) {
 		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-		if (bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, 1))
+		if (bind(fd, a->ai_addr, a->ai_addrlen) || listen(fd, ADDRESS_BACKLOG))
 			return -errno;
 	} else if (connect(fd, a->ai_addr, a->ai_addrlen) && errno != EINPROGRESS) {
 		return -errno;

@@ -6,6 +6,8 @@
 
 #include <stdbool.h>
 
+enum { ADDRESS_BACKLOG = 1 }; /* clients that wait while another one is served */
+
 MUST_CHECK int address_check(const json_t *options, struct err *e);
 MUST_CHECK int address_listen(const json_t *options, int *ret_fd, struct err *e);
 /* *ret_fd may still be connecting: writable when done, address_connected() tells the result. */

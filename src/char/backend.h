@@ -33,6 +33,7 @@
  * @late:	What @handover couldn't know, at the last moment, nobody writes any more: new
  *		reference; may be NULL
  * @adopt_late:	Takes what @late gave, front ends are attached; may be NULL if @late is
+ * @owned:	Adopted, and the guest is ours now; may be NULL
  */
 struct char_kind {
 	const char *name, *help;
@@ -50,6 +51,7 @@ struct char_kind {
 	int (*handover)(struct char_backend *c, struct char_handover *ret, struct err *e);
 	json_t *(*late)(const struct char_backend *c);
 	void (*adopt_late)(struct char_backend *c, const json_t *late);
+	void (*owned)(struct char_backend *c);
 };
 
 /**

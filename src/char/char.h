@@ -107,6 +107,7 @@ MUST_CHECK int char_handover(struct char_backend *c, struct char_handover *ret, 
  */
 json_t *char_pending(struct char_backend *c);
 void char_adopt_pending(struct char_backend *c, const json_t *pending);
+void char_owned(struct char_backend *c); /* after the hand-over has succeeded */
 /*
  * The other process has it now: forget it without closing what it serves (sockets stay, paths
  * stay).

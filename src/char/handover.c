@@ -68,6 +68,16 @@ void char_adopt_pending(struct char_backend *c, const json_t *pending)
 }
 
 /**
+ * char_owned() - Nobody else has it any more
+ * @c:	The back end, adopted; the guest has been taken
+ */
+void char_owned(struct char_backend *c)
+{
+	if (c->kind->owned)
+		c->kind->owned(c);
+}
+
+/**
  * char_handover() - Describe a back end for another process
  * @c:		The back end; goes on as before
  * @ret:	Filled in on success; the caller releases @ret->state

@@ -18,6 +18,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -313,6 +314,17 @@ static void socket_resume(struct char_backend *c)
 		stream_resume(&s->stream);
 }
 
+/* Who connects is told which process listens (SO_PEERCRED): the last one that has asked to. A
+ * socket that came as a descriptor stays its maker's. */
+static void socket_owned(struct char_backend *c)
+{
+	struct socket *s = (struct socket *)c;
+
+	if (s->listen_fd >= 0 && !json_object_get(c->options, "fd") &&
+	    listen(s->listen_fd, ADDRESS_BACKLOG) < 0)
+		log_warn("chardev %s: listen: %s", c->id, strerror(errno));
+}
+
 static int socket_handover(struct char_backend *c, struct char_handover *ret, struct err *e)
 {
 	struct socket *s = (struct socket *)c;
@@ -338,4 +350,5 @@ const struct char_kind char_socket = {
 	.wait_writable = socket_wait_writable,
 	.resume = socket_resume,
 	.handover = socket_handover,
+	.owned = socket_owned,
 };

@@ -128,6 +128,7 @@ def test_a_guest_is_taken_over_and_given_back(other, command, run_dir, tmp_path,
         assert said["name"] == "web" and said["blockers" if "blockers" in said else "notes"] == []
         assert guest.vmm.wait() == 0 and os.stat(guest.console).st_ino == inode
         visit(arrived(command, guest), devices=True, on_the_way=16)
+        command("upgrade", "web")
         command("giveback", "web", "--emulator", emulator(guest, tmp_path), "--cpu", HOST_CPU)
         assert json.loads(command("ls", "--json"))[0]["state"] == "ended"
         assert os.stat(guest.console).st_ino == inode

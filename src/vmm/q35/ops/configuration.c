@@ -73,10 +73,24 @@ static void add_char(const struct char_backend *c, void *opaque)
 	json_array_append_new(opaque, o);
 }
 
+/* Names that nobody has given: after an upgrade they are options, since they stay as they were, but
+ * another VMM makes its own. */
+static void names_drop(json_t *options)
+{
+	for (; json_is_object(options); options = json_object_get(options, "file"))
+		if (option_str(options, "node-name", "")[0] == '#')
+			json_object_del(options, "node-name");
+}
+
 static void add_block(struct block_node *n, void *opaque)
 {
-	if (block_name(n)[0] != '#') /* a node made inside another one comes with it */
-		json_array_append_new(opaque, json_deep_copy(block_options(n)));
+	json_t *options;
+
+	if (block_name(n)[0] == '#')
+		return; /* a node made inside another one comes with it */
+	options = json_deep_copy(block_options(n));
+	names_drop(options);
+	json_array_append_new(opaque, options);
 }
 
 static void add_net(struct net_backend *b, void *opaque)

@@ -277,6 +277,11 @@ static json_t *final_report(struct arrival *a, const json_t *late)
 	return report;
 }
 
+static void char_settle(const struct char_backend *c, void *opaque)
+{
+	char_owned((struct char_backend *)(uintptr_t)c);
+}
+
 static void settle(struct arrival *a, const json_t *late)
 {
 	int pidfile = bundle_take_fd(&a->t.bundle, "pidfile");
@@ -284,6 +289,7 @@ static void settle(struct arrival *a, const json_t *late)
 	struct control_request *rq;
 	struct err e;
 
+	char_for_each(char_settle, NULL);
 	if (control_adopt(a->v.control, json_object_get(late, "monitors"), &e) < 0)
 		log_warn("upgrade: monitors: %s", e.msg);
 	if (pidfile >= 0 && pidfile_adopt(pidfile, &e) < 0)
