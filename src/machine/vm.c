@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/owned.h"
+#include "machine/gap.h"
 #include "machine/private.h"
 
 #include <assert.h>
@@ -165,6 +166,19 @@ static bool refused(struct vm *vm)
 	return true;
 }
 
+/* Moves the guest clock; devices move theirs when they run. */
+static void clocks_run(struct vm *vm)
+{
+	vm->gap_ns = vm_gap_ns(vm);
+	if (vm->catch_up && !vm->gap_ns)
+		log_info("the guest's clocks stand still over a pause of %jd s, more than %jd s",
+			 (intmax_t)((time_ns() - vm->stopped_ns) / NS_PER_SEC),
+			 (intmax_t)(GAP_MAX_NS / NS_PER_SEC));
+	vm->catch_up = false;
+	if (vm->gap_ns)
+		guest_clock_set_ns(vm->c.clock, guest_clock_now_ns(vm->c.clock) + vm->gap_ns);
+}
+
 /**
  * vm_start() - Let the guest run
  * @vm:		The machine; running already: nothing happens
@@ -177,6 +191,7 @@ void vm_start(struct vm *vm)
 		return;
 	TRACE(vm_start, "from %s", run_state_name(vm->state));
 	vm->state = RUN_RUNNING;
+	clocks_run(vm);
 	devices_run(vm);
 	if (refused(vm))
 		return;
@@ -237,6 +252,7 @@ static int halt(struct vm *vm, int64_t until_ns, struct err *e)
 	int r = vcpus_stop(vm, until_ns, e);
 
 	if (r == 0) {
+		vm->stopped_ns = time_ns();
 		guest_clock_stop(vm->c.clock);
 		r = devices_settle(vm, until_ns, e);
 		if (r < 0)

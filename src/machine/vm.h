@@ -165,6 +165,9 @@ struct vm_config {
  * @request_arg: Their arguments (atomic)
  * @listeners:	struct vm_listener
  * @stop_ns:	How long the last vm_stop() took until the last vCPU was out
+ * @stopped_ns:	When the guest's clocks came to stand still (time_ns()); 0: not known. See gap.h
+ * @gap_ns:	By how much the start that is under way moves them
+ * @catch_up:	The next start does
  * @refused:	A device can't let the guest run; see vm_refuse()
  * @rest_count:	Changes when vCPUs that rest should look again (futex, atomic)
  * @dirty_limit: Pages a second that each vCPU may write; 0: any (atomic)
@@ -183,8 +186,8 @@ struct vm {
 	uint32_t requests;
 	int request_arg[32];
 	struct list listeners;
-	int64_t stop_ns;
-	bool refused;
+	int64_t stop_ns, stopped_ns, gap_ns;
+	bool refused, catch_up;
 	uint32_t rest_count;
 	uint64_t dirty_limit;
 };

@@ -16,6 +16,7 @@
 #include "migrate/preflight.h"
 #include "migrate/ram/ram.h"
 #include "migrate/snapshot/lazy_room.h"
+#include "migrate/stamp.h"
 #include "migrate/trailer.h"
 #include "migrate/wire.h"
 
@@ -29,12 +30,13 @@
  * @ram:	Receives the RAM
  * @ram_number:	Section number of the RAM in this stream; -1 before its START
  * @devices:	Receives the devices
+ * @ram_ns:	When the end of the RAM came, or what of it follows the stop
  * @return_path: The source has asked for answers on the same channel
  */
 struct load {
 	struct migrate_job *job;
 	struct ram_sink ram;
-	int64_t ram_number;
+	int64_t ram_number, ram_ns;
 	struct devices_scratch devices;
 	bool return_path;
 };
@@ -168,8 +170,8 @@ static int load_one(struct load *l, uint8_t mark, struct err *e)
 	switch (mark) {
 	case WIRE_START:
 	case WIRE_FULL: return load_section(l, e);
-	case WIRE_PART:
-	case WIRE_END: return load_part(l, e);
+	case WIRE_END: l->ram_ns = time_ns(); return load_part(l, e);
+	case WIRE_PART: return load_part(l, e);
 	case WIRE_COMMAND: return load_command(l, e);
 	default:
 		return err_set(e, EINVAL, "0x%02x at byte %" PRIu64 " begins no section", mark,
@@ -193,15 +195,33 @@ static int load_sections(struct load *l, struct err *e)
 	return ret;
 }
 
-/* The description is for people and tools; a stream without it is whole, too. */
-static void skip_description(struct channel *c)
+/* For people and tools; a stream without it is whole, too. Only its beginning is looked at. */
+static bool get_description(struct channel *c, struct stamp *ret)
 {
 	const uint8_t *mark = channel_peek(c, 1);
+	char head[STAMP_HEAD + 1] = "";
+	uint32_t len, n;
 
 	if (!mark || *mark != WIRE_DESCRIPTION)
-		return;
+		return false;
 	channel_skip(c, 1);
-	channel_skip(c, channel_get_be32(c));
+	len = channel_get_be32(c);
+	n = MIN(len, (uint32_t)STAMP_HEAD);
+	channel_get(c, head, n);
+	channel_skip(c, len - n);
+	return !channel_failed(c) && stamp_parse(head, ret);
+}
+
+static void load_stop(struct load *l)
+{
+	struct stamp stamp;
+	bool stamped = get_description(l->job->channel, &stamp);
+	const struct stamp_seen seen = {.now_ns = time_ns(),
+					.wall_ns = time_wall_ns(),
+					.ram_ns = l->ram_ns,
+					.live = l->return_path};
+
+	l->job->stopped_ns = stamp_stopped_ns(stamped ? &stamp : NULL, &seen);
 }
 
 static int load_stream(struct load *l, struct err *e)
@@ -216,7 +236,7 @@ static int load_stream(struct load *l, struct err *e)
 		ret = devices_check(&l->devices, e);
 	if (ret < 0)
 		return ret;
-	skip_description(l->job->channel);
+	load_stop(l);
 	ret = channel_check(l->job->channel, e);
 	if (ret < 0 || !l->job->trailer)
 		return ret;

@@ -326,6 +326,8 @@ struct ram_source;
  * @asked_only:	Loading: the source got its answer and sends no more; nothing was touched
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
+ * @stopped_ns:	When the guest's clocks came to stand still, host monotonic clock; 0: not known. A
+ *		save is told by whoever stops the guest, a load tells
  */
 struct migrate_job {
 	struct channel *channel, **multifd;
@@ -346,6 +348,7 @@ struct migrate_job {
 	bool content_agreed;
 	struct content_file *content_file;
 	bool asked_only;
+	int64_t stopped_ns;
 };
 
 /* save.c: a stopped guest. */

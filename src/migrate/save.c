@@ -9,6 +9,7 @@
 #include "migrate/configuration.h"
 #include "migrate/devices.h"
 #include "migrate/ram/ram.h"
+#include "migrate/stamp.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -97,6 +98,16 @@ static void save_globalstate(struct migrate_job *job, uint32_t number, json_t *d
 	json_array_append_new(devices, desc);
 }
 
+static void describe_stop(const struct migrate_job *job, json_t *top)
+{
+	int64_t ago = time_ns() - job->stopped_ns;
+
+	if (job->stopped_ns)
+		json_object_set_new(
+			top, STAMP_MEMBER,
+			json_pack("[I, I]", (json_int_t)(time_wall_ns() - ago), (json_int_t)ago));
+}
+
 /**
  * devices_save() - Write all device sections, the end mark and the description
  * @job:	The guest is stopped
@@ -113,6 +124,7 @@ void devices_save(struct migrate_job *job)
 		save_device(c, &s->all[i], WIRE_FIRST_DEVICE + (uint32_t)i, devices);
 	save_globalstate(job, WIRE_FIRST_DEVICE + (uint32_t)s->len, devices);
 	channel_put_u8(c, WIRE_EOF);
+	describe_stop(job, top); /* first, see stamp.h */
 	json_object_set_new(top, "page_size", json_integer(WIRE_PAGE));
 	json_object_set_new(top, "devices", devices);
 	text = json_dumps(top, 0);

@@ -50,7 +50,7 @@ def test_a_guest_moves_with_all_its_memory_and_clocks(outlive, witness, target, 
     report = check(there)
     assert (run_state(here), run_state(there)) == ("postmigrate", "running")
     assert info["ram"]["total"] > 256 << 20 and info["ram"]["remaining"] == 0
-    assert info["downtime"] < 300 and max(gap["ns"] for cpu in report["cpu"] for gap in cpu["top"]) < 1e9
+    assert info["downtime"] < 300 and report["wall_back"] == 0
 
 
 @pytest.mark.parametrize("capabilities", [(), ("return-path", "auto-converge"), ("xbzrle",)],
@@ -255,7 +255,7 @@ def test_a_guest_that_has_come_boots_again_as_it_would_at_home(outlive, witness,
 
 def test_streams_cut_and_flipped_anywhere_are_refused_or_harmless(saved, target, tmp_path):
     good, dice = saved.read_bytes(), random.Random(7)
-    first, last = good.index(b"\x05timer"), good.rindex(b'{"page_size"')
+    first, last = good.index(b"\x05timer"), good.rindex(b'{"outlive-stopped"')
     there = target(args=DIRTYING)
     for number in range(60):
         at = dice.randrange(first, last)

@@ -3,6 +3,7 @@
  * Theory of operation: KVM keeps these whole and gives and takes them whole, while no vCPU runs.
  */
 #include "kvm/x86/irqchip.h"
+#include "base/clock.h"
 #include "kvm/private.h"
 
 #include <inttypes.h>
@@ -133,6 +134,32 @@ int x86_clock_set(struct kvm_vm *vm, uint64_t clock_ns, struct err *e)
 
 	if (ioctl(vm->fd, KVM_SET_CLOCK, &arg) < 0)
 		return err_sys(e, "KVM_SET_CLOCK to %" PRIu64 " ns", clock_ns);
+	return 0;
+}
+
+/**
+ * x86_clock_set_since() - Let the VM's kvmclock go on as if it had run since a moment
+ * @vm:		A VM, stopped
+ * @clock_ns:	Its value at that moment
+ * @wall_ns:	The moment, by the host's wall clock as it goes now
+ * @e:		Set on failure
+ *
+ * The kernel adds what has passed, so that it costs no accuracy to be kept from the CPU meanwhile;
+ * Linux before 5.16 can't.
+ *
+ * Errors: as KVM_SET_CLOCK
+ * Source: Documentation/virt/kvm/api.rst, KVM_SET_CLOCK
+ * Return: 0, or a negative errno
+ */
+int x86_clock_set_since(struct kvm_vm *vm, uint64_t clock_ns, int64_t wall_ns, struct err *e)
+{
+	struct kvm_clock_data arg = {
+		.clock = clock_ns, .realtime = (uint64_t)wall_ns, .flags = KVM_CLOCK_REALTIME};
+
+	if (!vm->host->caps.kvmclock_realtime)
+		return x86_clock_set(vm, clock_ns + (uint64_t)(time_wall_ns() - wall_ns), e);
+	if (ioctl(vm->fd, KVM_SET_CLOCK, &arg) < 0)
+		return err_sys(e, "KVM_SET_CLOCK to %" PRIu64 " ns at a time", clock_ns);
 	return 0;
 }
 

@@ -8,6 +8,7 @@
  * Loading: KVM refuses an MSR the vCPU doesn't have; if the value is 0 nothing is lost, and it is
  * passed over.
  */
+#include "base/clock.h"
 #include "base/owned.h"
 #include "kvm/x86/state.h"
 #include "kvm/x86/state_private.h"
@@ -132,7 +133,7 @@ int x86_msr_list_probe(struct kvm_vcpu *c, struct x86_msr_list *ret, struct err 
  * x86_msrs_capture() - Read the MSRs of a vCPU
  * @c:		The vCPU
  * @list:	Which
- * @s:		Gets msrs and msrs_len
+ * @s:		Gets msrs, msrs_len and read_ns
  * @e:		Set on failure
  *
  * Errors: as KVM_GET_MSRS; EIO one couldn't be read
@@ -146,6 +147,7 @@ int x86_msrs_capture(struct kvm_vcpu *c, const struct x86_msr_list *list, struct
 
 	for (uint32_t i = 0; i < list->len; i++)
 		b.entries[i].index = list->index[i];
+	s->read_ns = time_ns();
 	n = ioctl(kvm_vcpu_fd(c), KVM_GET_MSRS, &b);
 	if (n < 0)
 		return err_sys(e, "KVM_GET_MSRS of vCPU %u", kvm_vcpu_id(c));

@@ -77,6 +77,7 @@
 
 /**
  * struct x86_vcpu_state - A vCPU as KVM has it
+ * @read_ns:	time_ns() when the MSRs were read, the TSC among them; 0: they weren't
  * @msrs_len:	Entries of @msrs
  * @tsc_khz:	Frequency of the guest's TSC, 0: unknown, and asked for by the next capture
  * @xsave_size:	Bytes of @xsave, as the host's KVM has it
@@ -86,6 +87,7 @@
  * @nested:	struct kvm_nested_state
  */
 struct x86_vcpu_state {
+	int64_t read_ns;
 	uint32_t msrs_len, tsc_khz, xsave_size, nested_size;
 	struct kvm_mp_state mp_state;
 	struct kvm_regs regs;

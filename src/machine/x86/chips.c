@@ -2,12 +2,13 @@
 /*
  * Theory of operation: the interrupt controllers are read and written in KVM at capture and apply.
  * The PIT and kvmclock run on inside KVM while the guest is stopped, so their state is taken at the
- * stop and given back when the guest runs.
+ * stop and given back when the guest runs; gap.h says where they go on from.
  */
 #include "machine/x86/chips.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "machine/gap.h"
 
 static struct chip *chip_of(const struct device *dev)
 {
@@ -237,56 +238,46 @@ static struct chip_kvmclock *kvmclock_of(const struct device *dev)
 static void kvmclock_stop(struct device *dev)
 {
 	struct chip_kvmclock *c = kvmclock_of(dev);
+	int64_t read_ns = time_ns();
 	struct kvm_clock_data k;
 	struct err e;
 
-	c->since_ns = 0;
 	if (!failed(dev, x86_clock_get(c->chip.kvm, &k, &e), &e))
-		c->clock_ns = k.clock;
-	c->stopped_ns = time_ns();
+		c->clock_ns = k.clock - (uint64_t)vm_overrun_ns(c->chip.cpus->vm, read_ns);
 	c->stopped = true;
 }
 
-/**
- * chip_kvmclock_stopped_ns() - When the guest's kvmclock was read
- * @dev:	The kvmclock, stopped
- *
- * Return: host monotonic clock
- */
-int64_t chip_kvmclock_stopped_ns(const struct device *dev)
+/* A guest that stood still is told, so that its watchdogs don't take that for a hang; one whose
+ * clocks go on over a short pause wouldn't notice. */
+static bool to_be_told(const struct chip_kvmclock *c)
 {
-	return kvmclock_of(dev)->stopped_ns;
+	int64_t gap_ns = c->chip.cpus->vm->gap_ns;
+
+	return c->stopped && (!gap_ns || gap_ns >= NS_PER_SEC);
 }
 
-/**
- * chip_kvmclock_catch_up() - This pause is none that the guest's clock stands still for
- * @dev:	The kvmclock, stopped
- * @since_ns:	From chip_kvmclock_stopped_ns(), of this or another process of this host
- */
-void chip_kvmclock_catch_up(struct device *dev, int64_t since_ns)
+static void kvmclock_set(struct chip_kvmclock *c)
 {
-	kvmclock_of(dev)->since_ns = since_ns;
-}
+	const struct vm *vm = c->chip.cpus->vm;
+	struct err e;
+	int r;
 
-/* A guest that stood still is told, so that its watchdogs don't take that for a hang. An upgrade is
- * over before they would notice. */
-static bool to_be_told(const struct chip_kvmclock *c, uint64_t passed_ns)
-{
-	return c->stopped && (!c->since_ns || passed_ns >= NS_PER_SEC);
+	if (vm->gap_ns)
+		r = x86_clock_set_since(c->chip.kvm, c->clock_ns, vm_stopped_wall_ns(vm), &e);
+	else
+		r = x86_clock_set(c->chip.kvm, c->clock_ns, &e);
+	failed(&c->chip.dev, r, &e);
 }
 
 static void kvmclock_run(struct device *dev)
 {
 	struct chip_kvmclock *c = kvmclock_of(dev);
-	uint64_t passed_ns = c->since_ns ? (uint64_t)(time_ns() - c->since_ns) : 0;
-	struct err e;
 
 	if (c->stopped)
-		failed(dev, x86_clock_set(c->chip.kvm, c->clock_ns + passed_ns, &e), &e);
-	for (unsigned int i = 0; to_be_told(c, passed_ns) && i < c->chip.cpus->len; i++)
+		kvmclock_set(c);
+	for (unsigned int i = 0; to_be_told(c) && i < c->chip.cpus->len; i++)
 		x86_clock_paused(c->chip.cpus->cpu[i].v->kvm);
 	c->stopped = false;
-	c->since_ns = 0;
 }
 
 static void kvmclock_capture(const struct device *dev, void *state)

@@ -40,13 +40,11 @@ struct chip_pit {
 /**
  * struct chip_kvmclock - The paravirtual clock
  * @clock_ns:	As of the last stop, or loaded
- * @stopped_ns:	When it was read, host monotonic clock
- * @since_ns:	The clock is to go on as if it had run since then; 0: it stood still
+ * @stopped:	KVM gets it when the guest runs
  */
 struct chip_kvmclock {
 	struct chip chip;
 	uint64_t clock_ns;
-	int64_t stopped_ns, since_ns;
 	bool stopped;
 };
 
@@ -87,12 +85,5 @@ extern const struct device_class chip_timer_class, chip_cpu_common_class, chip_c
 	chip_apic_class;
 extern const struct device_class chip_tpr_opt_class, chip_kvmclock_class;
 extern const struct device_class chip_pic_class, chip_ioapic_class, chip_pit_class;
-
-/*
- * A guest's clock stands still while it is stopped, as in QEMU. For the pause of a live upgrade it
- * catches up instead when the guest runs again, here or in another process of this host.
- */
-int64_t chip_kvmclock_stopped_ns(const struct device *dev);
-void chip_kvmclock_catch_up(struct device *dev, int64_t since_ns);
 
 #endif

@@ -156,6 +156,31 @@ void apic_section_to(const struct apic_section *s, struct kvm_lapic_state *k, ui
 }
 
 /**
+ * apic_timer_pass() - Let time go by for a local APIC's timer that counts down
+ * @k:		For KVM, or from it
+ * @ns:		How much; 0 or more
+ *
+ * A count that ends once ends now, if it should have ended meanwhile; a periodic one goes on with
+ * what is left of its period, and what it missed isn't made up for.
+ */
+void apic_timer_pass(struct kvm_lapic_state *k, int64_t ns)
+{
+	uint32_t lvt = reg(k, REG_LVT), initial = reg(k, REG_INITIAL), divide = reg(k, REG_DIVIDE);
+	int64_t left = reg(k, REG_CURRENT);
+	unsigned int shift = (((divide & 3) | (divide >> 1 & 4)) + 1) & 7;
+
+	if (lvt & LVT_MASKED || timer_mode(lvt) > 1 || !initial || !left)
+		return;
+	ns >>= shift;
+	if (timer_mode(lvt) == 1)
+		ns %= initial;
+	left -= ns;
+	if (left <= 0)
+		left = timer_mode(lvt) == 1 ? left + initial : 0;
+	reg_set(k, REG_CURRENT, (uint32_t)left);
+}
+
+/**
  * pic_section_from() - An i8259 for a stream
  * @to:		Filled in
  * @k:		From KVM

@@ -103,6 +103,7 @@ void apic_section_from(struct apic_section *to, const struct kvm_lapic_state *k,
 		       int64_t now_ns);
 void apic_section_to(const struct apic_section *from, struct kvm_lapic_state *k,
 		     uint32_t x2apic_id);
+void apic_timer_pass(struct kvm_lapic_state *k, int64_t ns); /* a count goes on */
 void pic_section_from(struct pic_section *to, const struct kvm_pic_state *k);
 void pic_section_to(const struct pic_section *from, struct kvm_pic_state *k);
 void ioapic_section_from(struct ioapic_section *to, const struct kvm_ioapic_state *k);

@@ -7,6 +7,8 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "kvm/x86/x86.h"
+#include "machine/gap.h"
+#include "machine/x86/chips_section.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -111,6 +113,23 @@ int x86_cpu_reset(struct x86_cpus *c, unsigned int index, struct err *e)
 	return x86_vcpu_apply(c->cpu[index].v->kvm, &c->cpu[index].fresh, NULL, e);
 }
 
+/* @ns below 0: back. QEMU's stream may leave the frequency out: then it is this host's. */
+static void tsc_move(struct x86_cpu *cpu, int64_t ns)
+{
+	uint32_t khz = cpu->now.tsc_khz ? cpu->now.tsc_khz : cpu->fresh.tsc_khz;
+	uint64_t tsc;
+
+	if (ns && x86_msr_find(&cpu->now, MSR_TSC, NULL, &tsc))
+		x86_msr_put(&cpu->now, MSR_TSC, NULL,
+			    tsc + (uint64_t)((__int128)ns * khz / NS_PER_MS));
+}
+
+static void time_pass(struct x86_cpu *cpu, int64_t ns)
+{
+	tsc_move(cpu, ns);
+	apic_timer_pass(&cpu->now.lapic, ns);
+}
+
 static void capture_one(struct vm_vcpu *v, void *opaque)
 {
 	struct x86_cpus *c = opaque;
@@ -119,6 +138,7 @@ static void capture_one(struct vm_vcpu *v, void *opaque)
 	cpu->e.code = 0;
 	if (x86_vcpu_capture(v->kvm, &c->msrs, &cpu->now, &cpu->e) < 0)
 		cpu->e.code = cpu->e.code ? cpu->e.code : EIO;
+	tsc_move(cpu, -vm_overrun_ns(c->vm, cpu->now.read_ns));
 }
 
 static void commit_one(struct vm_vcpu *v, void *opaque)
@@ -127,6 +147,7 @@ static void commit_one(struct vm_vcpu *v, void *opaque)
 	struct x86_cpu *cpu = &c->cpu[v->index];
 
 	cpu->e.code = 0;
+	time_pass(cpu, vm_gap_ns(c->vm));
 	if (x86_vcpu_apply(v->kvm, &cpu->now, c->pristine ? &cpu->fresh : NULL, &cpu->e) < 0)
 		cpu->e.code = cpu->e.code ? cpu->e.code : EIO;
 }

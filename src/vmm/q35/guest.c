@@ -408,22 +408,6 @@ int guest_begin(struct guest *g, struct err *e)
 	return incoming_begin(g->migration, incoming_uri(g), true, e);
 }
 
-/**
- * guest_kvmclock() - The guest's paravirtual clock
- * @g:		The guest
- *
- * Return: the device, or NULL if it has none
- */
-struct device *guest_kvmclock(struct guest *g)
-{
-	struct device *dev;
-
-	list_for_each (dev, &g->q->devices, link)
-		if (dev->class == &chip_kvmclock_class)
-			return dev;
-	return NULL;
-}
-
 static void bus_capture(void *opaque, void *state)
 {
 	q35_bus_capture(opaque, state);

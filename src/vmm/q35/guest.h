@@ -93,8 +93,6 @@ MUST_CHECK int guest_devices_take(struct guest *g, const json_t *devices, struct
 MUST_CHECK int guest_device_add(struct guest *g, const json_t *values, struct err *e);
 struct device *guest_device_find(struct guest *g, const char *id);
 
-struct device *guest_kvmclock(struct guest *g);
-
 /* flash.c */
 MUST_CHECK int guest_flash_fill(const struct vmm *v, struct q35_ram_config *ram, struct err *e);
 

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "block/block.h"
+#include "machine/gap.h"
 #include "migrate/beacon.h"
 
 #include <errno.h>
@@ -36,6 +37,7 @@ static int adopt_here(struct migration *m, struct err *e)
 	if (r < 0)
 		return r;
 	m->apply(m->apply_arg);
+	vm_catch_up(&q->vm, m->job.stopped_ns);
 	r = x86_cpus_commit(q->vcpus, e);
 	if (r < 0)
 		adopt_undo(m->guest);

@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "block/block.h"
+#include "machine/gap.h"
 
 #include <errno.h>
 #include <string.h>
@@ -162,6 +163,7 @@ static int stop_here(struct migration *m, struct err *e)
 	m->runs_on = vm_stop_within(&q->vm, RUN_FINISH_MIGRATE, stop_until(m), e) < 0;
 	if (m->runs_on)
 		return -EAGAIN;
+	m->job.stopped_ns = q->vm.stopped_ns;
 	slowdown_end(m);
 	hints_done(m);
 	r = x86_cpus_capture(q->vcpus, e);
@@ -186,7 +188,7 @@ static int resume_here(struct migration *m, struct err *e)
 	if (r < 0)
 		vm_set_state(vm, RUN_IO_ERROR);
 	else if (m->was == RUN_RUNNING)
-		vm_start(vm);
+		vm_go_on(vm);
 	else
 		vm_set_state(vm, m->was);
 	return 0;

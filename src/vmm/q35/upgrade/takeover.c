@@ -11,7 +11,7 @@
 #include "base/owned.h"
 #include "block/block.h"
 #include "char/char.h"
-#include "machine/x86/chips.h"
+#include "machine/gap.h"
 #include "net/net.h"
 #include "vmm/image.h"
 #include "vmm/q35/ops/ops.h"
@@ -226,6 +226,7 @@ static int take_guest(struct arrival *a, struct err *e)
 	if (ret < 0)
 		return ret;
 	area_mark(&a->t.area, MARK_LOADED);
+	vm_catch_up(&a->g->q->vm, area_mark_ns(&a->t.area, MARK_STOPPED));
 	ret = x86_cpus_commit(a->g->q->vcpus, e);
 	if (ret < 0)
 		return ret;
@@ -248,13 +249,11 @@ static void output_take(const json_t *pending)
 
 static void run_guest(struct arrival *a, const json_t *late)
 {
-	struct device *clock = guest_kvmclock(a->g);
 	enum run_state state;
 
 	net_take_all();
 	output_take(json_object_get(late, "pending"));
-	if (clock)
-		chip_kvmclock_catch_up(clock, option_int(late, "clock-stopped", 0));
+	vm_catch_up(&a->g->q->vm, option_int(late, "clock-stopped", 0));
 	a->g->quiet = true;
 	if (option_bool(late, "running", false))
 		vm_start(&a->g->q->vm);

@@ -16,7 +16,7 @@
 #include "block/block.h"
 #include "char/char.h"
 #include "host/launcher.h"
-#include "machine/x86/chips.h"
+#include "machine/gap.h"
 #include "net/net.h"
 #include "vmm/image.h"
 #include "vmm/q35/migration/migration.h"
@@ -284,12 +284,9 @@ static size_t rehearse(void *opaque, struct state_writer *w)
 static void resume(void *opaque)
 {
 	struct departure *d = opaque;
-	struct device *clock = guest_kvmclock(d->g);
 
-	if (d->was_running && clock)
-		chip_kvmclock_catch_up(clock, chip_kvmclock_stopped_ns(clock));
 	if (d->was_running)
-		vm_start(&d->g->q->vm);
+		vm_go_on(&d->g->q->vm);
 	d->g->quiet = false;
 }
 
@@ -342,9 +339,7 @@ static json_t *pending_output(void)
 static json_t *late(void *opaque)
 {
 	struct departure *d = opaque;
-
-	const struct device *clock = guest_kvmclock(d->g);
-	json_int_t stopped_ns = clock && d->was_running ? chip_kvmclock_stopped_ns(clock) : 0;
+	json_int_t stopped_ns = d->was_running ? d->g->q->vm.stopped_ns : 0;
 
 	return json_pack("{s:I, s:O, s:b, s:s, s:o}", "clock-stopped", stopped_ns, "monitors",
 			 d->monitors, "running", d->was_running, "status",
