@@ -31,7 +31,7 @@ struct kvm_caps {
 	uint32_t dirty_ring_entries; /* 0: no ring */
 	bool readonly_memory, pre_fault, tsc_control, tsc_offset, xsave2, nested_state;
 	bool ioeventfd_any_length, exception_payload, msr_filter, kvmclock_realtime, x2apic_api,
-		triple_fault_event;
+		triple_fault_event, smm;
 };
 
 /**
@@ -66,9 +66,12 @@ const struct kvm_host *kvm_vm_host(const struct kvm_vm *vm);
 bool kvm_vm_has_ring(const struct kvm_vm *vm);
 uint32_t kvm_vm_ring_entries(const struct kvm_vm *vm); /* of each vCPU; 0: no ring */
 
+/* Number of a slot: @n below caps.max_slots; @space 0, or with caps.smm 1: what SMM sees. */
+#define KVM_SLOT_ID(space, n) ((uint32_t)(space) << 16 | (uint32_t)(n))
+
 /**
  * struct kvm_slot - A memory slot. memory/slots.c decides which there are
- * @id:		Slot number, below caps.max_slots
+ * @id:		KVM_SLOT_ID()
  * @gpa:	First guest address
  * @size:	Bytes; 0 deletes the slot
  * @hva:	What is seen there
@@ -141,7 +144,11 @@ MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
 
 /* The vCPU's registers as text for a log, several lines. */
 void kvm_vcpu_describe(struct kvm_vcpu *c, char *buf, size_t size);
-/* A non-maskable interrupt to every vCPU (watchdog, "inject-nmi"). */
+/* A non-maskable interrupt to a vCPU (watchdog, "inject-nmi"). */
 void kvm_vcpu_nmi(struct kvm_vcpu *c);
+/* A system management interrupt; needs caps.smm. */
+void kvm_vcpu_smi(struct kvm_vcpu *c);
+/* Whether the vCPU left guest mode from within SMM. Own thread. */
+bool kvm_vcpu_in_smm(const struct kvm_vcpu *c);
 
 #endif

@@ -276,3 +276,29 @@ void kvm_vcpu_nmi(struct kvm_vcpu *c)
 	if (ioctl(c->fd, KVM_NMI) < 0)
 		log_error("vCPU %u takes no NMI: errno %d", c->id, errno);
 }
+
+/**
+ * kvm_vcpu_smi() - Send a system management interrupt to a vCPU
+ * @c:		The vCPU, of a host with caps.smm; its own thread, or it is parked
+ */
+void kvm_vcpu_smi(struct kvm_vcpu *c)
+{
+	if (ioctl(c->fd, KVM_SMI) < 0)
+		log_error("vCPU %u takes no SMI: errno %d", c->id, errno);
+}
+
+/**
+ * kvm_vcpu_in_smm() - Did a vCPU leave guest mode from within system management mode?
+ * @c:		The vCPU; own thread
+ *
+ * Source: Documentation/virt/kvm/api.rst, KVM_RUN_X86_SMM
+ * Return: false where there is no such mode
+ */
+bool kvm_vcpu_in_smm(const struct kvm_vcpu *c)
+{
+#ifdef KVM_RUN_X86_SMM
+	return c->run->flags & KVM_RUN_X86_SMM;
+#else
+	return false;
+#endif
+}

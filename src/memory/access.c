@@ -39,7 +39,7 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 	struct memory_range r;
 	uint64_t at;
 
-	if (!len || !view_find(m, gpa, &r))
+	if (!len || !view_find(m, MEMORY_NORMAL, gpa, &r))
 		return NULL;
 	at = gpa - r.gpa;
 	if (len > r.size - at || (access == MEMORY_WRITE && r.readonly))
@@ -50,30 +50,31 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 }
 
 /* Bytes from @gpa to the end of its range, at most @len; 0 if @gpa is no memory for @access. */
-static uint64_t piece(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access access,
-		      struct memory_range *r)
+static uint64_t piece(struct memory *m, enum memory_space space, gpa_t gpa, uint64_t len,
+		      enum memory_access access, struct memory_range *r)
 {
-	if (!view_find(m, gpa, r) || (access == MEMORY_WRITE && r->readonly))
+	if (!view_find(m, space, gpa, r) || (access == MEMORY_WRITE && r->readonly))
 		return 0;
 	return MIN(len, r->size - (gpa - r->gpa));
 }
 
 /**
- * memory_read() - Copy from guest memory, across blocks
+ * memory_read_in() - Copy from guest memory, across blocks
  * @m:		Guest memory
+ * @space:	Who looks
  * @gpa:	First address
  * @buf:	Filled in
  * @len:	Bytes
  *
  * Return: false (and nothing promised about @buf) if any byte isn't RAM or ROM
  */
-bool memory_read(struct memory *m, gpa_t gpa, void *buf, uint64_t len)
+bool memory_read_in(struct memory *m, enum memory_space space, gpa_t gpa, void *buf, uint64_t len)
 {
 	struct memory_range r;
 	uint8_t *to = buf;
 
 	while (len) {
-		uint64_t n = piece(m, gpa, len, MEMORY_READ, &r);
+		uint64_t n = piece(m, space, gpa, len, MEMORY_READ, &r);
 
 		if (!n)
 			return false;
@@ -86,21 +87,37 @@ bool memory_read(struct memory *m, gpa_t gpa, void *buf, uint64_t len)
 }
 
 /**
- * memory_write() - Copy to guest memory, across blocks
+ * memory_read() - Copy from guest memory as devices see it
  * @m:		Guest memory
+ * @gpa:	First address
+ * @buf:	Filled in
+ * @len:	Bytes
+ *
+ * Return: as memory_read_in()
+ */
+bool memory_read(struct memory *m, gpa_t gpa, void *buf, uint64_t len)
+{
+	return memory_read_in(m, MEMORY_NORMAL, gpa, buf, len);
+}
+
+/**
+ * memory_write_in() - Copy to guest memory, across blocks
+ * @m:		Guest memory
+ * @space:	Who looks
  * @gpa:	First address
  * @buf:	What
  * @len:	Bytes
  *
  * Return: false if any byte isn't RAM the guest can write; what lies before it has been written
  */
-bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len)
+bool memory_write_in(struct memory *m, enum memory_space space, gpa_t gpa, const void *buf,
+		     uint64_t len)
 {
 	struct memory_range r;
 	const uint8_t *from = buf;
 
 	while (len) {
-		uint64_t n = piece(m, gpa, len, MEMORY_WRITE, &r);
+		uint64_t n = piece(m, space, gpa, len, MEMORY_WRITE, &r);
 		uint64_t offset;
 
 		if (!n)
@@ -116,6 +133,20 @@ bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len)
 }
 
 /**
+ * memory_write() - Copy to guest memory as devices see it
+ * @m:		Guest memory
+ * @gpa:	First address
+ * @buf:	What
+ * @len:	Bytes
+ *
+ * Return: as memory_write_in()
+ */
+bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len)
+{
+	return memory_write_in(m, MEMORY_NORMAL, gpa, buf, len);
+}
+
+/**
  * memory_mark_dirty() - Mark what was written through a pointer
  * @m:		Guest memory
  * @gpa:	First address
@@ -128,7 +159,7 @@ void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len)
 	if (!__atomic_load_n(&m->tracking, __ATOMIC_RELAXED))
 		return;
 	while (len) {
-		uint64_t n = piece(m, gpa, len, MEMORY_READ, &r);
+		uint64_t n = piece(m, MEMORY_NORMAL, gpa, len, MEMORY_READ, &r);
 
 		if (!n)
 			return;

@@ -20,7 +20,7 @@ void memory_init(struct memory *m)
 {
 	pthread_mutexattr_t attr;
 
-	*m = (struct memory){0};
+	*m = (struct memory){.spaces = 1};
 	pthread_mutexattr_init(&attr);
 	pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
 	pthread_mutex_init(&m->lock, &attr);
@@ -28,6 +28,15 @@ void memory_init(struct memory *m)
 	list_init(&m->blocks);
 	list_init(&m->maps);
 	list_init(&m->listeners);
+}
+
+/**
+ * memory_use_smm() - Give vCPUs in system management mode a view of their own
+ * @m:		Without mappings and listeners yet
+ */
+void memory_use_smm(struct memory *m)
+{
+	m->spaces = MEMORY_SPACES;
 }
 
 /**
@@ -52,18 +61,20 @@ void memory_destroy(struct memory *m)
 
 static int map_check(const struct memory_map *map, struct err *e)
 {
+	const char *name = map->block ? map->block->name : "hole";
 	uint64_t page = page_size();
 
 	if (!map->size || (map->gpa | map->size | map->offset) % page)
 		return err_set(e, EINVAL,
 			       "%s: mapping at %#" PRIx64 " of %#" PRIx64
 			       " bytes is not page aligned",
-			       map->block->name, map->gpa, map->size);
-	if (map->gpa + map->size < map->gpa || map->offset > map->block->resizable_max ||
-	    map->size > map->block->resizable_max - map->offset)
+			       name, map->gpa, map->size);
+	if (map->gpa + map->size < map->gpa ||
+	    (map->block && (map->offset > map->block->resizable_max ||
+			    map->size > map->block->resizable_max - map->offset)))
 		return err_set(e, EINVAL,
 			       "%s: mapping at %#" PRIx64 " of %#" PRIx64 " bytes is too large",
-			       map->block->name, map->gpa, map->size);
+			       name, map->gpa, map->size);
 	return 0;
 }
 

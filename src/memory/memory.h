@@ -18,6 +18,10 @@
  * shadowed BIOS area, option-ROM BARs). The set of mappings is turned into KVM memory slots by
  * whoever listens (struct memory_listener; the kvm room's slots do).
  *
+ * A vCPU in system management mode may see other things at an address than all others do (SMRAM).
+ * That is a second flattened view of the same mappings, made only once memory_use_smm() was called.
+ * A mapping without a block is a hole: it hides what lies below it.
+ *
  * There is one gate from a guest physical address to a pointer: memory_ptr(). It checks bounds
  * once, and a pointer for writing marks the pages dirty while somebody tracks (migration,
  * snapshot), since KVM sees only what vCPUs write. A page can be sent between that mark and the
@@ -92,15 +96,26 @@ struct ram_block {
 };
 
 /**
+ * enum memory_space - Who looks at guest memory; the numbers are KVM's address spaces
+ */
+enum memory_space {
+	MEMORY_NORMAL, /* devices, and vCPUs outside of SMM */
+	MEMORY_SMM,    /* vCPUs in system management mode */
+	MEMORY_SPACES
+};
+
+/**
  * struct memory_map - A window of a block at a guest physical address
  * @link:	In struct memory
  * @gpa:	First address, page aligned
  * @size:	Bytes
- * @block:	What is seen there
+ * @block:	What is seen there; NULL: a hole, accesses exit
  * @offset:	Where in the block the window begins
  * @readonly:	Guest writes exit instead
  * @enabled:	Seen by the guest now
- * @priority:	Where windows overlap, the highest is seen (RAM 0, ROM and shadow 1, BARs 2)
+ * @smm_only:	Not in MEMORY_NORMAL
+ * @priority:	Where windows overlap, the highest is seen (RAM 0, ROM and shadow 1, BARs 2, what
+ *		the chipset shows or hides 3, SMRAM 4)
  */
 struct memory_map {
 	struct list link;
@@ -108,7 +123,7 @@ struct memory_map {
 	uint64_t size;
 	struct ram_block *block;
 	uint64_t offset;
-	bool readonly, enabled;
+	bool readonly, enabled, smm_only;
 	int priority;
 };
 
@@ -143,13 +158,27 @@ struct memory_view {
 /**
  * struct memory_listener - Told of each change of the flattened view (the kvm room makes slots of
  * it)
- * @changed:	@view is complete; called with the memory lock held. Errors are fatal for the change
+ * @changed:	@view of @space is complete; called with the memory lock held. Errors are fatal for
+ *		the change
  * @tracking:	Dirty pages are noted from now on, or no more; likewise. May be NULL
  */
 struct memory_listener {
 	struct list link;
-	int (*changed)(struct memory_listener *l, const struct memory_view *view, struct err *e);
+	int (*changed)(struct memory_listener *l, enum memory_space space,
+		       const struct memory_view *view, struct err *e);
 	void (*tracking)(struct memory_listener *l, bool on);
+};
+
+/**
+ * struct memory_views - The flattened view of one address space
+ * @now:	Atomic: the current one of @buffer
+ * @buffer:	Used in turn
+ * @next:	Which one comes next
+ */
+struct memory_views {
+	struct memory_view *now;
+	struct memory_view *buffer[MEMORY_VIEWS];
+	unsigned int next;
 };
 
 /**
@@ -157,9 +186,8 @@ struct memory_listener {
  * all
  * @lock:	Recursive: held from memory_begin() to memory_commit()
  * @blocks, @maps, @listeners: What there is
- * @view:	Atomic: the current one of @views
- * @views:	Buffers in turn
- * @next_view:	Which one comes next
+ * @views:	By enum memory_space
+ * @spaces:	How many of them there are
  * @retired:	Buffers kept for readers that may still be in them; freed at the end. Each is half
  *		of its successor
  * @depth:	Of memory_begin()
@@ -169,9 +197,8 @@ struct memory_listener {
 struct memory {
 	pthread_mutex_t lock;
 	struct list blocks, maps, listeners;
-	struct memory_view *view;
-	struct memory_view *views[MEMORY_VIEWS];
-	unsigned int next_view;
+	struct memory_views views[MEMORY_SPACES];
+	unsigned int spaces;
 	struct memory_view *retired;
 	unsigned int depth;
 	bool tracking;
@@ -182,6 +209,8 @@ struct memory {
 enum memory_access { MEMORY_READ, MEMORY_WRITE };
 
 void memory_init(struct memory *m);
+/* vCPUs have a view of their own in system management mode. Before the first mapping. */
+void memory_use_smm(struct memory *m);
 void memory_destroy(struct memory *m);
 
 MUST_CHECK int ram_create(struct memory *m, const char *name, uint64_t size,
@@ -238,6 +267,11 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 /* Copies across blocks; false (and nothing promised about the buffer) if any byte isn't RAM. */
 MUST_CHECK bool memory_read(struct memory *m, gpa_t gpa, void *buf, uint64_t len);
 MUST_CHECK bool memory_write(struct memory *m, gpa_t gpa, const void *buf, uint64_t len);
+/* The same as a vCPU in @space sees it. */
+MUST_CHECK bool memory_read_in(struct memory *m, enum memory_space space, gpa_t gpa, void *buf,
+			       uint64_t len);
+MUST_CHECK bool memory_write_in(struct memory *m, enum memory_space space, gpa_t gpa,
+				const void *buf, uint64_t len);
 /* Marks what was written through a kept pointer (io_uring reads into guest memory, virtqueue
  * used rings). */
 void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len);

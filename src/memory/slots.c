@@ -3,7 +3,7 @@
  * Theory of operation: at each change of the view the wanted slots are computed and compared with
  * those that exist; only those that differ are touched, deletions first. The view is cut at 1 MiB,
  * so that firmware that shadows itself below never makes KVM drop the large slot above and all its
- * page tables.
+ * page tables. What SMM sees is a second set of slots, in KVM's second address space.
  *
  * Dirty logging: KVM notes writes by vCPUs per slot; slots_dirty_collect() merges them into the
  * blocks' bitmaps. With manual protect pages are caught again only by slots_dirty_clear(), shortly
@@ -41,18 +41,32 @@ struct slot {
 /**
  * struct slots - All slots of a VM. Changed under the memory lock
  * @listener:	At @m
- * @slot:	By slot number
- * @limit:	How many KVM has
+ * @slot:	By address space and slot number
+ * @limit:	How many KVM has in each space
  * @logging:	Dirty pages are being noted
  */
 struct slots {
 	struct memory_listener listener;
 	struct memory *m;
 	struct kvm_vm *vm;
-	struct slot slot[SLOTS_ROOM];
+	struct slot slot[MEMORY_SPACES][SLOTS_ROOM];
 	uint32_t limit;
 	bool logging;
 };
+
+/* One after the other: NULL begins, and ends. */
+static struct slot *slot_next(struct slots *s, struct slot *slot)
+{
+	struct slot *all = &s->slot[0][0];
+
+	for (slot = slot ? slot + 1 : all; slot < all + MEMORY_SPACES * SLOTS_ROOM; slot++)
+		if (slot->used)
+			return slot;
+	return NULL;
+}
+
+#define for_each_slot(slot, s) \
+	for (struct slot *slot = slot_next(s, NULL); slot; slot = slot_next(s, slot))
 
 static uint64_t pages_of(const struct slot *s)
 {
@@ -83,8 +97,7 @@ static int slot_collect(struct slots *s, struct slot *slot, struct err *e)
 static bool ring_page(void *opaque, uint32_t id, uint64_t page)
 {
 	struct slots *s = opaque;
-	struct slot *slot =
-		&s->slot[(uint16_t)id % SLOTS_ROOM]; /* the upper half is the address space */
+	struct slot *slot = &s->slot[id >> 16 & 1][(uint16_t)id % SLOTS_ROOM]; /* KVM_SLOT_ID() */
 
 	if (!slot->used || page >= pages_of(slot) || !slot->block->dirty.words)
 		return false;
@@ -109,27 +122,30 @@ static int slot_delete(struct slots *s, struct slot *slot, struct err *e)
 	return kvm_slot_set(s->vm, &slot->kvm, e);
 }
 
-static int slot_create(struct slots *s, const struct slot *want, struct err *e)
+static int slot_create(struct slots *s, enum memory_space space, const struct slot *want,
+		       struct err *e)
 {
+	struct slot *slot = s->slot[space];
 	uint32_t id = 0;
 	int r;
 
-	while (id < s->limit && s->slot[id].used)
+	while (id < s->limit && slot[id].used)
 		id++;
 	if (id == s->limit)
 		return err_set(e, ENOSPC, "no free memory slot: KVM has %" PRIu32, s->limit);
-	s->slot[id] = *want;
-	s->slot[id].kvm.id = id;
-	s->slot[id].kvm.log_dirty = slot_logs(s, want);
-	r = kvm_slot_set(s->vm, &s->slot[id].kvm, e);
-	s->slot[id].used = r == 0;
+	slot[id] = *want;
+	slot[id].kvm.id = KVM_SLOT_ID(space, id);
+	slot[id].kvm.log_dirty = slot_logs(s, want);
+	r = kvm_slot_set(s->vm, &slot[id].kvm, e);
+	slot[id].used = r == 0;
 	return r;
 }
 
-static struct slot *slot_find_same(struct slots *s, const struct slot *want)
+static struct slot *slot_find_same(struct slots *s, enum memory_space space,
+				   const struct slot *want)
 {
 	for (uint32_t i = 0; i < s->limit; i++) {
-		struct slot *have = &s->slot[i];
+		struct slot *have = &s->slot[space][i];
 
 		if (have->used && have->kvm.gpa == want->kvm.gpa &&
 		    have->kvm.size == want->kvm.size && have->kvm.hva == want->kvm.hva &&
@@ -170,35 +186,38 @@ static size_t slots_wanted(const struct memory_view *v, struct slot *want)
 	return n;
 }
 
-static int slots_sync(struct slots *s, const struct slot *want, size_t n, struct err *e)
+static int slots_sync(struct slots *s, enum memory_space space, const struct slot *want, size_t n,
+		      struct err *e)
 {
+	struct slot *slot = s->slot[space];
 	int r = 0;
 
 	for (uint32_t i = 0; i < s->limit; i++)
-		s->slot[i].stale = true;
+		slot[i].stale = true;
 	for (size_t i = 0; i < n; i++) {
-		struct slot *have = slot_find_same(s, &want[i]);
+		struct slot *have = slot_find_same(s, space, &want[i]);
 
 		if (have)
 			have->stale = false;
 	}
 	for (uint32_t i = 0; i < s->limit && r == 0; i++)
-		if (s->slot[i].used && s->slot[i].stale)
-			r = slot_delete(s, &s->slot[i], e);
+		if (slot[i].used && slot[i].stale)
+			r = slot_delete(s, &slot[i], e);
 	for (size_t i = 0; i < n && r == 0; i++)
-		if (!slot_find_same(s, &want[i]))
-			r = slot_create(s, &want[i], e);
+		if (!slot_find_same(s, space, &want[i]))
+			r = slot_create(s, space, &want[i], e);
 	return r;
 }
 
-static int view_changed(struct memory_listener *l, const struct memory_view *v, struct err *e)
+static int view_changed(struct memory_listener *l, enum memory_space space,
+			const struct memory_view *v, struct err *e)
 {
 	struct slots *s = CONTAINER_OF(l, struct slots, listener);
 	OWNED(struct slot) *want = mem_calloc(v->len + 1, sizeof(*want));
 
 	if (!want)
 		return err_set(e, ENOMEM, "no memory for %zu memory slots", v->len);
-	return slots_sync(s, want, slots_wanted(v, want), e);
+	return slots_sync(s, space, want, slots_wanted(v, want), e);
 }
 
 /**
@@ -223,8 +242,10 @@ int slots_attach(struct slots **ret, struct memory *m, struct kvm_vm *vm, struct
 	s->limit = MIN(kvm_vm_host(vm)->caps.max_slots, (unsigned int)SLOTS_ROOM);
 	s->listener.changed = view_changed;
 	pthread_mutex_lock(&m->lock);
-	if (m->view)
-		r = view_changed(&s->listener, m->view, e);
+	for (unsigned int space = 0; space < m->spaces && r == 0; space++)
+		if (m->views[space].now)
+			r = view_changed(&s->listener, (enum memory_space)space,
+					 m->views[space].now, e);
 	memory_listen(m, &s->listener);
 	pthread_mutex_unlock(&m->lock);
 	if (r < 0) {
@@ -254,10 +275,9 @@ static int slots_set_logging(struct slots *s, bool on, struct err *e)
 	int r = 0;
 
 	s->logging = on;
-	for (uint32_t i = 0; i < s->limit && r == 0; i++) {
-		struct slot *slot = &s->slot[i];
-
-		if (!slot->used || slot->kvm.log_dirty == slot_logs(s, slot))
+	for_each_slot(slot, s)
+	{
+		if (r < 0 || slot->kvm.log_dirty == slot_logs(s, slot))
 			continue;
 		slot->kvm.log_dirty = slot_logs(s, slot);
 		r = kvm_slot_set(s->vm, &slot->kvm, e);
@@ -303,9 +323,8 @@ int slots_dirty_collect(struct slots *s, struct err *e)
 	if (kvm_vm_has_ring(s->vm))
 		r = kvm_ring_reap(s->vm, ring_page, s, e);
 	else
-		for (uint32_t i = 0; i < s->limit && r == 0; i++)
-			if (s->slot[i].used && s->slot[i].kvm.log_dirty)
-				r = slot_collect(s, &s->slot[i], e);
+		for_each_slot(slot, s) if (r == 0 && slot->kvm.log_dirty)
+			r = slot_collect(s, slot, e);
 	pthread_mutex_unlock(&s->m->lock);
 	return r;
 }
@@ -371,13 +390,13 @@ int slots_dirty_clear(struct slots *s, struct ram_block *b, const struct bitmap 
 	if (kvm_vm_has_ring(s->vm) || !kvm_vm_host(s->vm)->caps.dirty_log_manual)
 		return 0;
 	pthread_mutex_lock(&s->m->lock);
-	for (uint32_t i = 0; i < s->limit && r == 0; i++) {
-		const struct slot *slot = &s->slot[i];
+	for_each_slot(slot, s)
+	{
 		uint64_t base = slot->offset >> PAGE_SHIFT;
 		struct clearing c = {which, base, MAX(first_page, base) - base,
 				     MIN(first_page + pages, base + pages_of(slot))};
 
-		if (!slot->used || !slot->kvm.log_dirty || slot->block != b || c.end <= base)
+		if (r < 0 || !slot->kvm.log_dirty || slot->block != b || c.end <= base)
 			continue;
 		c.end -= base;
 		if (c.first < c.end)

@@ -6,6 +6,8 @@
  * changes ago and then published. A reader that is still in that buffer sees its generation change
  * and looks again in the new one.
  *
+ * There is a view for each address space; they differ by the mappings that only SMM sees.
+ *
  * Buffers are only ever replaced by ones twice as large, and the old ones are kept to the end, so a
  * late reader never touches freed memory.
  */
@@ -50,13 +52,13 @@ static int cuts_collect(struct memory *m, struct cuts *c, struct err *e)
 	return 0;
 }
 
-static struct memory_map *map_on_top(struct memory *m, gpa_t gpa)
+static struct memory_map *map_on_top(struct memory *m, enum memory_space space, gpa_t gpa)
 {
 	struct memory_map *map, *top = NULL;
 
 	list_for_each (map, &m->maps, link)
-		if (map->enabled && gpa >= map->gpa && gpa - map->gpa < map->size &&
-		    (!top || map->priority >= top->priority))
+		if (map->enabled && (!map->smm_only || space == MEMORY_SMM) && gpa >= map->gpa &&
+		    gpa - map->gpa < map->size && (!top || map->priority >= top->priority))
 			top = map;
 	return top;
 }
@@ -103,13 +105,14 @@ static void view_append(struct memory_view *v, const struct memory_range *r)
 	__atomic_store_n(&v->len, v->len + 1, __ATOMIC_RELAXED);
 }
 
-static void view_fill(struct memory *m, struct memory_view *v, const struct cuts *c)
+static void view_fill(struct memory *m, enum memory_space space, struct memory_view *v,
+		      const struct cuts *c)
 {
 	for (size_t i = 0; i + 1 < c->len; i++) {
 		gpa_t gpa = c->at[i], size = c->at[i + 1] - gpa;
-		struct memory_map *map = size ? map_on_top(m, gpa) : NULL;
+		struct memory_map *map = size ? map_on_top(m, space, gpa) : NULL;
 
-		if (!map)
+		if (!map || !map->block)
 			continue;
 		view_append(v, &(struct memory_range){
 				       .gpa = gpa,
@@ -121,10 +124,10 @@ static void view_fill(struct memory *m, struct memory_view *v, const struct cuts
 	}
 }
 
-/* The next buffer, large enough for @len ranges. */
-static struct memory_view *view_buffer(struct memory *m, size_t len)
+/* The next buffer of a space, large enough for @len ranges. */
+static struct memory_view *view_buffer(struct memory *m, struct memory_views *views, size_t len)
 {
-	struct memory_view **slot = &m->views[m->next_view];
+	struct memory_view **slot = &views->buffer[views->next];
 	struct memory_view *v = *slot;
 	size_t room = v ? v->room : 16;
 
@@ -145,32 +148,48 @@ static struct memory_view *view_buffer(struct memory *m, size_t len)
 }
 
 /* As the writer side of a sequence lock: odd generation, content, even generation. */
-static void view_rewrite(struct memory *m, struct memory_view *v, const struct cuts *c)
+static void view_rewrite(struct memory *m, enum memory_space space, struct memory_view *v,
+			 const struct cuts *c)
 {
 	__atomic_store_n(&v->generation, v->generation + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	__atomic_store_n(&v->len, 0, __ATOMIC_RELAXED);
-	view_fill(m, v, c);
+	view_fill(m, space, v, c);
 	__atomic_store_n(&v->generation, v->generation + 1, __ATOMIC_RELEASE);
 }
 
-static int listeners_tell(struct memory *m, const struct memory_view *v, struct err *e)
+static int listeners_tell(struct memory *m, enum memory_space space, const struct memory_view *v,
+			  struct err *e)
 {
 	struct memory_listener *l;
 	int r = 0;
 
 	list_for_each (l, &m->listeners, link)
 		if (r == 0)
-			r = l->changed(l, v, e);
+			r = l->changed(l, space, v, e);
 	return r;
 }
 
+static int space_update(struct memory *m, enum memory_space space, const struct cuts *c,
+			struct err *e)
+{
+	struct memory_views *views = &m->views[space];
+	struct memory_view *v = view_buffer(m, views, c->len);
+
+	if (!v)
+		return err_set(e, ENOMEM, "no memory for a view of %zu ranges", c->len);
+	view_rewrite(m, space, v, c);
+	views->next = (views->next + 1) % MEMORY_VIEWS;
+	__atomic_store_n(&views->now, v, __ATOMIC_RELEASE);
+	return listeners_tell(m, space, v, e);
+}
+
 /**
- * view_update() - Make the current view of the mappings, publish it, tell the listeners
+ * view_update() - Make the current views of the mappings, publish them, tell the listeners
  * @m:		Guest memory, locked
  * @e:		Set on failure
  *
- * The view is published first: a vCPU that exits while the slots change finds memory where it will
+ * A view is published first: a vCPU that exits while the slots change finds memory where it will
  * be.
  *
  * Errors: ENOMEM; else as the listeners
@@ -179,20 +198,12 @@ static int listeners_tell(struct memory *m, const struct memory_view *v, struct 
 int view_update(struct memory *m, struct err *e)
 {
 	struct cuts c;
-	struct memory_view *v;
 	int r = cuts_collect(m, &c, e);
 
 	if (r < 0)
 		return r;
-	v = view_buffer(m, c.len);
-	if (v) {
-		view_rewrite(m, v, &c);
-		m->next_view = (m->next_view + 1) % MEMORY_VIEWS;
-		__atomic_store_n(&m->view, v, __ATOMIC_RELEASE);
-		r = listeners_tell(m, v, e);
-	} else {
-		r = err_set(e, ENOMEM, "no memory for a view of %zu ranges", c.len);
-	}
+	for (unsigned int space = 0; space < m->spaces && r == 0; space++)
+		r = space_update(m, (enum memory_space)space, &c, e);
 	free(c.at);
 	return r;
 }
@@ -203,17 +214,15 @@ int view_update(struct memory *m, struct err *e)
  */
 void view_destroy_all(struct memory *m)
 {
-	for (size_t i = 0; i < MEMORY_VIEWS; i++) {
-		free(m->views[i]);
-		m->views[i] = NULL;
-	}
+	for (size_t i = 0; i < MEMORY_SPACES * MEMORY_VIEWS; i++)
+		free(m->views[i / MEMORY_VIEWS].buffer[i % MEMORY_VIEWS]);
+	memset(m->views, 0, sizeof(m->views));
 	while (m->retired) {
 		struct memory_view *v = m->retired;
 
 		m->retired = v->retired;
 		free(v);
 	}
-	m->view = NULL;
 }
 
 /* Index of the last range that begins at or below @gpa; bounded by the buffer even while it is
@@ -264,6 +273,7 @@ static int view_try(const struct memory_view *v, gpa_t gpa, struct memory_range 
 /**
  * view_find() - Find the range an address is in
  * @m:		Guest memory
+ * @space:	Who looks
  * @gpa:	Address
  * @ret:	Filled in if found
  *
@@ -271,12 +281,13 @@ static int view_try(const struct memory_view *v, gpa_t gpa, struct memory_range 
  *
  * Return: whether the address is RAM or ROM
  */
-bool view_find(const struct memory *m, gpa_t gpa, struct memory_range *ret)
+bool view_find(const struct memory *m, enum memory_space space, gpa_t gpa, struct memory_range *ret)
 {
 	int found;
 
 	do {
-		const struct memory_view *v = __atomic_load_n(&m->view, __ATOMIC_ACQUIRE);
+		const struct memory_view *v = __atomic_load_n(&m->views[space].now,
+							      __ATOMIC_ACQUIRE);
 
 		if (!v)
 			return false;

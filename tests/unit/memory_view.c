@@ -72,11 +72,11 @@ static void the_highest_priority_is_seen(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(f->m.view->len, 3);
+	assert_int_equal(f->m.views[MEMORY_NORMAL].now->len, 3);
 	assert_ptr_equal(memory_ptr(&f->m, 0xc0000, 1, MEMORY_READ), f->rom->hva);
 	assert_ptr_equal(memory_ptr(&f->m, 0xe0000, 1, MEMORY_READ), f->ram->hva + 0xe0000);
 	ok(f, memory_map_set(&f->m, f->shadow, 0xc0000, false, false, &f->e));
-	assert_int_equal(f->m.view->len, 1);
+	assert_int_equal(f->m.views[MEMORY_NORMAL].now->len, 1);
 	assert_ptr_equal(memory_ptr(&f->m, 0xc0000, 1, MEMORY_READ), f->ram->hva + 0xc0000);
 }
 
@@ -203,10 +203,11 @@ static void bad_wishes_are_refused(void **state)
 	assert_int_equal(memory_map_add(&f->m, &m, NULL, &f->e), -EINVAL);
 	m.offset = 1;
 	assert_int_equal(memory_map_add(&f->m, &m, NULL, &f->e), -EINVAL);
-	assert_int_equal(f->m.view->len, 3);
+	assert_int_equal(f->m.views[MEMORY_NORMAL].now->len, 3);
 }
 
-static int refuse(struct memory_listener *l, const struct memory_view *v, struct err *e)
+static int refuse(struct memory_listener *l, enum memory_space space, const struct memory_view *v,
+		  struct err *e)
 {
 	return err_set(e, ENOSPC, "no slot");
 }
@@ -221,6 +222,59 @@ static void a_listener_can_refuse_a_mapping(void **state)
 	assert_int_equal(memory_map_add(&f->m, &m, NULL, &f->e), -ENOSPC);
 	assert_null(memory_ptr(&f->m, 1 * GiB, 1, MEMORY_READ));
 	list_del(&l.link);
+}
+
+static struct memory_map *space_map(struct fixture *f, struct ram_block *b, bool smm_only)
+{
+	const struct memory_map want = {.gpa = 0x800000,
+					.size = 0x100000,
+					.block = b,
+					.offset = b ? 0x800000 : 0,
+					.enabled = true,
+					.smm_only = smm_only,
+					.priority = smm_only ? 4 : 3};
+	struct memory_map *ret;
+
+	ok(f, memory_map_add(&f->m, &want, &ret, &f->e));
+	return ret;
+}
+
+static void smm_sees_what_a_hole_hides_from_all_others(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte = 7, seen = 0;
+
+	memory_use_smm(&f->m);
+	space_map(f, NULL, false);
+	assert_null(memory_ptr(&f->m, 0x800000, 1, MEMORY_READ));
+	assert_false(memory_write_in(&f->m, MEMORY_SMM, 0x800000, &byte, 1));
+	space_map(f, f->ram, true);
+	assert_null(memory_ptr(&f->m, 0x800000, 1, MEMORY_READ));
+	assert_true(memory_write_in(&f->m, MEMORY_SMM, 0x800000, &byte, 1));
+	assert_false(memory_write(&f->m, 0x800000, &byte, 1));
+	assert_false(memory_read(&f->m, 0x800000, &seen, 1));
+	assert_true(memory_read_in(&f->m, MEMORY_SMM, 0x800000, &seen, 1));
+	assert_int_equal(seen, 7);
+	assert_int_equal(f->ram->hva[0x800000], 7);
+	/* Below and above nothing changes, for neither. */
+	assert_ptr_equal(memory_ptr(&f->m, 0x7fffff, 1, MEMORY_READ), f->ram->hva + 0x7fffff);
+	assert_ptr_equal(memory_ptr(&f->m, 0x900000, 1, MEMORY_READ), f->ram->hva + 0x900000);
+	assert_true(memory_read_in(&f->m, MEMORY_SMM, 0x7fffff, &seen, 1));
+}
+
+static void what_smm_writes_is_dirty(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t byte = 7;
+
+	memory_use_smm(&f->m);
+	space_map(f, NULL, false);
+	space_map(f, f->ram, true);
+	ok(f, memory_track(&f->m, true, &f->e));
+	assert_true(memory_write_in(&f->m, MEMORY_SMM, 0x801000, &byte, 1));
+	assert_true(bitmap_test(&f->ram->dirty, 0x801));
+	assert_false(bitmap_test(&f->ram->dirty, 0x800));
+	ok(f, memory_track(&f->m, false, &f->e));
 }
 
 struct reader {
@@ -267,6 +321,9 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_highest_priority_is_seen, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_gate_refuses_what_isnt_memory, setup, teardown),
+		cmocka_unit_test_setup_teardown(smm_sees_what_a_hole_hides_from_all_others, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(what_smm_writes_is_dirty, setup, teardown),
 		cmocka_unit_test_setup_teardown(copies_cross_blocks, setup, teardown),
 		cmocka_unit_test_setup_teardown(writes_are_marked_while_tracking, setup, teardown),
 		cmocka_unit_test_setup_teardown(another_process_sees_the_same_pages, setup,

@@ -68,11 +68,14 @@ static void table_fill(struct vhost_memory *t, const struct memory_view *view)
 	}
 }
 
-static int view_changed(struct memory_listener *l, const struct memory_view *view, struct err *e)
+static int view_changed(struct memory_listener *l, enum memory_space space,
+			const struct memory_view *view, struct err *e)
 {
 	struct net_vhost *h = CONTAINER_OF(l, struct net_vhost, listener);
 	int r = 0;
 
+	if (space != MEMORY_NORMAL)
+		return 0;
 	pthread_mutex_lock(&h->lock);
 	table_fill(h->table, view);
 	for (unsigned int i = 0; i < h->n->max_pairs && r >= 0; i++)
@@ -306,7 +309,8 @@ void net_vhost_listen(struct virtio_net *n)
 	n->vhost->listener.changed = view_changed;
 	n->vhost->listener.tracking = tracking_changed;
 	pthread_mutex_lock(&m->lock);
-	if (m->view && view_changed(&n->vhost->listener, m->view, &e) < 0)
+	if (m->views[MEMORY_NORMAL].now &&
+	    view_changed(&n->vhost->listener, MEMORY_NORMAL, m->views[MEMORY_NORMAL].now, &e) < 0)
 		n->vhost->failed = true;
 	memory_listen(m, &n->vhost->listener);
 	pthread_mutex_unlock(&m->lock);
