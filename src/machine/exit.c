@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: what a vCPU left guest mode for. Ports and memory-mapped I/O go to the
- * io_space; memory that is RAM in the current view (a slot was just being changed) is accessed
- * directly, and writes to ROM go to whoever answers behind it (flash), else nowhere. What KVM or
- * the guest can't recover from stops the machine with run state internal-error; the registers go to
- * the log.
+ * io_space; memory that is RAM in the vCPU's current view, that of SMM or the other (a slot was
+ * just being changed), is accessed directly, and writes to ROM go to whoever answers behind it
+ * (flash), else nowhere. What KVM or the guest can't recover from stops the machine with run state
+ * internal-error; the registers go to the log.
  */
 #include "base/log.h"
 #include "machine/private.h"
@@ -49,17 +49,17 @@ static void serve_port(struct vm_vcpu *v, struct kvm_run *run)
 static void serve_memory(struct vm_vcpu *v, struct kvm_run *run)
 {
 	struct memory *m = v->vm->c.memory;
+	enum memory_space space = kvm_vcpu_in_smm(v->kvm) ? MEMORY_SMM : MEMORY_NORMAL;
 	uint64_t gpa = run->mmio.phys_addr;
 	uint32_t len = run->mmio.len;
 	uint8_t *data = run->mmio.data;
-	void *ram = memory_ptr(m, gpa, len, MEMORY_READ);
 
-	if (ram && !run->mmio.is_write)
-		memcpy(data, ram, len);
-	else if (run->mmio.is_write && !(ram && memory_write(m, gpa, data, len)))
-		io_write(v->vm->c.io, IO_MEMORY, gpa, data, len);
-	else if (!ram)
+	if (run->mmio.is_write) {
+		if (!memory_write_in(m, space, gpa, data, len))
+			io_write(v->vm->c.io, IO_MEMORY, gpa, data, len);
+	} else if (!memory_read_in(m, space, gpa, data, len)) {
 		io_read(v->vm->c.io, IO_MEMORY, gpa, data, len);
+	}
 }
 
 static bool serve_system_event(struct vm_vcpu *v, const struct kvm_run *run)

@@ -17,6 +17,7 @@ void vcpus_command(struct vm *vm, enum vcpu_command kind);
 MUST_CHECK bool vcpus_wait(struct vm *vm, int64_t until_ns);
 void vcpus_go_on(struct vm *vm);
 int vcpus_late(struct vm *vm, int64_t begin_ns, struct err *e);
+void vcpu_signals_take(struct vm_vcpu *v);
 struct vm_vcpu *vcpu_current(void);
 bool vcpu_must_leave(const struct vm_vcpu *v);
 

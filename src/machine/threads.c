@@ -80,6 +80,23 @@ bool vcpu_must_leave(const struct vm_vcpu *v)
 	return v->hold || __atomic_load_n(&v->vm->stop, __ATOMIC_SEQ_CST);
 }
 
+/**
+ * vcpu_signals_take() - Give a vCPU what was sent to it while it ran
+ * @v:		The vCPU; own thread, or it is parked
+ */
+void vcpu_signals_take(struct vm_vcpu *v)
+{
+	uint32_t signals;
+
+	if (!__atomic_load_n(&v->signals, __ATOMIC_SEQ_CST))
+		return;
+	signals = __atomic_exchange_n(&v->signals, 0, __ATOMIC_SEQ_CST);
+	if (signals & VCPU_NMI)
+		kvm_vcpu_nmi(v->kvm);
+	if (signals & VCPU_SMI)
+		kvm_vcpu_smi(v->kvm);
+}
+
 /* Serves the rest of a wide access too, until the registers are complete. */
 static void complete_io(struct vm_vcpu *v)
 {
@@ -99,8 +116,7 @@ static void run_loop(struct vm_vcpu *v)
 	while (!vcpu_must_leave(v)) {
 		int r;
 
-		if (__atomic_exchange_n(&v->nmi, false, __ATOMIC_SEQ_CST))
-			kvm_vcpu_nmi(v->kvm);
+		vcpu_signals_take(v);
 		if (vcpu_rests(v)) {
 			vcpu_rest(v);
 			continue;
@@ -115,8 +131,7 @@ static void run_loop(struct vm_vcpu *v)
 	}
 	if (served)
 		complete_io(v);
-	if (__atomic_exchange_n(&v->nmi, false, __ATOMIC_SEQ_CST))
-		kvm_vcpu_nmi(v->kvm);
+	vcpu_signals_take(v);
 }
 
 static int command_take(struct vm_vcpu *v)

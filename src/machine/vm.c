@@ -213,6 +213,8 @@ static int vcpus_stop(struct vm *vm, int64_t until_ns, struct err *e)
 	vcpus_awake(vm);
 	if (!vcpus_wait(vm, until_ns))
 		return vcpus_late(vm, begin, e);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) /* sent by one that parked later */
+		vcpu_signals_take(vm->vcpus[i]);
 	vm->stop_ns = time_ns() - begin;
 	return 0;
 }
@@ -372,6 +374,12 @@ void vm_reset(struct vm *vm, bool by_guest)
 		vm->state = RUN_PAUSED;
 }
 
+static void vcpu_signal(struct vm_vcpu *v, enum vcpu_signal what)
+{
+	__atomic_or_fetch(&v->signals, what, __ATOMIC_SEQ_CST);
+	kvm_vcpu_kick(v->kvm, v->thread);
+}
+
 /**
  * vm_nmi() - Send a non-maskable interrupt to every vCPU
  * @vm:		The machine; main thread
@@ -388,9 +396,36 @@ void vm_nmi(struct vm *vm)
 			kvm_vcpu_nmi(v->kvm);
 			continue;
 		}
-		__atomic_store_n(&v->nmi, true, __ATOMIC_SEQ_CST);
-		kvm_vcpu_kick(v->kvm, v->thread);
+		vcpu_signal(v, VCPU_NMI);
 	}
+}
+
+/**
+ * vm_smi() - Send a system management interrupt
+ * @vm:		The machine, running; its host has SMM
+ * @whom:	To which vCPUs. Any thread
+ */
+void vm_smi(struct vm *vm, enum vm_smi whom)
+{
+	struct vm_vcpu *v = vcpu_current();
+
+	if (whom == VM_SMI_ALL)
+		for (unsigned int i = 0; i < vm->vcpus_len; i++)
+			vcpu_signal(vm->vcpus[i], VCPU_SMI);
+	else
+		vcpu_signal(whom == VM_SMI_CURRENT && v ? v : vm->vcpus[0], VCPU_SMI);
+}
+
+/**
+ * vm_in_smm() - Is what this thread serves an access of a vCPU in system management mode?
+ *
+ * Return: false on threads that aren't a vCPU's
+ */
+bool vm_in_smm(void)
+{
+	struct vm_vcpu *v = vcpu_current();
+
+	return v && kvm_vcpu_in_smm(v->kvm);
 }
 
 /**

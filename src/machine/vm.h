@@ -96,6 +96,9 @@ struct vm_listener {
 	void (*event)(struct vm_listener *l, enum vm_event event, int arg);
 };
 
+/* What can be sent to a vCPU that runs. */
+enum vcpu_signal { VCPU_NMI = 1, VCPU_SMI = 2 };
+
 struct vm;
 struct vm_vcpu;
 typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
@@ -109,7 +112,7 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @tid:	Of the thread, for query-cpus-fast and pinning
  * @seen:	Last command this thread has taken
  * @done:	Last command it has done; own thread writes, atomic
- * @nmi:	Send it an NMI before it runs on; atomic
+ * @signals:	Bits of enum vcpu_signal that it gets before it runs on; atomic
  * @hold:	Stay out of the run loop until vm_start(): the vCPU asked for a reset, or can't go
  *		on. Own thread while it runs
  * @exits:	How often it left guest mode for us; own thread writes
@@ -125,7 +128,8 @@ struct vm_vcpu {
 	pthread_t thread;
 	pid_t tid;
 	uint32_t seen, done;
-	bool hold, nmi;
+	uint32_t signals;
+	bool hold;
 	uint64_t exits;
 	int64_t rest_ns;
 	uint64_t rested_ns;
@@ -213,7 +217,12 @@ void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque);
 
 /* From devices (struct device_env.request with the vm as opaque) and exits: any thread. */
 void vm_request(void *vm, int what, int arg);
-void vm_nmi(struct vm *vm);       /* to every vCPU, running or not */
+void vm_nmi(struct vm *vm); /* to every vCPU, running or not */
+/* A system management interrupt; any thread. Needs the host's caps.smm. */
+enum vm_smi { VM_SMI_FIRST, VM_SMI_CURRENT /* on other threads the first */, VM_SMI_ALL };
+void vm_smi(struct vm *vm, enum vm_smi whom);
+/* Whether what the calling thread serves is an access of a vCPU in SMM. */
+bool vm_in_smm(void);
 void vm_powerdown(struct vm *vm); /* the ACPI power button; the chipset listens */
 void vm_listen(struct vm *vm, struct vm_listener *l);
 
