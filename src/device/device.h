@@ -128,9 +128,12 @@ struct device_io_error {
  * @io_error_opaque: For @io_error
  * @globals:	Sets what the operator gave for all devices of a class (-global); NULL: nothing
  * @globals_opaque: For @globals
+ * @in_smm:	Whether the access being served is one of a vCPU in system management mode; any
+ *		thread.
+ *		NULL: the machine has none
  * @eject:	The guest let go of a device (hot-unplug): the machine destroys it, later and on the
  * main thread; any thread
- * @opaque:	For @request and @eject
+ * @opaque:	For @request, @in_smm and @eject
  */
 struct device_env {
 	struct memory *memory;
@@ -150,6 +153,7 @@ struct device_env {
 	void *io_error_opaque;
 	int (*globals)(void *opaque, struct device *dev, struct err *e);
 	void *globals_opaque;
+	bool (*in_smm)(void *opaque);
 	void (*eject)(void *opaque, struct device *dev);
 	void *opaque;
 };

@@ -5,7 +5,8 @@
  * kernel and is a command. From the first byte of a command until "read array" the mapping is
  * hidden and reads come here as well. What is programmed or erased goes to the image before the
  * guest goes on. Bytes are programmed as they are written: bits may become one again without an
- * erase, as on QEMU.
+ * erase, as on QEMU. A secure chip takes commands, and shows their results, in system management
+ * mode only.
  *
  * Source: Intel's Common Flash Memory Interface and command set 0001; QEMU's cfi.pflash01 for what
  * it leaves open and for the section.
@@ -178,10 +179,17 @@ static void buffered(struct pflash *f, uint64_t offset, uint32_t value, unsigned
 	f->s.counter--;
 }
 
+static bool is_rom(const struct pflash *f)
+{
+	return f->secure && !f->dev.env->in_smm(f->dev.env->opaque);
+}
+
 static void pflash_write(void *opaque, uint64_t offset, uint64_t value, unsigned int size)
 {
 	struct pflash *f = opaque;
 
+	if (is_rom(f))
+		return;
 	if (!f->s.wcycle)
 		show(f, false);
 	switch (f->s.wcycle) {
@@ -207,6 +215,8 @@ static uint64_t pflash_read(void *opaque, uint64_t offset, unsigned int size)
 	struct pflash *f = opaque;
 	uint32_t status = f->s.status;
 
+	if (is_rom(f))
+		return content(f, offset, size);
 	switch (f->s.cmd) {
 	case CMD_PROGRAM:
 	case CMD_PROGRAM_ALSO:
@@ -287,10 +297,11 @@ static int pflash_realize(struct device *dev, struct err *e)
 					  .readonly = true,
 					  .enabled = true,
 					  .priority = 1};
-	int r = f->secure ? err_set(e, ENOTSUP,
-				    "secure=on needs system management mode, which isn't there: "
-				    "take firmware without it (OVMF_CODE_4M.fd)")
-			  : image_take(f, e);
+	int r = f->secure && !dev->env->in_smm
+			? err_set(e, ENOTSUP,
+				  "secure=on needs system management mode, which isn't there: give "
+				  "-machine smm=on, or take firmware without it (OVMF_CODE_4M.fd)")
+			: image_take(f, e);
 
 	if (r >= 0)
 		r = memory_map_add(dev->env->memory, &window, &f->map, e);
@@ -368,7 +379,7 @@ static const struct prop pflash_props[] = {
 	 .kind = PROP_BOOL,
 	 .offset = offsetof(struct pflash, secure),
 	 .def = "off",
-	 .help = "Only firmware in system management mode may write (only off)"},
+	 .help = "Only firmware in system management mode may write"},
 	PROPS_END,
 };
 

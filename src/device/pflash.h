@@ -23,7 +23,7 @@ struct pflash_state {
 /**
  * struct pflash - A parallel flash chip with Intel's commands, 8 bits wide, behind a block node
  * @drive, @block, @gpa: Set before realize: the image, its content in memory, where it is seen
- * @secure:	Property: only firmware in SMM may write; refused
+ * @secure:	Property: only firmware in SMM may write; for all others it is ROM
  * @attached:	@drive is ours
  * @adopted:	Set before realize: content and image are those of the process before
  * @read_only:	The image is

@@ -140,6 +140,7 @@ static json_t *lacking(const struct kvm_caps *c)
 		{"TSC offset", c->tsc_offset},
 		{"xsave2", c->xsave2},
 		{"nested state", c->nested_state},
+		{"system management mode", c->smm},
 		{"ioeventfd of any length", c->ioeventfd_any_length},
 		{"kvmclock with real time", c->kvmclock_realtime},
 	};

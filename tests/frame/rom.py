@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests of a few bytes, as ROMs for -bios: they run at once, in real mode."""
+import pathlib
+import subprocess
 
 ROM_BYTES = 65536
 CODE_AT = 0xF000
@@ -186,3 +188,13 @@ def cmos_guest(*indices):
     code += b"\xf4\xeb\xfd"
     back = CODE_AT - (VECTOR + 3)
     return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def smm_guest(folder):
+    """The ROM of smm.S, which lives in system management mode."""
+    out = [folder / "smm.o", folder / "smm.bin"]
+    subprocess.run(["as", "--32", "-o", out[0], pathlib.Path(__file__).with_name("smm.S")], check=True)
+    subprocess.run(["ld", "-m", "elf_i386", "-Ttext", hex(CODE_AT), "--oformat", "binary", "-o", out[1], out[0]],
+                   check=True)
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: out[1].read_bytes(), VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})

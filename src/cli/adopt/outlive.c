@@ -56,6 +56,21 @@ static void names_take(const struct move *m, const struct guest *g, const char *
 	}
 }
 
+/* A version that doesn't tell has none, which "auto" on the other side may not come to. */
+static void smm_default(json_t *words)
+{
+	json_t *word;
+	size_t i;
+
+	json_array_foreach(words, i, word)
+	{
+		if (strstr(json_string_value(word), "smm="))
+			return;
+	}
+	json_array_append_new(words, json_string("-machine"));
+	json_array_append_new(words, json_string("smm=off"));
+}
+
 /**
  * outlive_read() - What a running Outlive is now
  * @m:		@source is connected; with @remote @source_pid is known, else it is found and must
@@ -83,6 +98,7 @@ int outlive_read(struct move *m, const struct guest *g, struct err *e)
 		return r;
 	m->was_running = option_bool(status, "running", false);
 	m->words = json_incref(json_object_get(config, "argv"));
+	smm_default(m->words);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
 		json_object_set(m->config, lists[i], json_object_get(config, lists[i]));
 	json_object_set_new(m->config, "chardevs", used_chardevs(config));

@@ -53,6 +53,7 @@ struct acpi_node {
  * @slots, @slots_len: Root bus, ordered by devfn
  * @nodes, @nodes_len: NUMA; 0: no SRAT
  * @smm:	Firmware may use SMI to switch ACPI on
+ * @smi_plug, @smi_unplug: Firmware wants an SMI before a CPU comes, and does the ejecting itself
  * @vmgenid:	There is a generation id in a page of its own
  * @pci_hotplug: Hot-plug behind root ports is ACPI's; else the ports' own
  * @s3, @s4:	The guest may suspend to RAM, to disk
@@ -64,7 +65,7 @@ struct acpi_config {
 	uint16_t pmbase;
 	uint64_t ecam;
 	uint64_t hole, hole_end, hole64, hole64_end;
-	bool hpet, smm, vmgenid, pci_hotplug, s3, s4;
+	bool hpet, smm, smi_plug, smi_unplug, vmgenid, pci_hotplug, s3, s4;
 	uint8_t serial, s4_type;
 	const struct acpi_slot *slots;
 	size_t slots_len;

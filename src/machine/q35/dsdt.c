@@ -112,6 +112,24 @@ static void ecam_device(const struct acpi_config *c, struct aml *a)
 	aml_end(a);
 }
 
+/* Ports of the SMI command, and the byte that calls firmware. */
+static void smi_device(struct aml *a)
+{
+	aml_device(a, "PCI0.SMI0");
+	aml_name_eisa(a, "_HID", "PNP0A06");
+	aml_name_str(a, "_UID", "SMI resources");
+	aml_name(a, "_CRS");
+	aml_resources(a);
+	aml_res_io(a, 0xb2, 1, 2);
+	aml_resources_end(a);
+	aml_region(a, "SMIR", AML_SYSTEM_IO, 0xb2, 2);
+	aml_field(a, "SMIR", AML_BYTE_ACC | AML_WRITE_AS_ZEROS);
+	aml_field_bits(a, "SMIC", 8);
+	aml_field_bits(a, NULL, 8);
+	aml_end(a);
+	aml_end(a);
+}
+
 static void host_bridge(const struct acpi_config *c, struct aml *a)
 {
 	aml_scope(a, "_SB");
@@ -124,6 +142,8 @@ static void host_bridge(const struct acpi_config *c, struct aml *a)
 	aml_end(a);
 	if (c->ecam)
 		ecam_device(c, a);
+	if (c->smi_plug)
+		smi_device(a);
 	aml_end(a);
 }
 

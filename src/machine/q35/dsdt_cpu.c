@@ -2,7 +2,8 @@
 /*
  * Theory of operation: vCPUs in the DSDT, each with its status asked from the hot-plug registers at
  * 0xcd8: a selector, flags (enabled, insert event, remove event, eject), a command byte and a data
- * word. CSCN walks the pending events after GPE 2. Source: docs/specs/acpi_cpu_hotplug (register
+ * word. CSCN walks the pending events after GPE 2. Firmware that lives in SMM may have asked to be
+ * called first, by an SMI. Source: docs/specs/acpi_cpu_hotplug (register
  * interface)
  */
 #include "machine/q35/acpi.h"
@@ -102,12 +103,19 @@ static void status_method(struct aml *a)
 	aml_end(a);
 }
 
-static void eject_method(struct aml *a)
+static void call_firmware(struct aml *a)
+{
+	set_int(a, 4, "\\_SB.PCI0.SMI0.SMIC");
+}
+
+static void eject_method(const struct acpi_config *c, struct aml *a)
 {
 	aml_method(a, "CEJ0", 1, true);
 	aml_acquire(a, LOCK);
 	set(a, AML_ARG0, REG("CSEL"));
-	set(a, AML_ONE, REG("CEJ0"));
+	set(a, AML_ONE, c->smi_unplug ? REG("CEJF") : REG("CEJ0"));
+	if (c->smi_unplug)
+		call_firmware(a);
 	aml_release(a, LOCK);
 	aml_end(a);
 }
@@ -193,6 +201,12 @@ static void scan_method(const struct acpi_config *c, struct aml *a)
 	aml_bytes(a, "\x93\x64\x01\x70\x00\x64\x70\x01\x60\x70\x00\x61",
 		  12); /* Local4 = 0, Local0 = 1, Local1 = 0 */
 	scan_loop(c, a);
+	if (c->smi_plug) { /* firmware takes them in before the OS wakes them */
+		aml_if(a);
+		aml_bytes(a, "\x94\x61\x00", 3); /* Local1 > 0 */
+		call_firmware(a);
+		aml_end(a);
+	}
 	announce_loop(a);
 	aml_end(a);
 	aml_release(a, LOCK);
@@ -268,7 +282,7 @@ void dsdt_cpus(const struct acpi_config *c, struct aml *a)
 	aml_name_eisa(a, "_CID", "PNP0A05");
 	notify_method(c, a);
 	status_method(a);
-	eject_method(a);
+	eject_method(c, a);
 	scan_method(c, a);
 	ost_method(a);
 	for (unsigned int i = 0; i < c->max_vcpus; i++)

@@ -31,7 +31,7 @@ enum lpc_register {
 #define ROUTE_OFF    0x80
 #define SMI_LOCK     0x10
 #define RCRB_GCS     0x3410
-#define SMI_FEATURES 7u /* broadcast, CPU hot-plug, CPU hot-unplug */
+#define SMI_FEATURES (SMI_BROADCAST | SMI_CPU_PLUG | SMI_CPU_UNPLUG)
 
 /* Where the RCRB has the pins' PIRQs of a slot, 0: it hasn't. */
 static const uint16_t pin_registers[32] = {
@@ -102,12 +102,12 @@ void sci_set(struct lpc *l, bool level)
 /**
  * smi_raise() - Send a system management interrupt, where there is SMM
  * @l:		The LPC bridge
- * @all:	To all vCPUs, else to the one that asks
+ * @whom:	To which vCPUs
  */
-void smi_raise(struct lpc *l, bool all)
+void smi_raise(struct lpc *l, enum vm_smi whom)
 {
 	if (l->smi)
-		l->smi(l->smi_opaque, all);
+		l->smi(l->smi_opaque, whom);
 }
 
 static void routes_update(struct lpc *l)
@@ -266,8 +266,9 @@ static void smi_features_lock(void *opaque)
 {
 	struct lpc *l = opaque;
 	uint64_t wanted = load_le64(l->s.smi_guest);
-	bool ok = !(wanted & ~(uint64_t)SMI_FEATURES) && (wanted & 1 || !(wanted & 6)) &&
-		  (wanted & 6) != 4;
+	uint64_t cpu = wanted & (SMI_CPU_PLUG | SMI_CPU_UNPLUG);
+	bool ok = !(wanted & ~(uint64_t)SMI_FEATURES) && (wanted & SMI_BROADCAST || !cpu) &&
+		  cpu != SMI_CPU_UNPLUG;
 
 	if (l->s.smi_ok || !ok)
 		return;
@@ -283,7 +284,7 @@ static int smi_files_add(struct lpc *l, struct err *e)
 		.data = &l->s.smi_ok, .len = 1, .opaque = l, .selected = smi_features_lock};
 	int r;
 
-	if (!l->fw_cfg || !l->smi)
+	if (!l->fw_cfg)
 		return 0;
 	r = fw_cfg_add_file(l->fw_cfg, "etc/smi/supported-features", host, sizeof(host), e);
 	if (!r)

@@ -4,11 +4,17 @@
 
 #include "device/fw_cfg.h"
 #include "machine/q35/q35_chipset.h"
+#include "machine/vm.h"
 
 #define LPC_RCRB_BYTES 16384
 #define LPC_PIRQS      8
 #define PCIHP_BUSES    256
 #define CPUHP_MAX      288
+
+/* Features that firmware and machine agree on by fw_cfg's etc/smi/ files; QEMU's bits. */
+#define SMI_BROADCAST  1u
+#define SMI_CPU_PLUG   2u
+#define SMI_CPU_UNPLUG 4u
 
 /* Bits of GPE0 that events raise; the ACPI tables have a handler for each. */
 enum gpe_bit { GPE_PCI_HOTPLUG = 1, GPE_CPU_HOTPLUG = 2, GPE_MEMORY_HOTPLUG = 3, GPE_VMGENID = 5 };
@@ -107,7 +113,7 @@ enum pcihp_numbering { PCIHP_UNKNOWN, PCIHP_HOTPLUG, PCIHP_ALL };
  * @s:		Guest-visible state but for the configuration space
  * @host:	Set before realize
  * @fw_cfg:	Where SMI features and sleep states are offered; set before realize; NULL: nowhere
- * @smi:	Raises an SMI on all (@all) or the current vCPU; NULL: this host has no SMM
+ * @smi:	Raises an SMI; NULL: the machine has no SMM
  * @smi_opaque:	For @smi
  * @cpu_ids:	APIC ids of all possible CPUs in order; set by lpc_set_cpus()
  * @cpu_present: Which of them are there
@@ -126,7 +132,7 @@ struct lpc {
 	struct lpc_state s;
 	struct pci_host *host;
 	struct fw_cfg *fw_cfg;
-	void (*smi)(void *opaque, bool all);
+	void (*smi)(void *opaque, enum vm_smi whom);
 	void *smi_opaque;
 	uint32_t cpu_ids[CPUHP_MAX];
 	bool cpu_present[CPUHP_MAX];
@@ -168,7 +174,7 @@ void lpc_pci_tables_written(struct lpc *l);
 /* Between the files of the LPC bridge; chipset lock held. */
 void sci_update(struct lpc *l);
 void sci_set(struct lpc *l, bool level);
-void smi_raise(struct lpc *l, bool all);
+void smi_raise(struct lpc *l, enum vm_smi whom);
 void pm_init(struct lpc *l);
 void pm_release(struct lpc *l);
 void pm_reset(struct lpc *l);

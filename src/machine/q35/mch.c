@@ -2,8 +2,13 @@
 /*
  * Theory of operation: the memory controller hub decides what is seen below 1 MiB and where ECAM
  * lies. Over 0xc0000-0xfffff the ROMs are seen unless a PAM register shows the RAM underneath: each
- * of 13 windows can be ROM, RAM read-only (shadowed firmware) or RAM. At 0xa0000 RAM is seen only
- * while SMRAM is open, which firmware can lock shut.
+ * of 13 windows can be ROM, RAM read-only (shadowed firmware) or RAM.
+ *
+ * SMRAM is RAM for vCPUs in system management mode. TSEG, the top of the RAM below 4 GiB, and
+ * QEMU's own, 128 KiB around the SMBASE that a vCPU has after reset, are holes for all others and
+ * windows over these for SMM; a machine without SMM has the holes as well. The compatible 128 KiB
+ * at 0xa0000 lie behind graphics memory, unless firmware opens them. There is none here, and so, as
+ * on QEMU, all see the RAM; SMM can have it at 0xfeda0000 instead.
  *
  * A window that is written but not read (PAM value 2) shows the ROM, as on QEMU.
  *
@@ -30,7 +35,15 @@ enum mch_register {
 #define SMRAM_ENABLE     0x08
 #define SMRAM_DEFAULT    0x02
 #define ESMRAMC_HIGH     0x80
+#define ESMRAMC_TSEG     0x01 /* bits 1 and 2: its size */
 #define ESMRAMC_WMASK    0x87
+
+#define LOW_SMRAM        0xa0000
+#define HIGH_SMRAM       0xfeda0000u
+#define SMBASE_DEFAULT   0x30000
+#define SMRAM_BYTES      0x20000 /* of each of these three */
+#define PRIORITY_CHIPSET 3
+#define PRIORITY_SMRAM   4
 
 #define PCIEXBAR_DEFAULT 0xb0000000u
 #define SMBASE_QUERY     0xff
@@ -82,16 +95,73 @@ static void ecam_update(struct mch *m)
 	pci_host_set_ecam(m->host, reg & 1, reg & 0xfffffffffULL & ~(bytes - 1), bytes);
 }
 
+static void window_show(struct mch *m, enum mch_window w, bool on)
+{
+	map_set(m, m->window[w], on, false);
+}
+
+static uint64_t tseg_bytes(const struct mch *m)
+{
+	const uint8_t mib[] = {1, 2, 8};
+	const uint8_t *c = m->pci.config;
+	unsigned int size = c[MCH_ESMRAMC] >> 1 & 3;
+	uint64_t bytes = (size < ARRAY_SIZE(mib) ? mib[size] : m->tseg_mbytes) * MiB;
+
+	if (!(c[MCH_ESMRAMC] & ESMRAMC_TSEG) || !(c[MCH_SMRAM] & SMRAM_ENABLE) || !m->ram)
+		return 0;
+	return bytes < m->below_4g ? bytes : 0;
+}
+
+static struct memory_map *tseg_add(struct mch *m, uint64_t bytes, bool smm)
+{
+	const struct memory_map map = {.gpa = m->below_4g - bytes,
+				       .size = bytes,
+				       .block = smm ? m->ram : NULL,
+				       .offset = m->below_4g - bytes,
+				       .enabled = true,
+				       .smm_only = smm,
+				       .priority = smm ? PRIORITY_SMRAM : PRIORITY_CHIPSET};
+	struct memory_map *ret = NULL;
+	struct err e;
+
+	if (memory_map_add(m->pci.dev.env->memory, &map, &ret, &e) < 0)
+		log_error("mch: TSEG at %#jx: %s", (uintmax_t)map.gpa, e.msg);
+	return ret;
+}
+
+static void tseg_place(struct mch *m)
+{
+	struct memory *memory = m->pci.dev.env->memory;
+	uint64_t bytes = tseg_bytes(m);
+
+	if (bytes == (m->tseg ? m->tseg->size : 0))
+		return;
+	memory_map_del(memory, m->tseg);
+	memory_map_del(memory, m->tseg_hole);
+	m->tseg_hole = bytes ? tseg_add(m, bytes, false) : NULL;
+	m->tseg = bytes ? tseg_add(m, bytes, true) : NULL;
+}
+
 static void smram_update(struct mch *m)
 {
+	struct memory *memory = m->pci.dev.env->memory;
 	uint8_t *c = m->pci.config;
+	bool high = c[MCH_ESMRAMC] & ESMRAMC_HIGH, on = c[MCH_SMRAM] & SMRAM_ENABLE, open;
+	struct err e;
 
 	if (c[MCH_SMRAM] & SMRAM_LOCK) {
 		c[MCH_SMRAM] &= (uint8_t)~SMRAM_OPEN;
 		m->pci.wmask[MCH_SMRAM] = SMRAM_CLOSED;
 		m->pci.wmask[MCH_ESMRAMC] = 0;
 	}
-	map_set(m, m->smram, c[MCH_SMRAM] & SMRAM_OPEN && !(c[MCH_ESMRAMC] & ESMRAMC_HIGH), false);
+	open = c[MCH_SMRAM] & SMRAM_OPEN;
+	memory_begin(memory);
+	window_show(m, MCH_OPEN_HIGH, open && high);
+	window_show(m, MCH_LOW_SMRAM, on && !high);
+	window_show(m, MCH_HIGH_SMRAM, on && high);
+	tseg_place(m);
+	if (memory_commit(memory, &e))
+		log_error("mch: SMRAM: %s", e.msg);
 }
 
 /* Firmware writes all ones to learn how many MiB an extended TSEG has. */
@@ -106,6 +176,8 @@ static void tseg_update(struct mch *m)
 static void smbase_update(struct mch *m)
 {
 	uint8_t *reg = m->pci.config + MCH_F_SMBASE, *wmask = m->pci.wmask + MCH_F_SMBASE;
+	struct memory *memory = m->pci.dev.env->memory;
+	struct err e;
 
 	if (!m->smbase_smram)
 		return;
@@ -120,6 +192,11 @@ static void smbase_update(struct mch *m)
 		*wmask &= (uint8_t)~SMBASE_LOCK;
 		*reg = SMBASE_LOCK;
 	}
+	memory_begin(memory);
+	window_show(m, MCH_SMBASE_HOLE, *reg & SMBASE_LOCK);
+	window_show(m, MCH_SMBASE, *reg & SMBASE_LOCK);
+	if (memory_commit(memory, &e))
+		log_error("mch: SMBASE: %s", e.msg);
 }
 
 static void update(struct mch *m)
@@ -169,20 +246,50 @@ static void mch_reset(struct device *dev)
 static int window_add(struct mch *m, struct memory_map **ret, gpa_t gpa, uint64_t size,
 		      struct err *e)
 {
-	const struct memory_map map = {
-		.gpa = gpa, .size = size, .block = m->ram, .offset = gpa, .priority = 3};
+	const struct memory_map map = {.gpa = gpa,
+				       .size = size,
+				       .block = m->ram,
+				       .offset = gpa,
+				       .priority = PRIORITY_CHIPSET};
 
 	return memory_map_add(m->pci.dev.env->memory, &map, ret, e);
 }
 
+static int smram_add(struct mch *m, enum mch_window w, struct err *e)
+{
+	static const struct memory_map maps[MCH_WINDOWS] = {
+		[MCH_OPEN_HIGH] = {.gpa = HIGH_SMRAM,
+				   .offset = LOW_SMRAM,
+				   .priority = PRIORITY_CHIPSET},
+		[MCH_LOW_SMRAM] = {.gpa = LOW_SMRAM,
+				   .offset = LOW_SMRAM,
+				   .smm_only = true,
+				   .priority = PRIORITY_SMRAM},
+		[MCH_HIGH_SMRAM] = {.gpa = HIGH_SMRAM,
+				    .offset = LOW_SMRAM,
+				    .smm_only = true,
+				    .priority = PRIORITY_SMRAM},
+		[MCH_SMBASE_HOLE] = {.gpa = SMBASE_DEFAULT, .priority = PRIORITY_CHIPSET},
+		[MCH_SMBASE] = {.gpa = SMBASE_DEFAULT,
+				.offset = SMBASE_DEFAULT,
+				.smm_only = true,
+				.priority = PRIORITY_SMRAM},
+	};
+	struct memory_map map = maps[w];
+
+	map.size = SMRAM_BYTES;
+	map.block = w == MCH_SMBASE_HOLE ? NULL : m->ram;
+	return memory_map_add(m->pci.dev.env->memory, &map, &m->window[w], e);
+}
+
 static int windows_add(struct mch *m, struct err *e)
 {
-	int r = window_add(m, &m->smram, 0xa0000, 0x20000, e);
+	int r = window_add(m, &m->pam[0], 0xf0000, 0x10000, e);
 
-	if (!r)
-		r = window_add(m, &m->pam[0], 0xf0000, 0x10000, e);
 	for (int i = 1; i < MCH_PAM_WINDOWS && !r; i++)
 		r = window_add(m, &m->pam[i], 0xc0000 + (gpa_t)(i - 1) * 0x4000, 0x4000, e);
+	for (int i = 0; i < MCH_WINDOWS && !r; i++)
+		r = smram_add(m, (enum mch_window)i, e);
 	return r;
 }
 
@@ -190,11 +297,12 @@ static void windows_del(struct mch *m)
 {
 	struct memory *memory = m->pci.dev.env->memory;
 
-	if (m->smram)
-		memory_map_del(memory, m->smram);
+	memory_map_del(memory, m->tseg);
+	memory_map_del(memory, m->tseg_hole);
+	for (int i = 0; i < MCH_WINDOWS; i++)
+		memory_map_del(memory, m->window[i]);
 	for (int i = 0; i < MCH_PAM_WINDOWS; i++)
-		if (m->pam[i])
-			memory_map_del(memory, m->pam[i]);
+		memory_map_del(memory, m->pam[i]);
 }
 
 static int mch_realize(struct device *dev, struct err *e)
@@ -251,6 +359,8 @@ static void mch_apply(struct device *dev, const void *state)
 	struct mch *m = (struct mch *)dev;
 
 	pci_apply(&m->pci, &((const struct mch_state *)state)->pci);
+	if (m->pci.config[MCH_F_SMBASE]) /* past the query: else a lock would be taken off here */
+		m->pci.wmask[MCH_F_SMBASE] = SMBASE_LOCK;
 	update(m);
 }
 

@@ -90,6 +90,11 @@ static void raise_event(void *opaque, int bit, bool level)
 		lpc_gpe_event(opaque, (enum gpe_bit)bit);
 }
 
+static void raise_smi(void *opaque, enum vm_smi whom)
+{
+	vm_smi(opaque, whom);
+}
+
 static void prepare_lpc(struct q35 *q, struct device *dev)
 {
 	uint32_t ids[CPUHP_MAX];
@@ -100,6 +105,8 @@ static void prepare_lpc(struct q35 *q, struct device *dev)
 	q->lpc->host = q->host_bridge;
 	q->lpc->fw_cfg = q->fw_cfg;
 	q->lpc->tables = q->ram.tables;
+	q->lpc->smi = q->smm ? raise_smi : NULL;
+	q->lpc->smi_opaque = &q->vm;
 	place(q, &q->lpc->pci, PCI_DEVFN(31, 0));
 	lpc_set_cpus(q->lpc, ids, q->max_cpus, q->cpus);
 	q->env.gpe = (struct irq){.set = raise_event, .opaque = q->lpc};

@@ -251,7 +251,7 @@ void pm_apm_command(struct lpc *l, uint8_t value)
 	else if (l->smi && value == APM_ACPI_DISABLE)
 		l->s.pm.cnt &= (uint16_t)~CNT_SCI_EN;
 	else if (value != APM_ACPI_ENABLE && value != APM_ACPI_DISABLE && l->s.pm.smi_en & SMI_APMC)
-		smi_raise(l, l->s.smi_negotiated & 1);
+		smi_raise(l, l->s.smi_negotiated & SMI_BROADCAST ? VM_SMI_ALL : VM_SMI_CURRENT);
 }
 
 /**

@@ -14,11 +14,27 @@
 #include <errno.h>
 #include <string.h>
 
+static int smm_choose(struct q35 *q, enum q35_smm wanted, struct err *e)
+{
+	if (wanted == Q35_SMM_ON && !q->host.caps.smm) {
+		err_set(e, ENOTSUP,
+			"KVM on this host has no system management mode (KVM_CAP_X86_SMM)");
+		return err_hint(e, "give -machine smm=off and firmware that doesn't need it "
+				   "(OVMF_CODE_4M.fd)");
+	}
+	q->smm = wanted != Q35_SMM_OFF && q->host.caps.smm;
+	if (q->smm)
+		memory_use_smm(&q->memory);
+	return 0;
+}
+
 static int kvm_make(struct q35 *q, const struct q35_config *c, struct err *e)
 {
 	const struct kvm_vm_options options = {.dirty_ring_entries = c->dirty_ring_entries};
 	int r = kvm_host_open(&q->host, e);
 
+	if (r >= 0)
+		r = smm_choose(q, c->smm, e);
 	return r < 0 ? r : kvm_vm_create(&q->kvm, &q->host, &options, e);
 }
 
@@ -35,6 +51,11 @@ static int io_make(struct q35 *q, struct err *e)
 	int r = io_space_create(&q->io, &doorbells, e);
 
 	return r < 0 ? r : guest_clock_create(&q->clock, q->loop, e);
+}
+
+static bool in_smm(void *opaque)
+{
+	return vm_in_smm();
 }
 
 static void env_fill(struct q35 *q, const struct q35_config *c)
@@ -54,6 +75,7 @@ static void env_fill(struct q35 *q, const struct q35_config *c)
 		.globals = c->globals,
 		.globals_opaque = c->opaque,
 		.request = vm_request,
+		.in_smm = q->smm ? in_smm : NULL,
 		.opaque = &q->vm,
 	};
 }
@@ -117,7 +139,11 @@ static int vcpus_make(struct q35 *q, const struct q35_config *c, struct err *e)
 
 	for (unsigned int i = 0; i < c->cpus && r >= 0; i++)
 		r = vcpu_add(q, i, e);
-	return r < 0 ? r : x86_cpus_create(&q->vcpus, &q->vm, &q->cpuid, e);
+	if (r >= 0)
+		r = x86_cpus_create(&q->vcpus, &q->vm, &q->cpuid, e);
+	if (r >= 0)
+		q->vcpus->smm = q->smm;
+	return r;
 }
 
 /* What KVM keeps: vCPUs, interrupt controllers, PIT, clocks. */

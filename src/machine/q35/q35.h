@@ -29,6 +29,9 @@
 
 #define Q35_MACHINE "pc-q35-7.2"
 
+/* System management mode; auto: where this host's KVM has it. */
+enum q35_smm { Q35_SMM_AUTO, Q35_SMM_ON, Q35_SMM_OFF };
+
 /**
  * struct q35_config - A machine to be made; everything borrowed
  * @ram:	Memory
@@ -38,6 +41,7 @@
  * @kernel, @initrd, @append: Direct boot; NULL: from firmware
  * @boot:	-boot
  * @hpet:	There is an HPET
+ * @smm:	Whether there is system management mode
  * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
  * @uuid:	16 bytes
  * @smbios:	Text that the user gave for a field of an SMBIOS table, NULL: none; may be NULL
@@ -58,6 +62,7 @@ struct q35_config {
 	const char *cpu, *kernel, *initrd, *append;
 	struct q35_boot_config boot;
 	bool hpet, incoming;
+	enum q35_smm smm;
 	uint8_t serials, uuid[16];
 	const char *(*smbios)(void *opaque, int type, const char *name);
 	const char *(*smbios_nth)(void *opaque, int type, const char *name, unsigned int i);
@@ -103,7 +108,7 @@ struct q35 {
 	struct vm vm;
 	unsigned int cpus, max_cpus;
 	uint8_t serials;
-	bool hpet;
+	bool hpet, smm;
 	uint8_t boot_kinds[3]; /* -boot order=, as CMOS has it */
 	bool boot_once;        /* CMOS has the order of the first start */
 	bool boot_strict, started;

@@ -65,6 +65,16 @@ void q35_bus_capture(const struct pci_bus *b, void *state);
 
 #define MCH_PAM_WINDOWS 13
 
+/* What SMRAM's registers show and hide. */
+enum mch_window {
+	MCH_OPEN_HIGH,   /* open SMRAM moved to 0xfeda0000 */
+	MCH_LOW_SMRAM,   /* in SMM: at 0xa0000 */
+	MCH_HIGH_SMRAM,  /* in SMM: at 0xfeda0000 */
+	MCH_SMBASE_HOLE, /* outside of SMM nothing is seen at the default SMBASE */
+	MCH_SMBASE,      /* in SMM the RAM there is */
+	MCH_WINDOWS
+};
+
 /**
  * struct mch_state - Memory controller hub on the wire
  */
@@ -78,7 +88,8 @@ struct mch_state {
  * @ram:	pc.ram; set before realize
  * @below_4g:	Bytes of it below 4 GiB; set before realize
  * @pam:	Windows of @ram over 0xc0000-0xfffff, shown where PAM registers say so
- * @smram:	Window of @ram at 0xa0000, shown while SMRAM is open
+ * @window:	By enum mch_window
+ * @tseg_hole, @tseg: The top of @ram below 4 GiB as all others and as SMM see it; NULL: no TSEG
  * @tseg_mbytes: Property: size of an extended TSEG
  * @smbase_smram: Property: QEMU's lockable SMRAM at 0x30000 is offered
  */
@@ -88,7 +99,7 @@ struct mch {
 	struct ram_block *ram;
 	uint64_t below_4g;
 	struct memory_map *pam[MCH_PAM_WINDOWS];
-	struct memory_map *smram;
+	struct memory_map *window[MCH_WINDOWS], *tseg_hole, *tseg;
 	uint16_t tseg_mbytes;
 	bool smbase_smram;
 };

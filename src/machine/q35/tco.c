@@ -85,7 +85,7 @@ void tco_expired(void *opaque)
 		}
 	}
 	if (l->s.pm.smi_en & SMI_TCO)
-		smi_raise(l, false);
+		smi_raise(l, VM_SMI_FIRST);
 	if (can_start(t))
 		start(l);
 	else
@@ -161,7 +161,7 @@ void tco_write(struct lpc *l, unsigned int offset, uint16_t value)
 	case TCO_DAT_IN:
 		t->din = byte;
 		t->sts1 |= STS1_SMI;
-		smi_raise(l, false);
+		smi_raise(l, VM_SMI_FIRST);
 		break;
 	case TCO_DAT_OUT:
 		t->dout = byte;

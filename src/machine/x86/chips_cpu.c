@@ -27,6 +27,19 @@ static int instance_check(const struct device *dev, const void *state, struct er
 	return 0;
 }
 
+/* Without SMM the next SMI would be nobody's, and the handler's memory is what all may write. */
+static int cpu_validate(const struct device *dev, const void *state, struct err *e)
+{
+	const struct cpu_section *s = state;
+	int r = instance_check(dev, state, e);
+
+	if (r == 0 && !chip_of(dev)->cpus->smm && cpu_section_uses_smm(s))
+		return err_set(e, ENOTSUP,
+			       "the guest uses system management mode, which this machine doesn't "
+			       "have: start it with -machine smm=on, on a host whose KVM has it");
+	return r;
+}
+
 static void cpu_capture(const struct device *dev, void *state)
 {
 	struct x86_cpus *c = chip_of(dev)->cpus;
@@ -62,7 +75,7 @@ const struct device_class chip_cpu_class = {
 	.section = "cpu",
 	.realize = nothing_to_realize,
 	.capture = cpu_capture,
-	.validate = instance_check,
+	.validate = cpu_validate,
 	.apply = cpu_apply,
 	.run = cpu_run,
 };

@@ -21,6 +21,7 @@
 #define HF_PE             (1U << 7)
 #define HF_LMA            (1U << 14)
 #define HF_CS64           (1U << 15)
+#define SMBASE_RESET      0x30000U
 #define HF_INHIBIT_IRQ    (1U << 3)
 #define HF_SMM            (1U << 19)
 #define HF_GUEST          (1U << 21)
@@ -400,7 +401,7 @@ static bool without_loss(const struct x86_vcpu_state *s, uint32_t msr, uint64_t 
 {
 	uint64_t have;
 
-	return ((msr == MSR_SMBASE && v == 0x30000) ||
+	return ((msr == MSR_SMBASE && v == SMBASE_RESET) ||
 		((msr == MSR_KVM_POLL || msr == MSR_MISC_ENABLE) && v == 1)) &&
 	       !x86_msr_find(s, msr, NULL, &have);
 }
@@ -583,6 +584,17 @@ static void offers(S *to, const struct x86_vcpu_state *s, const struct kvm_host 
 }
 
 /**
+ * cpu_section_uses_smm() - Can't this guest do without system management mode?
+ * @s:		Of a stream
+ *
+ * Return: the vCPU is in it, or firmware has moved its SMBASE and so lives there
+ */
+bool cpu_section_uses_smm(const S *s)
+{
+	return s->hflags & HF_SMM || s->smbase != SMBASE_RESET;
+}
+
+/**
  * cpu_section_from() - What of a vCPU stands in a stream
  * @to:		Filled in
  * @s:		As x86_vcpu_capture() gave it
@@ -595,7 +607,7 @@ void cpu_section_from(S *to, const struct x86_vcpu_state *s, const struct kvm_ho
 	memset(to, 0, sizeof(*to));
 	to->poll_control_msr = to->misc_enable = 1;
 	to->a20_mask = -1;
-	to->smbase = 0x30000;
+	to->smbase = SMBASE_RESET;
 	regs_from(to, &s->regs);
 	sregs_from(to, &s->sregs);
 	debug_from(to, &s->debugregs);

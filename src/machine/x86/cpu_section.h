@@ -120,6 +120,8 @@ extern const struct state_table cpu_common_section_table;
 extern const struct state_table *const cpu_subsections[];
 
 /* From what KVM gave. @phys_bits: of the guest's CPUID 0x80000008. Can't fail. */
+/* Whether the vCPU is in system management mode, about to be, or prepared for it. */
+bool cpu_section_uses_smm(const struct cpu_section *s);
 void cpu_section_from(struct cpu_section *to, const struct x86_vcpu_state *s,
 		      const struct kvm_host *h, unsigned int phys_bits);
 /* Over the state of a fresh vCPU; the local APIC, its base and TPR are the section "apic"'s. */

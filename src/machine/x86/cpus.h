@@ -38,6 +38,7 @@ struct x86_cpu_model {
 /**
  * struct x86_cpus - All vCPUs. Main thread
  * @model:	The same for all of them
+ * @smm:	The machine has system management mode; set after x86_cpus_create()
  * @captured:	@now holds the state as of the last stop
  * @loading:	@now holds loaded sections that KVM hasn't got yet
  * @pristine:	What stands alone beside the registers (MSRs, MP state, ...) is in KVM as in @fresh:
@@ -51,7 +52,7 @@ struct x86_cpus {
 	struct x86_msr_list msrs;
 	struct x86_cpu_model model;
 	unsigned int phys_bits, len;
-	bool captured, loading, pristine, faulted;
+	bool smm, captured, loading, pristine, faulted;
 	struct x86_cpu *cpu;
 	struct err fault;
 };

@@ -257,6 +257,13 @@ static uint32_t ring_entries(const struct vmm_options *o)
 	return (uint32_t)entries;
 }
 
+static enum q35_smm smm_of(const struct vmm_options *o)
+{
+	const char *word = option_str(vmm_values(o, VMM_MACHINE), "smm", "auto");
+
+	return !strcmp(word, "on") ? Q35_SMM_ON : !strcmp(word, "off") ? Q35_SMM_OFF : Q35_SMM_AUTO;
+}
+
 static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 {
 	const struct vmm_options *o = v->options;
@@ -271,6 +278,7 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 		.append = vmm_text(o, VMM_APPEND),
 		.hpet = !vmm_given(o, VMM_NO_HPET) &&
 			option_bool(vmm_values(o, VMM_MACHINE), "hpet", true),
+		.smm = smm_of(o),
 		.incoming = vmm_given(o, VMM_INCOMING),
 		.serials = serials_of(v),
 		.smbios = smbios_field,
@@ -339,6 +347,7 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 	c.io_error = guest_io_error;
 	c.io_error_opaque = g;
 	if (parts) {
+		c.smm = parts->smm ? Q35_SMM_ON : Q35_SMM_OFF;
 		c.ram.adopt = parts->adopt_ram;
 		c.ram.opaque = parts->opaque;
 	}

@@ -61,11 +61,13 @@ struct guest_file {
  * struct guest_parts - What another process hands over instead of the command line
  * @devices:	Array of the user's devices, serial ports included
  * @objects:	Array of objects; NULL: those of the command line
+ * @smm:	The machine has system management mode
  * @adopt_ram:	File of a RAM block or, as "fw_cfg/NAME", of a -fw_cfg file; -1 for none
  * @opaque:	For @adopt_ram
  */
 struct guest_parts {
 	const json_t *devices, *objects;
+	bool smm;
 	int (*adopt_ram)(void *opaque, const char *name);
 	void *opaque;
 };

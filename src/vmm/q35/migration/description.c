@@ -115,11 +115,11 @@ json_t *description_make(struct guest *g, struct err *e)
 
 	if (guest_sections(g, &all, e) < 0)
 		return NULL;
-	d = json_pack("{s:s, s:s, s:I, s:i, s:i, s:s, s:o, s:o, s:o, s:o, s:o}", "version",
+	d = json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "version",
 		      OUTLIVE_VERSION, "machine", Q35_MACHINE, "memory",
 		      (json_int_t)g->v->options->ram_bytes, "cpus", (int)g->q->cpus, "max-cpus",
-		      (int)g->q->max_cpus, "cpu-model", g->q->cpuid.cpu.name, "features",
-		      features(&g->q->cpuid.cpu, false), "msr-features",
+		      (int)g->q->max_cpus, "smm", g->q->smm, "cpu-model", g->q->cpuid.cpu.name,
+		      "features", features(&g->q->cpuid.cpu, false), "msr-features",
 		      features(&g->q->cpuid.cpu, true), "blocks", ram_blocks(g), "devices",
 		      devices(g), "sections", sections(&all));
 	migrate_sections_destroy(&all);
@@ -159,6 +159,18 @@ static void compare_size(json_t *found, const json_t *guest, const json_t *targe
 		    "vCPUs: the guest has %d of at most %d, the target %d of %d: start it with "
 		    "-smp %d,maxcpus=%d",
 		    c, x, tc, tx, c, x);
+}
+
+/* Versions that don't tell have none. */
+static void compare_smm(json_t *found, const json_t *guest, const json_t *target)
+{
+	bool mine = option_bool(guest, "smm", false);
+
+	if (mine != option_bool(target, "smm", false))
+		add(found,
+		    "system management mode: the guest has %s, the target %s: start it with "
+		    "-machine smm=%s",
+		    mine ? "it" : "none", mine ? "none" : "it", mine ? "on" : "off");
 }
 
 static bool lists(const json_t *names, const char *name)
@@ -332,6 +344,7 @@ json_t *description_compare(const json_t *guest, const json_t *target)
 	size_t before;
 
 	compare_size(found, guest, target);
+	compare_smm(found, guest, target);
 	compare_features(found, guest, target);
 	before = json_array_size(found);
 	compare_devices(found, guest, target);

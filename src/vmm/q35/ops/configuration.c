@@ -64,6 +64,16 @@ static json_t *devices_now(struct guest *g)
 	return list;
 }
 
+/* What "auto" came to on this host comes last, and so holds on any other. */
+static json_t *argv_now(const struct guest *g)
+{
+	json_t *words = json_copy(g->v->argv);
+
+	json_array_append_new(words, json_string("-machine"));
+	json_array_append_new(words, json_string(g->q->smm ? "smm=on" : "smm=off"));
+	return words;
+}
+
 static void add_char(const struct char_backend *c, void *opaque)
 {
 	json_t *o = json_copy((json_t *)(uintptr_t)char_options(c));
@@ -117,7 +127,7 @@ int op_query_configuration(void *opaque, struct control_request *rq, const json_
 	char_for_each(add_char, chars);
 	block_each(add_block, blocks);
 	net_each(add_net, nets);
-	*ret = json_pack("{s:O, s:o, s:O, s:o, s:o, s:o}", "argv", g->v->argv, "devices",
+	*ret = json_pack("{s:o, s:o, s:O, s:o, s:o, s:o}", "argv", argv_now(g), "devices",
 			 devices_now(g), "objects", g->objects, "chardevs", chars, "blockdevs",
 			 blocks, "netdevs", nets);
 	return 0;

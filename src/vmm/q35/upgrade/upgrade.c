@@ -235,6 +235,7 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 		r = bundle_add_fd(b, "pidfile", pidfile_handover(), e);
 	json_object_set(b->body, "argv", d->g->v->argv);
 	json_object_set_new(b->body, "devices", guest_devices_carried(d->g));
+	json_object_set_new(b->body, "smm", json_boolean(d->g->q->smm));
 	json_object_set(b->body, "objects", d->g->objects);
 	json_object_set_new(b->body, "policy", policy_describe(&d->g->q->vm.c.policy));
 	if (r >= 0)
