@@ -9,6 +9,7 @@
 #include "machine/q35/lpc.h"
 
 #include <errno.h>
+#include <sys/eventfd.h>
 
 /**
  * struct board - A root bus with its host bridge and LPC
@@ -168,6 +169,65 @@ static void masked_vectors_stay_pending(void **state)
 	board_destroy(&o);
 }
 
+static bool routes_left;
+
+static int route_or_none(void *opaque, int *route, const struct msi_message *m, int fd)
+{
+	if (!routes_left)
+		return -ENOSPC;
+	*route = 7;
+	return 0;
+}
+
+static void unroute(void *opaque, int route, int fd)
+{
+	assert_int_equal(route, 7);
+}
+
+static void bench_ring(struct board *o, int fd, unsigned int sent)
+{
+	assert_int_equal(eventfd_write(fd, 1), 0);
+	for (int i = 0; i < 6 && o->b->msi_sent < sent; i++)
+		sd_event_run(loop_event(o->b->loop), 10000);
+	assert_int_equal(o->b->msi_sent, sent);
+}
+
+/* The kernel is out of routes: the main loop sends what back ends signal, until there is one. */
+static void vectors_without_a_route_are_raised(void **state)
+{
+	struct board o = board_create();
+	struct msi_ops ops = *o.b->env.msi;
+
+	ops.route = route_or_none;
+	ops.unroute = unroute;
+	o.b->env.msi = &ops;
+	routes_left = false;
+
+	struct pcie_port *p = port_create(&o, "rp0", NULL);
+	uint32_t bdf = (uint32_t)p->pci.devfn;
+	int fd = pci_msix_irqfd(&p->pci, 0);
+
+	cfg_out(&o, bdf, PCI_BASE_ADDRESS_0, 0xfe000000, 4);
+	cfg_out(&o, bdf, PCI_COMMAND, PCI_COMMAND_MEMORY, 2);
+	cfg_out(&o, bdf, p->pci.msix.cap + 2u, 0x8000, 2);
+	mem_out(o.b, 0xfe000000, 0xfee00000, 4);
+	mem_out(o.b, 0xfe000008, 0x41, 4);
+	mem_out(o.b, 0xfe00000c, 0, 4);
+	bench_ring(&o, fd, 1);
+	bench_ring(&o, fd, 2);
+	assert_int_equal(o.b->msi_last.data, 0x41);
+	routes_left = true;
+	mem_out(o.b, 0xfe00000c, 1, 4);
+	mem_out(o.b, 0xfe00000c, 0, 4);
+	assert_true(p->pci.msix.vectors[0].live);
+	routes_left = false;
+	mem_out(o.b, 0xfe00000c, 1, 4);
+	mem_out(o.b, 0xfe00000c, 0, 4);
+	device_destroy(&p->pci.dev); /* before the main loop has seen that it is asked for */
+	sd_event_run(loop_event(o.b->loop), 0);
+	board_destroy(&o);
+}
+
 /* 6.7.3 of the specification: button, indicator off and power off by the guest, device gone. */
 static void native_unplug_goes_by_the_button(void **state)
 {
@@ -224,6 +284,7 @@ int main(void)
 		cmocka_unit_test(intx_is_counted_and_follows_the_routing),
 		cmocka_unit_test(masked_vectors_stay_pending),
 		cmocka_unit_test(native_unplug_goes_by_the_button),
+		cmocka_unit_test(vectors_without_a_route_are_raised),
 		cmocka_unit_test(places_are_checked),
 	};
 

@@ -21,5 +21,9 @@ void msix_control_written(struct pci_device *d);
 void msix_reset(struct pci_device *d);
 void msix_release(struct pci_device *d);
 void msix_place(struct pci_device *d, const struct pci_bar *bar);
+/* Send what waits in a vector's eventfd. False: the vector has a route, the kernel does that. */
+bool msix_forward(struct pci_device *d, unsigned int vector);
+void msix_relay(struct pci_device *d, unsigned int vector);
+void msix_relays_release(struct pci_device *d);
 
 #endif

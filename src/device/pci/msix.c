@@ -7,7 +7,8 @@
  * A vector can have an eventfd (pci_msix_irqfd()) that back ends and I/O threads signal. While the
  * vector is open the kernel turns the signal into the MSI ("live"). While it isn't, the eventfd
  * keeps the signal: whoever looks at the pending bits (the guest, or capture) looks into the
- * eventfds as well, and opening the vector takes it out.
+ * eventfds as well, and opening the vector takes it out. An open vector for which the kernel has no
+ * route left is raised by the main thread (msix_relay.c).
  *
  * Everything is under msix.lock, a leaf lock, for notifications come from any thread.
  */
@@ -101,16 +102,18 @@ static void go_live(struct pci_device *d, unsigned int v)
 		return;
 	r = d->dev.env->msi->route(d->dev.env->msi_opaque, &vector->route, &m, vector->fd);
 	vector->live = r >= 0;
-	if (r < 0)
-		log_guest(&limit, "%s: vector %u has no interrupt route: %s", d->dev.path, v,
-			  strerror(-r));
+	if (r >= 0)
+		return;
+	log_guest(&limit, "%s: vector %u has no interrupt route (%s), its interrupts take longer",
+		  d->dev.path, v, strerror(-r));
+	msix_relay(d, v);
 }
 
 static void leave_live(struct pci_device *d, unsigned int v)
 {
 	struct pci_vector *vector = &d->msix.vectors[v];
 
-	if (vector->live)
+	if (vector->route >= 0)
 		d->dev.env->msi->unroute(d->dev.env->msi_opaque, vector->route, vector->fd);
 	vector->live = false;
 	vector->route = -1;
@@ -272,6 +275,7 @@ void msix_release(struct pci_device *d)
 
 	if (!x->entries)
 		return;
+	msix_relays_release(d);
 	for (unsigned int v = 0; v < x->entries; v++) {
 		leave_live(d, v);
 		fd_close(&x->vectors[v].fd);
@@ -406,6 +410,30 @@ int pci_msix_irqfd(struct pci_device *d, unsigned int vector)
 	fd = x->vectors[vector].fd;
 	pthread_mutex_unlock(&x->lock);
 	return fd;
+}
+
+/**
+ * msix_forward() - Send what waits in a vector's eventfd
+ * @d:		The function; main thread
+ * @vector:	Has an eventfd
+ *
+ * Return: false: the vector has a route, the kernel sends it
+ */
+bool msix_forward(struct pci_device *d, unsigned int vector)
+{
+	struct pci_msix *x = &d->msix;
+	bool live;
+
+	pthread_mutex_lock(&x->lock);
+	live = x->vectors[vector].live;
+	if (take_signal(&x->vectors[vector])) {
+		if (is_open(x, vector))
+			send(d, vector);
+		else
+			pending_set(x, vector, true);
+	}
+	pthread_mutex_unlock(&x->lock);
+	return !live;
 }
 
 /**

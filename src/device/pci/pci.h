@@ -58,6 +58,7 @@ struct pci_bar {
  * @table:	16 bytes an entry
  * @pba:	One bit an entry, in 8-byte words
  * @enabled, @masked: As the guest set the capability's control word
+ * @relays:	Vectors that the kernel has no route for, see msix_relay.c; NULL: there was none
  * @vectors:	What is not guest-visible
  */
 struct pci_msix {
@@ -70,6 +71,7 @@ struct pci_msix {
 	uint8_t *pba;
 	bool enabled, masked;
 	struct io_region table_region, pba_region;
+	struct msix_relays *relays;
 	struct pci_vector {
 		int fd;    /* eventfd that raises this vector through the kernel, or -1 */
 		int route; /* msi_ops handle, or -1 */
