@@ -160,6 +160,31 @@ static int job_begin(struct guest *g, const json_t *args, const char *image, boo
 	return 0;
 }
 
+/*
+ * What saving and loading begin with: the index of the image that @args name, where the tag is in
+ * it (of a new one: its length), and the job. @ret_all is set also on failure.
+ */
+static int begin(struct guest *g, const json_t *args, bool saves, json_t **ret_all, size_t *ret_at,
+		 struct err *e)
+{
+	const char *image = "", *tag = option_str(args, "tag", "");
+	int r = image_of(args, &image, e);
+	bool known;
+
+	if (r < 0)
+		return r;
+	*ret_all = index_load(image);
+	*ret_at = index_find(*ret_all, tag);
+	known = *ret_at < json_array_size(*ret_all);
+	if (saves && known)
+		return err_set(e, EEXIST, "Snapshot '%s' already exists in one or more devices",
+			       tag);
+	if (!saves && !known)
+		return err_set(e, ENOENT, "Snapshot '%s' does not exist in one or more devices",
+			       tag);
+	return job_begin(g, args, image, saves, e);
+}
+
 /* The command couldn't even begin: the job says so. */
 static void job_failed(const struct err *e)
 {
@@ -190,23 +215,16 @@ int guest_snapshot_save(void *opaque, struct control_request *rq, const json_t *
 	struct guest *g = opaque;
 	OWNED_JSON *all = NULL, *words = NULL;
 	OWNED(char) *path = NULL;
-	const char *image, *tag = option_str(args, "tag", "");
 	struct err later;
-	int r = image_of(args, &image, e);
+	size_t i;
+	int r = begin(g, args, true, &all, &i, e);
 
 	if (r < 0)
 		return r;
-	all = index_load(image);
-	if (index_find(all, tag) < json_array_size(all))
-		return err_set(e, EEXIST, "Snapshot '%s' already exists in one or more devices",
-			       tag);
-	r = job_begin(g, args, image, true, e);
-	if (r < 0)
-		return r;
-	path = snapshot_path(image, tag);
+	path = snapshot_path(current.image, current.tag);
 	words = json_pack("{s:o, s:b, s:b, s:o, s:O}", "uri", json_sprintf("file:%s", path),
 			  "outlive-continue", true, "outlive-mapped", true, "outlive-points",
-			  json_sprintf("%s.%s", image, tag), "outlive-devices",
+			  json_sprintf("%s.%s", current.image, current.tag), "outlive-devices",
 			  json_object_get(args, "devices"));
 	if (guest_migrate(g, rq, words, ret, &later) < 0)
 		job_failed(&later);
@@ -249,22 +267,13 @@ int guest_snapshot_load(void *opaque, struct control_request *rq, const json_t *
 	struct guest *g = opaque;
 	OWNED_JSON *all = NULL, *words = NULL;
 	OWNED(char) *path = NULL;
-	const char *image, *tag = option_str(args, "tag", "");
 	struct err later;
 	size_t i;
-	int r = image_of(args, &image, e);
+	int r = begin(g, args, false, &all, &i, e);
 
 	if (r < 0)
 		return r;
-	all = index_load(image);
-	i = index_find(all, tag);
-	if (i == json_array_size(all))
-		return err_set(e, ENOENT, "Snapshot '%s' does not exist in one or more devices",
-			       tag);
-	r = job_begin(g, args, image, false, e);
-	if (r < 0)
-		return r;
-	path = snapshot_path(image, tag);
+	path = snapshot_path(current.image, current.tag);
 	words = json_pack("{s:o, s:o}", "uri", json_sprintf("file:%s", path), "disks",
 			  way_back(all, i));
 	if (guest_rollback(g, rq, words, ret, &later) < 0)
