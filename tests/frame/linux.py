@@ -8,8 +8,10 @@
 
 Theory of operation: the VMM runs as a job of the emulated host with the serial port on its stdin
 (a FIFO that stays open) and stdout (the job's output, which both sides see). QMP is a socket in
-the host's /run; commands go through a short Python program there.
+the host's /run; commands go through a short Python program there (inside.py).
 """
+import json
+import pathlib
 import time
 
 from lab import image as lab_image
@@ -18,23 +20,7 @@ from lab.job import LabStall, signature
 from .paths import outlive_vmm
 
 START_SECONDS = 180
-QMP = """
-import json, socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-f = s.makefile("rw")
-f.readline()
-for name in ("qmp_capabilities", *sys.argv[2:]):
-    f.write((name if name.startswith("{") else json.dumps({"execute": name})) + "\\n")
-    f.flush()
-    while True:
-        answer = json.loads(f.readline())
-        if "event" not in answer:
-            break
-    print(json.dumps(answer))
-"""
-
-
+INSIDE = pathlib.Path(__file__).with_name("inside.py")
 CONSOLE = """
 import os, select, socket, sys, time
 s = socket.socket(socket.AF_UNIX)
@@ -50,20 +36,6 @@ while True:
             break
         os.write(1, data)
 """
-
-
-# Writes noise to the disk, drops what is cached, reads it back, for ever; numbers its rounds.
-VERIFY = """n=0; : >/tmp/verify.bad; while :; do
-dd if=/dev/urandom of=/tmp/noise bs=64k count=8 2>/dev/null
-dd if=/tmp/noise of=/dev/vda bs=64k seek=$((n % 32 * 8)) conv=fsync 2>/dev/null
-echo 3 >/proc/sys/vm/drop_caches
-dd if=/dev/vda of=/tmp/back bs=64k skip=$((n % 32 * 8)) count=8 2>/dev/null
-cmp /tmp/noise /tmp/back || echo BAD $n >>/tmp/verify.bad
-n=$((n + 1)); echo $n >/tmp/verify.rounds; done"""
-STREAM = "n=0; while :; do echo $n; n=$((n + 1)); usleep 20000; done | nc %s 7000"
-# What it has to complain of, once a second, and all of /tmp for whoever asks.
-TELL = """httpd -p 8080 -h /tmp; while :; do
-dmesg -l emerg,alert,crit,err,warn >/tmp/complaints.new; mv /tmp/complaints.new /tmp/complaints; sleep 1; done"""
 
 
 class PeerEnded(LabStall):
@@ -125,11 +97,19 @@ class Guest:
         assert self.host.run(f"echo {_quote(line)} >{self._fifo}", timeout=120)[0] == 0
 
     def qmp(self, *commands, timeout=60):
-        """Run QMP commands (names, or messages as JSON); return their answers as text."""
-        code, out = self.host.run(["/usr/bin/python3", "-c", QMP, self.qmp_socket, *commands], timeout=timeout)
-        assert code == 0, out
-        assert '"error"' not in out, out
-        return out
+        """Run QMP commands (names, or messages as JSON); return their answers as text, a line each."""
+        words = [json.loads(one) if one.startswith("{") else {"execute": one} for one in commands]
+        answers = self.commands(*((one["execute"], one.get("arguments", {})) for one in words), timeout=timeout)
+        return "\n".join(json.dumps({"return": answer}) for answer in answers)
+
+    def command(self, name, timeout=60, **arguments):
+        """Run a QMP command and return what it returns; underscores in names of arguments stand for hyphens."""
+        return self.commands((name, {key.replace("_", "-"): value for key, value in arguments.items()}),
+                             timeout=timeout)[-1]
+
+    def commands(self, *commands, timeout=60):
+        """Run (name, arguments) one after the other, or words of inside.py, each within so long; what they return."""
+        return commands_in(self.host, self.qmp_socket, *commands, timeout=timeout)
 
     def until_monitor(self, timeout=START_SECONDS):
         """Wait until the VMM takes commands."""
@@ -142,6 +122,14 @@ class Guest:
     def wait(self, timeout=START_SECONDS):
         """Wait for the VMM to end; return its exit code."""
         return self.job.wait(timeout)
+
+
+def commands_in(host, monitor, *commands, timeout=60):
+    """Guest.commands() for a monitor at a path in the host."""
+    code, out = host.run(["/usr/bin/python3", str(INSIDE), monitor, str(timeout), json.dumps(commands)],
+                         timeout=60 + timeout * len(commands))
+    assert code == 0, f"{commands}: {out}"
+    return [json.loads(line) for line in out.splitlines()]
 
 
 def _quote(text):
@@ -175,8 +163,3 @@ def make_tap(host, name="tap0", address="10.77.1.1/24"):
     code, out = host.run(f"modprobe tun; ip tuntap add {name} mode tap && ip addr add {address} dev {name} && "
                          f"ip link set {name} up", timeout=30)
     assert code == 0, out
-
-
-def at_work(peer):
-    """Shell text: a guest uses its disk /dev/vda, and sends numbered lines to @peer, in the background."""
-    return f"({VERIFY}) & ({STREAM % peer}) &"

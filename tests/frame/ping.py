@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Somebody who pings an address all the time and remembers each answer."""
+import contextlib
 import select
 import socket
 import struct
@@ -43,7 +44,8 @@ class Ping:
             now = time.monotonic()
             if now >= due:
                 self.sent[number] = now
-                self.sock.sendto(self.request(number), (self.address, 0))
+                with contextlib.suppress(OSError):  # nobody is there: lost
+                    self.sock.sendto(self.request(number), (self.address, 0))
                 number, due = number + 1, max(due + EVERY, now)
             if select.select([self.sock], [], [], max(due - time.monotonic(), 0))[0]:
                 self.take(self.sock.recv(2048))

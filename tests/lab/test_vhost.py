@@ -1,6 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest whose frames the kernel's vhost-net moves: through an upgrade, a migration that is cancelled, and to QEMU."""
-import json
 import time
 
 import pytest
@@ -11,69 +10,37 @@ from lab import image
 
 pytestmark = [pytest.mark.skipif(not outlive_vmm().exists(), reason="outlive-vmm isn't built"), pytest.mark.soak]
 GUEST = "10.77.1.2"
-QMP = """
-import json, socket, sys
-s = socket.socket(socket.AF_UNIX)
-s.connect(sys.argv[1])
-f = s.makefile("rw")
-f.readline()
-for command in ({"execute": "qmp_capabilities"}, *json.loads(sys.argv[2])):
-    f.write(json.dumps(command) + "\\n")
-    f.flush()
-    while True:
-        answer = json.loads(f.readline())
-        if "event" not in answer:
-            break
-print(json.dumps(answer))
-"""
 
 
-class Vm:
-    """A VMM in the host with a tap of the bridge, its console in a file."""
+def machine(host, name, options, vmm=None):
+    """The guest's machine, in QEMU or in Outlive, with a tap of the bridge, once its monitor is there."""
+    code, out = host.run(f"ip tuntap add {name} mode tap multi_queue && ip link set {name} master br0 up", timeout=30)
+    assert code == 0, out
+    nic = ["-netdev", f"tap,id=n0,ifname={name},script=no,downscript=no,vhost=on,vhostforce=on,queues=2",
+           "-device", "virtio-net-pci,netdev=n0,mq=on,vectors=6,mac=52:54:00:12:34:56,romfile="]
+    guest = linux.Guest(host, [*linux.machine(2), *nic, *options], vmm=vmm, run=f"/run/{name}", outlives=not vmm)
+    guest.until_monitor()
+    return guest
 
-    def __init__(self, host, name, options, vmm=None, queues=2):
-        self.host, self.name = host, name
-        program = vmm or [outlive_vmm()]
-        code, out = host.run(f"ip tuntap add {name} mode tap multi_queue && ip link set {name} master br0 up",
-                             timeout=30)
-        assert code == 0, out
-        words = [*program, "-M", "pc-q35-7.2", "-nodefaults", "-cpu", "host", "-display", "none",
-                 "-chardev", f"file,id=s,path=/run/{name}.out", "-serial", "chardev:s", "-smp", "2", "-m", "384",
-                 "-qmp", f"unix:/run/{name}.qmp,server=on,wait=off",
-                 "-netdev", f"tap,id=n0,ifname={name},script=no,downscript=no,vhost=on,vhostforce=on,queues={queues}",
-                 "-device", f"virtio-net-pci,netdev=n0,mq=on,vectors={2 * queues + 2},mac=52:54:00:12:34:56,romfile=",
-                 *options]
-        self.job = host.spawn(" ".join("'" + str(word).replace("'", "'\\''") + "'" for word in words))
-        self.until(f"test -S /run/{name}.qmp", "a monitor")
 
-    def until(self, command, what, seconds=180):
-        """Wait until a command in the host succeeds."""
-        end = time.monotonic() + seconds
-        while self.host.run(command, timeout=60)[0]:
-            assert self.job.code is None, self.job.output()
-            assert time.monotonic() < end, f"no {what}: {self.job.output()}"
-            self.host.pump(0.2)
+def kernel_serves(host):
+    """The kernel threads of vhost, which have the VMM's process id in their names."""
+    return [line for line in host.run("ps -e -o comm | grep ^vhost- || true")[1].split() if line]
 
-    def qmp(self, name, **arguments):
-        """Run a QMP command, with underscores for dashes."""
-        command = {"execute": name, "arguments": {key.replace("_", "-"): value for key, value in arguments.items()}}
-        code, out = self.host.run(["/usr/bin/python3", "-c", QMP, f"/run/{self.name}.qmp", json.dumps([command])],
-                                  timeout=90)
-        assert code == 0, out
-        answer = json.loads(out.strip().splitlines()[-1])
-        assert "return" in answer, answer
-        return answer["return"]
 
-    def kernel_serves(self):
-        """The kernel threads of vhost, which have the VMM's process id in their names."""
-        return [line for line in self.host.run("ps -e -o comm | grep ^vhost- || true")[1].split() if line]
+def until_status(guest, want):
+    """Wait for a word of query-migrate."""
+    end = time.monotonic() + 120
+    while (now := guest.command("query-migrate").get("status")) != want:
+        assert now != "failed" and time.monotonic() < end, now
+        guest.host.pump(0.2)
 
-    def until_status(self, want):
-        """Wait for a word of query-migrate."""
-        end = time.monotonic() + 120
-        while (now := self.qmp("query-migrate").get("status")) != want:
-            assert now != "failed" and time.monotonic() < end, now
-            self.host.pump(0.2)
+
+def moved(guest, uri):
+    """Migrate; the VMM that had the guest ends."""
+    info = guest.commands(("migrate", {"uri": uri}), ("until-migrated", {}), timeout=180)[-1]
+    assert info["status"] == "completed", info
+    guest.command("quit")
 
 
 def answers(host, count=5):
@@ -87,35 +54,32 @@ def test_the_kernel_moves_frames_wherever_the_guest_goes(lab):
     host = lab(memory=2816, modules=("vhost_net", "bridge"))
     assert host.run("ip link add br0 type bridge && ip addr add 10.77.1.1/24 dev br0 && ip link set br0 up")[0] == 0
     boot = linux.kernel(image.guest_image("6.1"), "echo SERVING; sleep 10000", words=f"guest.ip=eth0:{GUEST}/24")
-    vm = Vm(host, "tap0", boot)
-    vm.until("grep -q SERVING /run/tap0.out", "guest")
+    guest = machine(host, "tap0", boot)
+    guest.expect("SERVING")
     answers(host)
-    before = vm.kernel_serves()
+    before = kernel_serves(host)
     assert before
-    vm.qmp("outlive-upgrade", binary=str(outlive_vmm()))
+    guest.command("outlive-upgrade", timeout=180, prepare_timeout=120000, pause_timeout=30000)
     answers(host)
-    assert vm.kernel_serves() and vm.kernel_serves() != before
+    assert kernel_serves(host) and kernel_serves(host) != before
 
-    vm.qmp("migrate-set-parameters", max_bandwidth=65536)
-    vm.qmp("migrate", uri="exec:cat >/dev/null")
-    vm.until_status("active")
+    guest.command("migrate-set-parameters", max_bandwidth=65536)
+    guest.command("migrate", uri="exec:cat >/dev/null")
+    until_status(guest, "active")
     answers(host)
-    assert not vm.kernel_serves(), "while dirty pages are noted the VMM serves the rings"
-    vm.qmp("migrate_cancel")
-    vm.until_status("cancelled")
+    assert not kernel_serves(host), "while dirty pages are noted the VMM serves the rings"
+    guest.command("migrate_cancel")
+    until_status(guest, "cancelled")
     answers(host)
-    assert vm.kernel_serves()
+    assert kernel_serves(host)
 
-    there = Vm(host, "tap1", [*boot, "-incoming", "unix:/run/move"], ["/usr/bin/qemu-system-x86_64", "-accel", "kvm"])
-    vm.qmp("migrate-set-parameters", max_bandwidth=0)
-    vm.qmp("migrate", uri="unix:/run/move")
-    vm.until_status("completed")
-    vm.qmp("quit")
+    there = machine(host, "tap1", [*boot, "-incoming", "unix:/run/move"],
+                    ["/usr/bin/qemu-system-x86_64", "-accel", "kvm", "-M", "pc-q35-7.2"])
+    guest.command("migrate-set-parameters", max_bandwidth=0)
+    moved(guest, "unix:/run/move")
     answers(host)
-    back = Vm(host, "tap2", [*boot, "-incoming", "unix:/run/back"])
-    there.qmp("migrate", uri="unix:/run/back")
-    there.until_status("completed")
-    there.qmp("quit")
+    back = machine(host, "tap2", [*boot, "-incoming", "unix:/run/back"])
+    moved(there, "unix:/run/back")
     answers(host)
-    assert back.kernel_serves()
-    back.qmp("quit")
+    assert kernel_serves(host)
+    back.command("quit")
