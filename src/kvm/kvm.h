@@ -120,6 +120,8 @@ MUST_CHECK int kvm_ioeventfd(struct kvm_vm *vm, bool port, uint64_t addr, unsign
 MUST_CHECK int kvm_vcpu_create(struct kvm_vcpu **ret, struct kvm_vm *vm, unsigned int id,
 			       struct err *e);
 void kvm_vcpu_destroy(struct kvm_vcpu *c);
+/* Out of the machine, which KVM can't do; created anew by its id it has the state it had. */
+void kvm_vcpu_park(struct kvm_vcpu *c);
 struct kvm_run *kvm_vcpu_run_page(struct kvm_vcpu *c);
 int kvm_vcpu_fd(const struct kvm_vcpu *c);
 unsigned int kvm_vcpu_id(const struct kvm_vcpu *c);

@@ -46,13 +46,15 @@ struct kvm_routing {
  * struct kvm_vm - A virtual machine. Created and destroyed by the main thread
  * @fd:		Of KVM_CREATE_VM
  * @host:	Borrowed; outlives it
- * @vcpus:	struct kvm_vcpu, in creation order
+ * @vcpus_lock:	A leaf lock: protects @vcpus
+ * @vcpus:	struct kvm_vcpu, in creation order, parked ones included
  * @ring_bytes:	Size of each vCPU's dirty ring; 0: log
  * @routing:	Interrupt routes
  */
 struct kvm_vm {
 	int fd;
 	const struct kvm_host *host;
+	pthread_mutex_t vcpus_lock;
 	struct list vcpus;
 	size_t ring_bytes;
 	struct kvm_routing routing;
@@ -69,6 +71,7 @@ struct kvm_vm {
  * @ring_next:	Next entry to look at
  * @dirtied:	Pages of the ring that counted so far; written by whoever reaps, atomic
  * @in_run:	Atomic: the thread is in KVM_RUN or about to be
+ * @parked:	Nobody's, until one with this id is created
  */
 struct kvm_vcpu {
 	struct list link;
@@ -79,7 +82,7 @@ struct kvm_vcpu {
 	struct kvm_dirty_gfn *ring;
 	uint32_t ring_next;
 	uint64_t dirtied;
-	bool in_run;
+	bool in_run, parked;
 };
 
 #define KVM_MSI_GSI0 24

@@ -55,9 +55,11 @@ int kvm_ring_reap(struct kvm_vm *vm, kvm_dirty_fn *fn, void *opaque, struct err 
 	struct kvm_vcpu *c;
 	bool any = false;
 
+	pthread_mutex_lock(&vm->vcpus_lock);
 	list_for_each (c, &vm->vcpus, link)
 		if (c->ring)
 			any |= reap_vcpu(c, entries, fn, opaque);
+	pthread_mutex_unlock(&vm->vcpus_lock);
 	if (any && ioctl(vm->fd, KVM_RESET_DIRTY_RINGS, 0) < 0)
 		return err_sys(e, "KVM_RESET_DIRTY_RINGS");
 	return 0;

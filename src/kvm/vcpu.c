@@ -7,6 +7,9 @@
  * - inside KVM_RUN ends it by the signal,
  * - after it is found by the thread's own look, or stays in immediate_exit for the next run.
  * The signal is only sent while the thread is in KVM_RUN; its handler does nothing.
+ *
+ * KVM has no way to end a vCPU while its machine lives. One that is taken out of the machine is
+ * parked: it stays as it is, run by nobody, until one with its id is wanted again.
  */
 #include "base/log.h"
 #include "base/owned.h"
@@ -39,9 +42,34 @@ static int map_pages(struct kvm_vcpu *c, struct err *e)
 	return 0;
 }
 
+static struct kvm_vcpu *unpark(struct kvm_vm *vm, unsigned int id)
+{
+	struct kvm_vcpu *c, *found = NULL;
+
+	pthread_mutex_lock(&vm->vcpus_lock);
+	list_for_each (c, &vm->vcpus, link)
+		if (c->parked && c->id == id)
+			found = c;
+	if (found)
+		found->parked = false;
+	pthread_mutex_unlock(&vm->vcpus_lock);
+	return found;
+}
+
 /**
- * kvm_vcpu_create() - Create a vCPU
- * @ret:	Set on success; release with kvm_vcpu_destroy()
+ * kvm_vcpu_park() - Take a vCPU out of its machine
+ * @c:		No thread runs it; kvm_vcpu_create() gives it out again, in the state it has now
+ */
+void kvm_vcpu_park(struct kvm_vcpu *c)
+{
+	pthread_mutex_lock(&c->vm->vcpus_lock);
+	c->parked = true;
+	pthread_mutex_unlock(&c->vm->vcpus_lock);
+}
+
+/**
+ * kvm_vcpu_create() - Create a vCPU, or take one that was parked
+ * @ret:	Set on success; release with kvm_vcpu_destroy() or kvm_vcpu_park()
  * @vm:		Its machine
  * @id:		APIC id on x86, below caps.max_vcpus
  * @e:		Set on failure
@@ -51,11 +79,14 @@ static int map_pages(struct kvm_vcpu *c, struct err *e)
  */
 int kvm_vcpu_create(struct kvm_vcpu **ret, struct kvm_vm *vm, unsigned int id, struct err *e)
 {
-	struct kvm_vcpu *c = mem_zalloc(sizeof(*c));
+	struct kvm_vcpu *c = unpark(vm, id);
 	int r;
 
-	if (!c)
-		return err_set(e, ENOMEM, "out of memory");
+	if (c) {
+		*ret = c;
+		return 0;
+	}
+	c = mem_zalloc(sizeof(*c));
 	list_init(&c->link);
 	c->vm = vm;
 	c->id = id;
@@ -65,7 +96,9 @@ int kvm_vcpu_create(struct kvm_vcpu **ret, struct kvm_vm *vm, unsigned int id, s
 		kvm_vcpu_destroy(c);
 		return r;
 	}
+	pthread_mutex_lock(&vm->vcpus_lock);
 	list_add_tail(&vm->vcpus, &c->link);
+	pthread_mutex_unlock(&vm->vcpus_lock);
 	*ret = c;
 	return 0;
 }
@@ -78,7 +111,9 @@ void kvm_vcpu_destroy(struct kvm_vcpu *c)
 {
 	if (!c)
 		return;
+	pthread_mutex_lock(&c->vm->vcpus_lock);
 	list_del(&c->link);
+	pthread_mutex_unlock(&c->vm->vcpus_lock);
 	if (c->ring)
 		munmap(c->ring, c->vm->ring_bytes);
 	if (c->run)

@@ -93,6 +93,7 @@ int kvm_vm_create(struct kvm_vm **ret, const struct kvm_host *h,
 	vm->fd = -1;
 	vm->host = h;
 	list_init(&vm->vcpus);
+	pthread_mutex_init(&vm->vcpus_lock, NULL);
 	pthread_mutex_init(&vm->routing.lock, NULL);
 	r = vm_init(vm, options, e);
 	if (r < 0) {
@@ -105,12 +106,15 @@ int kvm_vm_create(struct kvm_vm **ret, const struct kvm_host *h,
 
 /**
  * kvm_vm_destroy() - Release a VM
- * @vm:		Without vCPUs; or NULL
+ * @vm:		Without vCPUs but parked ones; or NULL
  */
 void kvm_vm_destroy(struct kvm_vm *vm)
 {
 	if (!vm)
 		return;
+	while (!list_empty(&vm->vcpus))
+		kvm_vcpu_destroy(list_entry(vm->vcpus.next, struct kvm_vcpu, link));
+	pthread_mutex_destroy(&vm->vcpus_lock);
 	kvm_routing_destroy(vm);
 	fd_close(&vm->fd);
 	free(vm);
