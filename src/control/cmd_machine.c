@@ -114,7 +114,7 @@ static int query_machines(struct control *c, struct control_request *rq, const j
 	*ret = json_pack(
 		"[{s:s, s:b, s:s, s:i, s:b, s:s, s:s, s:b, s:b, s:b}, {s:s, s:i, s:b, s:b, s:b}]",
 		"name", "pc-q35-7.2", "is-default", 1, "alias", "q35", "cpu-max", 255,
-		"hotpluggable-cpus", 0, "default-cpu-type", "host-x86_64-cpu", "default-ram-id",
+		"hotpluggable-cpus", 1, "default-cpu-type", "host-x86_64-cpu", "default-ram-id",
 		"pc.ram", "numa-mem-supported", 0, "deprecated", 0, "acpi", 1, "name", "none",
 		"cpu-max", 1, "hotpluggable-cpus", 0, "numa-mem-supported", 0, "deprecated", 0);
 	return 0;
@@ -150,6 +150,8 @@ const struct command commands_machine[] = {
 	 .help = "vCPUs and their threads"},
 	{"query-hotpluggable-cpus", NULL, "[HotpluggableCPU]",
 	 .op = COMMAND_OP(query_hotpluggable_cpus), .help = "places for vCPUs"},
+	{"query-acpi-ospm-status", NULL, "[ACPIOSTInfo]", .op = COMMAND_OP(query_acpi_ospm_status),
+	 .help = "what the guest said last of each place for a vCPU"},
 	{"qom-list-types", types_args, "[ObjectTypeInfo]", qom_list_types,
 	 .help = "kinds of everything"},
 	{"qom-list-properties", typename_args, "[ObjectPropertyInfo]", qom_list_properties,

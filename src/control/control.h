@@ -52,7 +52,8 @@ struct control_ops {
 	control_op *inject_nmi, *send_key;
 	control_op *device_add, *device_del, *object_add, *object_del;
 	control_op *qom_list, *qom_get, *qom_set;
-	control_op *query_cpus_fast, *query_hotpluggable_cpus, *query_iothreads;
+	control_op *query_cpus_fast, *query_hotpluggable_cpus, *query_acpi_ospm_status,
+		*query_iothreads;
 	control_op *balloon, *query_balloon, *query_memory_size_summary, *query_memory_devices,
 		*query_memdev;
 	control_op *query_block, *query_blockstats, *block_set_io_throttle;

@@ -93,6 +93,11 @@ FIELDS(hotpluggable_cpu) = {STR("type", "kind"),
 			    PROPS_REQUIRED,
 			    {"qom-path", OPTION_STRING, "if it is there"},
 			    OPTIONS_END};
+#define OST_FIELDS                                                                              \
+	{"device", OPTION_STRING, "its id, if it has one"}, STR("slot", "number of the place"), \
+		STR("slot-type", "CPU"), INT("source", "what it is about, as ACPI's _OST"),     \
+		INT("status", "what became of it, likewise; 0: done")
+FIELDS(ost_info) = {OST_FIELDS, OPTIONS_END};
 FIELDS(guid_info) = {STR("guid", "the generation id"), OPTIONS_END};
 FIELDS(balloon_info) = {INT("actual", "bytes"), OPTIONS_END};
 FIELDS(memory_info) = {INT("base-memory", "bytes at start"),
@@ -173,6 +178,7 @@ const struct qmp_type qmp_types[] = {
 	{"CpuModelExpansionInfo", model_expansion},
 	{"CpuInfoFast", cpu_info},
 	{"HotpluggableCPU", hotpluggable_cpu},
+	{"ACPIOSTInfo", ost_info},
 	{"GuidInfo", guid_info},
 	{"BalloonInfo", balloon_info},
 	{"MemoryInfo", memory_info},
@@ -203,6 +209,9 @@ const struct qmp_variant qmp_variants[] = {
 };
 
 FIELDS(shutdown_event) = {BOOL("guest", "by the guest"), STR("reason", "why"), OPTIONS_END};
+FIELDS(ost_event) = {{"info", OPTION_OBJECT, "what", .required = true, .fields = ost_info,
+		      .type = "ACPIOSTInfo"},
+		     OPTIONS_END};
 FIELDS(deleted_event) = {
 	{"device", OPTION_STRING, "its id"}, STR("path", "in the object tree"), OPTIONS_END};
 FIELDS(migration_event) = {STR("status", "phase"), OPTIONS_END};
@@ -237,6 +246,8 @@ const struct qmp_event qmp_events[] = {
 	{"GUEST_PANICKED", "the guest's kernel panicked", panicked_event},
 	{"GUEST_CRASHLOADED", "it panicked and saves its memory", panicked_event},
 	{"DEVICE_DELETED", "the guest gave a device back", deleted_event},
+	{"ACPI_DEVICE_OST", "the guest says what became of a vCPU that came or shall go",
+	 ost_event},
 	{"DEVICE_UNPLUG_GUEST_ERROR", "the guest keeps a device", deleted_event},
 	{"MIGRATION", "a new phase", migration_event},
 	{"MIGRATION_PASS", "a new round over guest RAM", pass_event},

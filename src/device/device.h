@@ -108,6 +108,17 @@ struct device_io_error {
 };
 
 /**
+ * struct device_ost - What the guest's _OST method said of a vCPU
+ * @place:	Of the vCPU
+ * @source:	What it is about: 1 it came, 3 it is asked to go, 0x103 the guest ejects it, ...
+ * @status:	0: done; else ACPI's code of why not
+ */
+struct device_ost {
+	unsigned int place;
+	uint32_t source, status;
+};
+
+/**
  * struct device_env - What the machine gives its devices
  * @memory:	Guest memory
  * @io:		Ports and memory-mapped I/O
@@ -133,7 +144,9 @@ struct device_io_error {
  *		NULL: the machine has none
  * @eject:	The guest let go of a device (hot-unplug): the machine destroys it, later and on the
  * main thread; any thread
- * @opaque:	For @request, @in_smm and @eject
+ * @ost:	The guest said what became of an event of ACPI hot-plug; any thread. NULL: nobody
+ *		asks
+ * @opaque:	For @request, @in_smm, @eject and @ost
  */
 struct device_env {
 	struct memory *memory;
@@ -155,6 +168,7 @@ struct device_env {
 	void *globals_opaque;
 	bool (*in_smm)(void *opaque);
 	void (*eject)(void *opaque, struct device *dev);
+	void (*ost)(void *opaque, const struct device_ost *what);
 	void *opaque;
 };
 
@@ -165,9 +179,8 @@ enum machine_request {
 	MACHINE_SUSPEND,   /* ACPI S3 */
 	MACHINE_PANICKED,  /* pvpanic; arg: the byte written */
 	MACHINE_CRASHLOADED,
-	MACHINE_EXIT,      /* isa-debug-exit; arg: exit code of the VMM */
-	MACHINE_WATCHDOG,  /* action as configured */
-	MACHINE_CPU_EJECT, /* arg: APIC id of a CPU that the guest lets go */
+	MACHINE_EXIT,     /* isa-debug-exit; arg: exit code of the VMM */
+	MACHINE_WATCHDOG, /* action as configured */
 };
 
 /**
@@ -201,6 +214,7 @@ struct msi_ops {
  * @size:	sizeof() the device struct, which begins with a struct device (or struct pci_device)
  * @user:	A user may create it by -device
  * @hotplug:	It may come and go while the guest runs
+ * @family:	@name is the end of the names of several kinds, WORD-NAME, that are made alike
  * @own_lock:	It has a lock of its own; else it is a chipset part and shares
  * device_env.chipset_lock
  * @continuity:	See the enum; 0 is refused by the registry's test
@@ -223,7 +237,7 @@ struct msi_ops {
 struct device_class {
 	const char *name, *help, *bus;
 	size_t size;
-	bool user, hotplug, own_lock;
+	bool user, hotplug, family, own_lock;
 	enum continuity continuity;
 	const char *why;
 	const struct state_table *state;

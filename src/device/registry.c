@@ -48,6 +48,13 @@ void device_classes_add(const struct device_class *const *more)
 	}
 }
 
+static bool is_of_family(const struct device_class *c, const char *name)
+{
+	size_t end = strlen(c->name), n = strlen(name);
+
+	return n > end + 1 && name[n - end - 1] == '-' && !strcmp(name + n - end, c->name);
+}
+
 /**
  * device_class_find() - A kind of device by name
  * @name:	As on the command line
@@ -57,7 +64,7 @@ void device_classes_add(const struct device_class *const *more)
 const struct device_class *device_class_find(const char *name)
 {
 	for (const struct device_class *const *c = classes; *c; c++)
-		if (!strcmp((*c)->name, name))
+		if (!strcmp((*c)->name, name) || ((*c)->family && is_of_family(*c, name)))
 			return *c;
 	return NULL;
 }

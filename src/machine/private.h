@@ -9,13 +9,17 @@
 /* Beside enum machine_request: a vCPU can't go on. */
 #define VM_REQUEST_INTERNAL_ERROR 31
 
-enum vcpu_command { VCPU_RUN = 1, VCPU_WORK, VCPU_QUIT };
+/* VCPU_LEAVE: those end that are told to (@leaves), the others do nothing. */
+enum vcpu_command { VCPU_RUN = 1, VCPU_WORK, VCPU_LEAVE, VCPU_QUIT };
 
 /* threads.c */
 MUST_CHECK int vcpu_thread_start(struct vm_vcpu *v, struct err *e);
 void vcpus_command(struct vm *vm, enum vcpu_command kind);
 MUST_CHECK bool vcpus_wait(struct vm *vm, int64_t until_ns);
+MUST_CHECK bool vcpus_leave(struct vm *vm, int64_t until_ns);
 void vcpus_go_on(struct vm *vm);
+void vcpus_park(struct vm *vm);
+void vcpus_unpark(struct vm *vm);
 int vcpus_late(struct vm *vm, int64_t begin_ns, struct err *e);
 void vcpu_signals_take(struct vm_vcpu *v);
 struct vm_vcpu *vcpu_current(void);

@@ -12,6 +12,9 @@
  * A stop that takes too long is called off by one more VCPU_RUN: those that had parked run again,
  * and those that hadn't have one run more to do, which the next stop ends as well. So each thread
  * takes each command, one by one, and @busy counts them all.
+ *
+ * Which vCPUs there are changes only while all are parked, since they look at each other (dirty
+ * rings): of a running guest they are parked for that long, and nothing else stands still.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -172,7 +175,7 @@ static void *vcpu_main(void *arg)
 		else if (kind == VCPU_WORK)
 			vm->work(v, vm->work_opaque);
 		command_done(v);
-	} while (kind != VCPU_QUIT);
+	} while (kind != VCPU_QUIT && !(kind == VCPU_LEAVE && v->leaves));
 	return NULL;
 }
 
@@ -237,6 +240,44 @@ bool vcpus_wait(struct vm *vm, int64_t until_ns)
 			futex_wait_until(&vm->busy, left, until_ns);
 	}
 	return true;
+}
+
+/**
+ * vcpus_leave() - Have all vCPU threads leave guest mode and park
+ * @vm:		The machine; its last command was VCPU_RUN
+ * @until_ns:	As vcpus_wait()
+ *
+ * Return: false: some aren't parked in time
+ */
+bool vcpus_leave(struct vm *vm, int64_t until_ns)
+{
+	__atomic_store_n(&vm->stop, true, __ATOMIC_SEQ_CST);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		kvm_vcpu_kick(vm->vcpus[i]->kvm, vm->vcpus[i]->thread);
+	vcpus_awake(vm);
+	return vcpus_wait(vm, until_ns);
+}
+
+/**
+ * vcpus_park() - Have all vCPU threads parked, whether the guest runs or not
+ * @vm:		The machine; vcpus_unpark() it soon
+ */
+void vcpus_park(struct vm *vm)
+{
+	if (vm_running(vm))
+		(void)!vcpus_leave(vm, TIME_NEVER);
+}
+
+/**
+ * vcpus_unpark() - Undo vcpus_park()
+ * @vm:		The machine; all vCPUs are parked
+ */
+void vcpus_unpark(struct vm *vm)
+{
+	if (!vm_running(vm))
+		return;
+	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
+	vcpus_command(vm, VCPU_RUN);
 }
 
 /**

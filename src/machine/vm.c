@@ -13,6 +13,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 /**
  * vm_init() - Make a machine without vCPUs, in run state prelaunch
@@ -48,49 +49,110 @@ void vm_destroy(struct vm *vm)
 	vm->vcpus_len = 0;
 }
 
-static int vcpu_append(struct vm *vm, struct vm_vcpu *v, struct err *e)
+/**
+ * vm_vcpu_create() - Make a vCPU that doesn't belong to the machine yet
+ * @vm:		The machine
+ * @kvm_id:	APIC id on x86
+ * @index:	Its place; free
+ * @ret:	Set on success; for vm_vcpu_begin() or vm_vcpu_discard()
+ * @e:		Set on failure
+ *
+ * Errors: as kvm_vcpu_create()
+ * Return: 0, or a negative errno
+ */
+int vm_vcpu_create(struct vm *vm, unsigned int kvm_id, unsigned int index, struct vm_vcpu **ret,
+		   struct err *e)
 {
-	struct vm_vcpu **more = realloc(vm->vcpus, (vm->vcpus_len + 1) * sizeof(*more));
+	struct vm_vcpu *v = mem_zalloc(sizeof(*v));
+	int r = kvm_vcpu_create(&v->kvm, vm->c.kvm, kvm_id, e);
 
-	if (!more)
-		return err_set(e, ENOMEM, "out of memory");
-	vm->vcpus = more;
-	v->index = vm->vcpus_len;
-	if (vcpu_thread_start(v, e) < 0)
-		return -e->code;
-	vm->vcpus[vm->vcpus_len++] = v;
+	v->vm = vm;
+	v->index = index;
+	if (r < 0) {
+		free(v);
+		return r;
+	}
+	*ret = v;
 	return 0;
 }
 
 /**
- * vm_vcpu_add() - Add a vCPU with its thread, parked
- * @vm:		The machine, stopped
+ * vm_vcpu_discard() - Release a vCPU that hasn't begun
+ * @v:		Created; KVM keeps what can't be deleted
+ */
+void vm_vcpu_discard(struct vm_vcpu *v)
+{
+	kvm_vcpu_park(v->kvm);
+	free(v);
+}
+
+/**
+ * vm_vcpu_begin() - Make a vCPU one of the machine's: parked, or running as the others do
+ * @v:		Created, with the registers it begins with; the machine's on success
+ * @e:		Set on failure
+ *
+ * Errors: as pthread_create(3)
+ * Return: 0, or a negative errno
+ */
+int vm_vcpu_begin(struct vm_vcpu *v, struct err *e)
+{
+	struct vm *vm = v->vm;
+	int r = vcpu_thread_start(v, e); /* which waits for the next command */
+
+	if (r < 0)
+		return r;
+	vcpus_park(vm);
+	vm->vcpus = mem_realloc(vm->vcpus, (vm->vcpus_len + 1) * sizeof(*vm->vcpus));
+	vm->vcpus[vm->vcpus_len++] = v;
+	vcpus_unpark(vm);
+	return 0;
+}
+
+/**
+ * vm_vcpu_remove() - Take a vCPU out of the machine and end its thread
+ * @v:		Of the machine; released. KVM keeps what can't be deleted
+ */
+void vm_vcpu_remove(struct vm_vcpu *v)
+{
+	struct vm *vm = v->vm;
+	unsigned int i = 0;
+
+	vcpus_park(vm);
+	v->leaves = true;
+	vcpus_command(vm, VCPU_LEAVE);
+	(void)!vcpus_wait(vm, TIME_NEVER);
+	pthread_join(v->thread, NULL);
+	while (vm->vcpus[i] != v)
+		i++;
+	vm->vcpus_len--;
+	memmove(vm->vcpus + i, vm->vcpus + i + 1, (vm->vcpus_len - i) * sizeof(*vm->vcpus));
+	vcpus_unpark(vm);
+	vm_vcpu_discard(v);
+}
+
+/**
+ * vm_vcpu_add() - Add the next vCPU with its thread
+ * @vm:		The machine; no place is free between its vCPUs
  * @kvm_id:	APIC id on x86
  * @ret:	Set on success; the machine's. May be NULL
  * @e:		Set on failure
  *
- * Errors: ENOMEM; as kvm_vcpu_create() and pthread_create(3)
+ * Errors: as kvm_vcpu_create() and pthread_create(3)
  * Return: 0, or a negative errno
  */
 int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **ret, struct err *e)
 {
-	struct vm_vcpu *v = mem_zalloc(sizeof(*v));
-	int r;
+	struct vm_vcpu *v;
+	int r = vm_vcpu_create(vm, kvm_id, vm->vcpus_len, &v, e);
 
-	if (!v)
-		return err_set(e, ENOMEM, "out of memory");
-	v->vm = vm;
-	r = kvm_vcpu_create(&v->kvm, vm->c.kvm, kvm_id, e);
-	if (r == 0)
-		r = vcpu_append(vm, v, e);
-	if (r < 0) {
-		kvm_vcpu_destroy(v->kvm);
-		free(v);
+	if (r < 0)
 		return r;
-	}
-	if (ret)
+	r = vm_vcpu_begin(v, e);
+	if (r < 0)
+		vm_vcpu_discard(v);
+	else if (ret)
 		*ret = v;
-	return 0;
+	return r;
 }
 
 /**
@@ -207,11 +269,7 @@ static int vcpus_stop(struct vm *vm, int64_t until_ns, struct err *e)
 {
 	int64_t begin = time_ns();
 
-	__atomic_store_n(&vm->stop, true, __ATOMIC_SEQ_CST);
-	for (unsigned int i = 0; i < vm->vcpus_len; i++)
-		kvm_vcpu_kick(vm->vcpus[i]->kvm, vm->vcpus[i]->thread);
-	vcpus_awake(vm);
-	if (!vcpus_wait(vm, until_ns))
+	if (!vcpus_leave(vm, until_ns))
 		return vcpus_late(vm, begin, e);
 	for (unsigned int i = 0; i < vm->vcpus_len; i++) /* sent by one that parked later */
 		vcpu_signals_take(vm->vcpus[i]);

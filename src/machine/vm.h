@@ -107,7 +107,7 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * struct vm_vcpu - A vCPU and its thread
  * @vm:		Its machine
  * @kvm:	The vCPU in KVM
- * @index:	0, 1, ...; of QEMU's section instances
+ * @index:	Its place, 0, 1, ...; of QEMU's section instances
  * @thread:	Named "vcpu N"
  * @tid:	Of the thread, for query-cpus-fast and pinning
  * @seen:	Last command this thread has taken
@@ -115,6 +115,7 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @signals:	Bits of enum vcpu_signal that it gets before it runs on; atomic
  * @hold:	Stay out of the run loop until vm_start(): the vCPU asked for a reset, or can't go
  *		on. Own thread while it runs
+ * @leaves:	Its thread ends by the next VCPU_LEAVE
  * @exits:	How often it left guest mode for us; own thread writes
  * @rest_ns:	Stays out of guest mode until then (time_ns()); 0: doesn't. Atomic, see throttle.c
  * @rested_ns:	How long it has rested in all; own thread writes, atomic
@@ -129,7 +130,7 @@ struct vm_vcpu {
 	pid_t tid;
 	uint32_t seen, done;
 	uint32_t signals;
-	bool hold;
+	bool hold, leaves;
 	uint64_t exits;
 	int64_t rest_ns;
 	uint64_t rested_ns;
@@ -198,8 +199,16 @@ struct vm {
 
 MUST_CHECK int vm_init(struct vm *vm, const struct vm_config *config, struct err *e);
 void vm_destroy(struct vm *vm);
-/* Adds a parked vCPU; it may be before the first start or later (hot-add) while the machine is
- * stopped. */
+/*
+ * vCPUs come and go, also while the guest runs: all leave guest mode for a moment, clock and
+ * devices go on. One that was created is given its registers, then it begins; or it is discarded.
+ */
+MUST_CHECK int vm_vcpu_create(struct vm *vm, unsigned int kvm_id, unsigned int index,
+			      struct vm_vcpu **ret, struct err *e);
+MUST_CHECK int vm_vcpu_begin(struct vm_vcpu *v, struct err *e);
+void vm_vcpu_discard(struct vm_vcpu *v);
+void vm_vcpu_remove(struct vm_vcpu *v);
+/* Creates the next one and has it begin. */
 MUST_CHECK int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **ret, struct err *e);
 
 pid_t vm_vcpu_tid(struct vm_vcpu *v); /* waits until the thread has one */

@@ -198,3 +198,51 @@ def smm_guest(folder):
                    check=True)
     back = CODE_AT - (VECTOR + 3)
     return rom({CODE_AT: out[1].read_bytes(), VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def out8(port, value):
+    """Code that writes a byte to a port."""
+    return b"\xb0" + bytes([value]) + b"\xba" + port.to_bytes(2, "little") + b"\xee"  # mov al; mov dx; out dx, al
+
+
+def vcpu_guest():
+    """A ROM that does ACPI's part of vCPU hot-plug, for ever.
+
+    It looks at the registers at 0xcd8 (QEMU's docs/specs/acpi_cpu_hotplug). A vCPU that came is reported (_OST 1: 0)
+    and started; it writes its APIC id as a digit to port 0x402 and halts. One that shall go is ejected; if it
+    is place 3 only reported as refused (_OST 3: 0x82).
+    """
+    def said(source, status):
+        return out8(0xCDD, 1) + out32(0xCE0, source) + out8(0xCDD, 2) + out32(0xCE0, status)
+
+    def apic(register, value):
+        return b"\x67\x66\xc7\x05" + (0xFEE00000 + register).to_bytes(4, "little") + value.to_bytes(4, "little")
+
+    came = (out8(0xCDC, 2) + said(1, 0)
+            + out8(0xCDD, 3) + bytes.fromhex("ba e0 0c 66 ed 66 c1 e0 18"  # in eax, 0xce0: APIC id; shl eax, 24
+                                             "67 66 a3 10 03 e0 fe")       # whom the next interrupt is for
+            + apic(0x300, 0x4500) + apic(0x300, 0x46F0))                   # INIT, start at 0xf0000
+    refuse = out8(0xCDC, 4) + said(3, 0x82)
+    go = out8(0xCDC, 4) + out8(0xCDC, 8)
+    look = out8(0xCDD, 0) + bytes.fromhex("ba dc 0c ec")                   # next with an event; in al, 0xcdc
+    went = (out8(0xCDD, 0) + bytes.fromhex("ba e0 0c 66 ed 3c 03")         # its place; cmp al, 3
+            + b"\x75" + bytes([len(refuse) + 3]) + refuse + b"\xe9\0\0")   # jne go; jmp: filled in below
+    tests = bytes.fromhex("a8 02 75") + bytes([5 + 2])                     # test al, 2; jnz came
+    tests += bytes.fromhex("a8 04 0f 85")                                  # test al, 4; jnz went
+    code = bytearray(look + tests)
+    code += (len(came) + 6).to_bytes(2, "little")
+    code[len(look) + 3] = len(code) - (len(look) + 4) + 3
+    code += b"\xe9" + (-(len(code) + 3) & 0xFFFF).to_bytes(2, "little")    # jmp look
+    code += came
+    code += b"\xe9" + (-(len(code) + 3) & 0xFFFF).to_bytes(2, "little")
+    code += went
+    code[-2:] = (-len(code) & 0xFFFF).to_bytes(2, "little")
+    code += go
+    code += b"\xe9" + (-(len(code) + 3) & 0xFFFF).to_bytes(2, "little")
+    flat = Flat(0x402)
+    start = flat.code + out8(0xCD8, 0)                                     # from the bitmap to the registers
+    other = bytes.fromhex("66 b8 01 00 00 00 0f a2 66 c1 eb 18"            # cpuid 1: ebx >> 24
+                          "88 d8 04 30 ba 02 04 ee fa f4 eb fd")           # + '0'; out 0x402, al; cli; hlt for ever
+    back = CODE_AT - (VECTOR + 3)
+    return rom({**flat.parts, 0: other, CODE_AT: start + bytes(code),
+                VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})

@@ -17,7 +17,7 @@ import subprocess
 import pytest
 
 from frame.paths import BUILD, outlive_vmm
-from frame.rom import acpi_guest
+from frame.rom import acpi_guest, vcpu_guest
 from frame.wait import until
 
 CALL_SECONDS = 60
@@ -37,7 +37,7 @@ security_driver = "none"
 """
 DOMAIN = """
 <domain type='kvm'>
-  <name>guest</name><memory unit='MiB'>128</memory><vcpu>2</vcpu>
+  <name>guest</name><memory unit='MiB'>128</memory><vcpu current='{vcpus[0]}'>{vcpus[1]}</vcpu>
   <os><type arch='x86_64' machine='q35'>hvm</type>{boot}</os>
   <features><acpi/></features>
   {cpu}
@@ -100,9 +100,10 @@ class Libvirt:
         text = json.dumps({"execute": command, "arguments": arguments})
         return json.loads(self.virsh("qemu-monitor-command", "guest", text))["return"]
 
-    def create(self, boot, cpu="<cpu mode='host-passthrough'/>"):
+    def create(self, boot, cpu="<cpu mode='host-passthrough'/>", vcpus=(2, 2)):
         """Start the domain."""
-        xml = DOMAIN.format(boot=boot, cpu=cpu, emulator=outlive_vmm(), disk=self.disk("vda"), root=self.root)
+        xml = DOMAIN.format(boot=boot, cpu=cpu, vcpus=vcpus, emulator=outlive_vmm(), disk=self.disk("vda"),
+                            root=self.root)
         self.virsh("create", self.file("guest.xml", xml))
 
     def state(self):
@@ -201,6 +202,15 @@ def test_a_disk_comes_and_goes(acpi):
         assert len(acpi.qmp("query-named-block-nodes")) == 2
 
 
+def test_vcpus_come_and_go(libvirt):
+    rom = libvirt.file("vcpu.rom", vcpu_guest())
+    libvirt.create(f"<loader readonly='yes' type='rom'>{rom}</loader>", vcpus=(1, 3))
+    for count in (3, 1, 2):
+        libvirt.virsh("setvcpus", "guest", count, "--live")
+        until(lambda: len(libvirt.qmp("query-cpus-fast")) == count, 60, f"{count} vCPUs")
+        assert libvirt.virsh("vcpucount", "guest", "--live", "--current").split()[-1:] == [str(count)]
+
+
 def test_a_nic_comes_and_goes(acpi):
     if not pathlib.Path("/dev/net/tun").exists():
         pytest.skip("there is no /dev/net/tun")
@@ -241,7 +251,7 @@ def test_a_domain_without_a_cpu_gets_the_hosts(libvirt):
 
 
 def test_what_the_vmm_refuses_is_libvirts_message(libvirt):
-    xml = DOMAIN.format(boot="<kernel>/dev/null</kernel>", cpu="", emulator=outlive_vmm(), disk=libvirt.disk("vda"),
-                        root=libvirt.root)
+    xml = DOMAIN.format(boot="<kernel>/dev/null</kernel>", cpu="", vcpus=(2, 2), emulator=outlive_vmm(),
+                        disk=libvirt.disk("vda"), root=libvirt.root)
     said = libvirt.virsh("create", libvirt.file("guest.xml", xml), check=False)
     assert "/dev/null" in said and "outlive-vmm" in said

@@ -113,7 +113,7 @@ static inline void vcpus_make(struct bench *b, unsigned int n)
 		ok(b, vm_vcpu_add(&b->vm, x86_apic_id(&topology, i), &v, &b->e));
 		ok(b, x86_cpuid_set(v->kvm, &cpuid, &b->e));
 	}
-	ok(b, x86_cpus_create(&b->cpus, &b->vm, &cpuid, &b->e));
+	ok(b, x86_cpus_create(&b->cpus, &b->vm, n, &cpuid, &b->e));
 	b->env = (struct device_env){
 		.memory = &b->memory, .io = b->io, .clock = b->clock, .loop = b->loop};
 	ok(b, x86_chips_add(&(struct x86_chips){&b->env, b->kvm, b->cpus, &b->devices}, &b->e));

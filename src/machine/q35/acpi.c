@@ -238,7 +238,7 @@ static size_t madt(const struct acpi_config *c, struct acpi_tables *t)
 	for (unsigned int i = 0; i < c->max_vcpus; i++) {
 		uint8_t entry[16];
 
-		aml_bytes(a, entry, madt_local_apic(entry, i, c->apic_ids[i], i < c->vcpus));
+		aml_bytes(a, entry, madt_local_apic(entry, i, c->apic_ids[i], c->present[i]));
 		x2apic |= c->apic_ids[i] >= 255;
 	}
 	aml_bytes(a, "\1\14\0\0\0\0\300\376\0\0\0\0", 12); /* IOAPIC 0 at 0xfec00000, GSI 0 */

@@ -42,7 +42,8 @@ struct acpi_node {
 /**
  * struct acpi_config - What the tables say. Firmware changes some of it, so tables are made anew
  * when they are first read
- * @vcpus:	Present at start; @apic_ids has @max_vcpus entries, @vcpu_nodes as well (or is NULL)
+ * @present:	Which vCPUs are there; it and @apic_ids have @max_vcpus entries, @vcpu_nodes as well
+ *		(or is NULL)
  * @max_vcpus:	Places, hot-pluggable ones included
  * @pmbase:	Port of the power management block as programmed, 0: not yet
  * @ecam:	Base of the memory-mapped configuration space, 0: off
@@ -60,7 +61,8 @@ struct acpi_node {
  * @s4_type:	Sleep type of suspend to disk
  */
 struct acpi_config {
-	unsigned int vcpus, max_vcpus;
+	unsigned int max_vcpus;
+	const bool *present;
 	const uint32_t *apic_ids, *vcpu_nodes;
 	uint16_t pmbase;
 	uint64_t ecam;

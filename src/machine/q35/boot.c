@@ -59,7 +59,6 @@ static void add_numbers(struct q35 *q, const struct q35_config *c)
 	fw_cfg_add(f, FW_CFG_UUID, c->uuid, sizeof(c->uuid));
 	fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, q->ram.ram->size);
 	fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 1);
-	fw_cfg_add_u16(f, FW_CFG_NB_CPUS, (uint16_t)q->cpus);
 	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS,
 		       (uint16_t)(x86_apic_id(&q->cpuid.topology, q->max_cpus - 1) + 1));
 	if (c->append) {
@@ -88,7 +87,6 @@ static void fill_cmos(struct q35 *q, const struct x86_layout *l)
 		rtc_set_cmos(q->rtc, words[i].index + 1U, (uint8_t)(words[i].value >> 8));
 	}
 	rtc_set_cmos(q->rtc, 0x5d, (uint8_t)(above >> 16));
-	rtc_set_cmos(q->rtc, 0x5f, (uint8_t)(q->cpus - 1));
 	rtc_set_cmos(q->rtc, 0x14, 0x06); /* FPU and PS/2 mouse */
 }
 
@@ -165,6 +163,7 @@ int q35_boot_prepare(struct q35 *q, const struct q35_config *c, struct err *e)
 
 	q->direct = c->kernel && !c->ram.bios && !c->ram.pflash[0];
 	fill_cmos(q, &l);
+	q35_vcpus_count(q);
 	r = fill_fw_cfg(q, c, &l, e);
 	if (r < 0 || !q->direct)
 		return r;

@@ -76,6 +76,16 @@ static uint64_t cpuhp_read(void *opaque, uint64_t offset, unsigned int size)
 	return size == 1 ? bitmap_byte(l, offset) : UINT64_MAX;
 }
 
+/* It is gone for the guest at once, though the main thread has to take it away yet. */
+static void eject(struct lpc *l, uint32_t i)
+{
+	const struct device_env *env = l->pci.dev.env;
+
+	l->cpu_present[i] = false;
+	if (env->eject)
+		env->eject(env->opaque, l->cpu_dev[i]);
+}
+
 static void flags_write(struct lpc *l, uint8_t value)
 {
 	uint32_t i = l->s.pm.cpuhp_selector;
@@ -85,8 +95,8 @@ static void flags_write(struct lpc *l, uint8_t value)
 		c->inserting = false;
 	else if (value & FLAG_REMOVING)
 		c->removing = false;
-	else if (value & FLAG_EJECT && i && l->cpu_present[i])
-		device_request(&l->pci.dev, MACHINE_CPU_EJECT, (int)l->cpu_ids[i]);
+	else if (value & FLAG_EJECT && l->cpu_present[i] && l->cpu_dev[i])
+		eject(l, i);
 }
 
 /* The next CPU, from the selected one on, that the guest has to look at. */
@@ -102,12 +112,27 @@ static void select_next(struct pm_state *p)
 	}
 }
 
-static void data_write(struct pm_state *p, uint32_t value)
+static struct device_ost ost(const struct lpc *l, uint32_t i)
 {
+	const struct cpuhp_status *c = &l->s.pm.cpuhp[i];
+
+	return (struct device_ost){.place = i, .source = c->ost_event, .status = c->ost_status};
+}
+
+static void data_write(struct lpc *l, uint32_t value)
+{
+	const struct device_env *env = l->pci.dev.env;
+	struct pm_state *p = &l->s.pm;
+	struct device_ost said;
+
 	if (p->cpuhp_command == COMMAND_OST_EVENT)
 		p->cpuhp[p->cpuhp_selector].ost_event = value;
-	else if (p->cpuhp_command == COMMAND_OST_STATUS)
-		p->cpuhp[p->cpuhp_selector].ost_status = value;
+	if (p->cpuhp_command != COMMAND_OST_STATUS)
+		return;
+	p->cpuhp[p->cpuhp_selector].ost_status = value;
+	said = ost(l, p->cpuhp_selector);
+	if (env->ost)
+		env->ost(env->opaque, &said);
 }
 
 static void modern_write(struct lpc *l, uint64_t offset, uint64_t value)
@@ -125,7 +150,7 @@ static void modern_write(struct lpc *l, uint64_t offset, uint64_t value)
 		if (value == COMMAND_NEXT)
 			select_next(p);
 	} else if (offset == REG_DATA) {
-		data_write(p, (uint32_t)value);
+		data_write(l, (uint32_t)value);
 	}
 }
 
@@ -203,25 +228,103 @@ void lpc_set_cpus(struct lpc *l, const uint32_t *apic_ids, unsigned int count, u
 }
 
 /**
- * lpc_cpu_plugged() - Tell the guest that a CPU came
+ * lpc_cpu_can_plug() - Can vCPUs come and go while this guest runs?
  * @l:		The LPC bridge; main thread
- * @apic_id:	Which
  * @e:		Set on failure only
  *
- * Return: 0, or -ENOENT: it isn't one of the possible CPUs
+ * Errors: EOPNOTSUPP its firmware keeps all vCPUs in system management mode: it would have to take
+ * each into its care and let it go, which it isn't asked to here
+ * Return: 0, or a negative errno
  */
-int lpc_cpu_plugged(struct lpc *l, uint32_t apic_id, struct err *e)
+int lpc_cpu_can_plug(struct lpc *l, struct err *e)
 {
-	uint32_t i = 0;
+	bool kept;
 
-	while (i < l->s.pm.cpuhp_count && l->cpu_ids[i] != apic_id)
-		i++;
-	if (i == l->s.pm.cpuhp_count)
-		return err_set(e, ENOENT, "there is no place for a CPU with APIC id %u", apic_id);
 	pthread_mutex_lock(l->pci.dev.lock);
-	l->cpu_present[i] = true;
-	l->s.pm.cpuhp[i].inserting = true;
+	kept = l->s.smi_negotiated & SMI_BROADCAST;
+	pthread_mutex_unlock(l->pci.dev.lock);
+	return kept ? err_set(e, EOPNOTSUPP,
+			      "the guest's firmware has all vCPUs in its system management mode: "
+			      "start it with -machine smm=off, or with all its vCPUs")
+		    : 0;
+}
+
+/**
+ * lpc_cpu_plugged() - Show a CPU in the registers
+ * @l:		The LPC bridge; main thread
+ * @place:	Of lpc_set_cpus()
+ * @dev:	What is ejected with it
+ */
+void lpc_cpu_plugged(struct lpc *l, unsigned int place, struct device *dev)
+{
+	pthread_mutex_lock(l->pci.dev.lock);
+	l->cpu_present[place] = true;
+	l->cpu_dev[place] = dev;
+	if (l->cpu_ids[place] >= LEGACY_BYTES * 8)
+		l->s.pm.cpuhp_modern = true;
+	pthread_mutex_unlock(l->pci.dev.lock);
+}
+
+/**
+ * lpc_cpu_announce() - Tell the guest that a CPU came
+ * @l:		The LPC bridge; main thread
+ * @place:	That was plugged
+ */
+void lpc_cpu_announce(struct lpc *l, unsigned int place)
+{
+	pthread_mutex_lock(l->pci.dev.lock);
+	l->s.pm.cpuhp[place].inserting = true;
 	pthread_mutex_unlock(l->pci.dev.lock);
 	lpc_gpe_event(l, GPE_CPU_HOTPLUG);
+}
+
+/**
+ * lpc_cpu_unplug_request() - Ask the guest to let a CPU go
+ * @l:		The LPC bridge; main thread
+ * @place:	That was plugged
+ * @e:		Set on failure only
+ *
+ * Errors: EOPNOTSUPP the guest can't: it knows the presence bitmap only
+ * Return: 0, or a negative errno
+ */
+int lpc_cpu_unplug_request(struct lpc *l, unsigned int place, struct err *e)
+{
+	bool modern;
+
+	pthread_mutex_lock(l->pci.dev.lock);
+	modern = l->s.pm.cpuhp_modern;
+	l->s.pm.cpuhp[place].removing |= modern;
+	pthread_mutex_unlock(l->pci.dev.lock);
+	if (!modern)
+		return err_set(e, EOPNOTSUPP,
+			       "the guest can't let a vCPU go: it hasn't begun to use ACPI's "
+			       "registers for that");
+	lpc_gpe_event(l, GPE_CPU_HOTPLUG);
 	return 0;
+}
+
+/**
+ * lpc_cpu_unplugged() - Show a CPU no more
+ * @l:		The LPC bridge; main thread
+ * @place:	That was plugged
+ */
+void lpc_cpu_unplugged(struct lpc *l, unsigned int place)
+{
+	pthread_mutex_lock(l->pci.dev.lock);
+	l->cpu_present[place] = false;
+	l->cpu_dev[place] = NULL;
+	pthread_mutex_unlock(l->pci.dev.lock);
+}
+
+/**
+ * lpc_cpu_ost() - What the guest said last of a CPU
+ * @l:		The LPC bridge; main thread
+ * @place:	Of lpc_set_cpus()
+ * @ret:	Filled in
+ */
+void lpc_cpu_ost(struct lpc *l, unsigned int place, struct device_ost *ret)
+{
+	pthread_mutex_lock(l->pci.dev.lock);
+	*ret = ost(l, place);
+	pthread_mutex_unlock(l->pci.dev.lock);
 }

@@ -117,6 +117,7 @@ enum pcihp_numbering { PCIHP_UNKNOWN, PCIHP_HOTPLUG, PCIHP_ALL };
  * @smi_opaque:	For @smi
  * @cpu_ids:	APIC ids of all possible CPUs in order; set by lpc_set_cpus()
  * @cpu_present: Which of them are there
+ * @cpu_dev:	Those that can be taken away, by their devices; else NULL
  * @route_lock:	A leaf lock: protects what follows up to @sci_gsi
  * @pirq_level:	PIRQA-H as the PCI bus drives them
  * @pirq_route:	Routing registers
@@ -136,6 +137,7 @@ struct lpc {
 	void *smi_opaque;
 	uint32_t cpu_ids[CPUHP_MAX];
 	bool cpu_present[CPUHP_MAX];
+	struct device *cpu_dev[CPUHP_MAX];
 	pthread_mutex_t route_lock;
 	bool pirq_level[LPC_PIRQS];
 	uint8_t pirq_route[LPC_PIRQS];
@@ -158,8 +160,17 @@ void lpc_power_button(struct lpc *l);
 void lpc_gpe_event(struct lpc *l, enum gpe_bit bit);
 void lpc_set_decode(struct lpc *l, uint8_t bits);
 void lpc_wakeup(struct lpc *l); /* back from S3: WAK_STS */
-/* A CPU was plugged (the guest ejects it: MACHINE_CPU_EJECT). */
-MUST_CHECK int lpc_cpu_plugged(struct lpc *l, uint32_t apic_id, struct err *e);
+/*
+ * CPUs that come and go, by their places. Plugged: the registers show it. Announce: the guest is
+ * told, if it runs already. Request: the guest answers by an eject, which comes out of
+ * device_env.eject, or by its _OST method (device_env.ost).
+ */
+MUST_CHECK int lpc_cpu_can_plug(struct lpc *l, struct err *e);
+void lpc_cpu_plugged(struct lpc *l, unsigned int place, struct device *dev);
+void lpc_cpu_announce(struct lpc *l, unsigned int place);
+MUST_CHECK int lpc_cpu_unplug_request(struct lpc *l, unsigned int place, struct err *e);
+void lpc_cpu_unplugged(struct lpc *l, unsigned int place);
+void lpc_cpu_ost(struct lpc *l, unsigned int place, struct device_ost *ret);
 /*
  * ACPI hot-plug of PCI devices. Plugged: after pci_device_attach() while the guest runs. Request:
  * the guest answers by ejecting, which comes out of device_env.eject.

@@ -140,7 +140,7 @@ static int vcpus_make(struct q35 *q, const struct q35_config *c, struct err *e)
 	for (unsigned int i = 0; i < c->cpus && r >= 0; i++)
 		r = vcpu_add(q, i, e);
 	if (r >= 0)
-		r = x86_cpus_create(&q->vcpus, &q->vm, &q->cpuid, e);
+		r = x86_cpus_create(&q->vcpus, &q->vm, q->max_cpus, &q->cpuid, e);
 	if (r >= 0)
 		q->vcpus->smm = q->smm;
 	return r;
@@ -149,7 +149,8 @@ static int vcpus_make(struct q35 *q, const struct q35_config *c, struct err *e)
 /* What KVM keeps: vCPUs, interrupt controllers, PIT, clocks. */
 static int chips_make(struct q35 *q, struct err *e)
 {
-	return x86_chips_add(&(struct x86_chips){&q->env, q->kvm, q->vcpus, &q->devices}, e);
+	q->chips = (struct x86_chips){&q->env, q->kvm, q->vcpus, &q->devices};
+	return x86_chips_add(&q->chips, e);
 }
 
 static int make(struct q35 *q, const struct q35_config *c, struct err *e)

@@ -105,8 +105,9 @@ struct q35 {
 	struct vm_listener listener;
 	struct x86_cpuid cpuid;
 	struct x86_cpus *vcpus;
+	struct x86_chips chips; /* for what a further vCPU needs */
 	struct vm vm;
-	unsigned int cpus, max_cpus;
+	unsigned int cpus, max_cpus; /* at start, and places */
 	uint8_t serials;
 	bool hpet, smm;
 	uint8_t boot_kinds[3]; /* -boot order=, as CMOS has it */
@@ -131,6 +132,10 @@ void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *
 
 /* parts.c: the chipset. */
 MUST_CHECK int q35_parts_make(struct q35 *q, const struct q35_config *c, struct err *e);
+/* vcpu.c: vCPUs beyond those of the start. */
+void q35_vcpus_count(struct q35 *q);
+unsigned int q35_vcpu_place(const struct device *dev);
+struct device *q35_vcpu_device(const struct q35 *q, unsigned int place); /* NULL: of the start */
 /* pit.c: what other devices see and change of KVM's timer. */
 unsigned int q35_pit_speaker(void *opaque);
 void q35_pit_gate(void *opaque, bool on);

@@ -16,6 +16,7 @@ extern const struct device_class acpi_build_class;
 extern const struct device_class ahci_class;
 extern const struct device_class smbus_class;
 extern const struct device_class i2c_bus_class;
+extern const struct device_class vcpu_class;
 
 /**
  * struct pci_host_state - What the guest can see of the host bridge's ports

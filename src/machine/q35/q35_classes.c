@@ -3,6 +3,6 @@
 #include "machine/q35/q35_chipset.h"
 
 const struct device_class *const q35_classes[] = {
-	&acpi_build_class, &ahci_class,     &i2c_bus_class, &lpc_class, &mch_class,
-	&pci_bus_class,    &pci_host_class, &smbus_class,   NULL,
+	&acpi_build_class, &ahci_class,     &i2c_bus_class, &lpc_class,  &mch_class,
+	&pci_bus_class,    &pci_host_class, &smbus_class,   &vcpu_class, NULL,
 };

@@ -83,7 +83,7 @@ static void config_fill(const struct q35 *q, struct acpi_config *c)
 	uint64_t high = q->ram.ram->size - x86_layout_q35(q->ram.ram->size).below_4g;
 
 	*c = (struct acpi_config){
-		.vcpus = q->cpus,
+		.present = q->lpc->cpu_present,
 		.max_vcpus = q->max_cpus,
 		.pmbase = pmbase(q),
 		.ecam = ecam(q),

@@ -272,11 +272,12 @@ static void kvmclock_set(struct chip_kvmclock *c)
 static void kvmclock_run(struct device *dev)
 {
 	struct chip_kvmclock *c = kvmclock_of(dev);
+	const struct vm *vm = c->chip.cpus->vm;
 
 	if (c->stopped)
 		kvmclock_set(c);
-	for (unsigned int i = 0; to_be_told(c) && i < c->chip.cpus->len; i++)
-		x86_clock_paused(c->chip.cpus->cpu[i].v->kvm);
+	for (unsigned int i = 0; to_be_told(c) && i < vm->vcpus_len; i++)
+		x86_clock_paused(vm->vcpus[i]->kvm);
 	c->stopped = false;
 }
 
@@ -318,7 +319,7 @@ const struct device_class *const chips_classes[] = {
 };
 
 static int chip_add(const struct x86_chips *c, const struct device_class *class, int instance,
-		    struct err *e)
+		    struct list *before, struct err *e)
 {
 	struct device *dev = device_create(class, c->env);
 	struct chip *chip = chip_of(dev);
@@ -334,16 +335,59 @@ static int chip_add(const struct x86_chips *c, const struct device_class *class,
 		device_destroy(dev);
 		return err_in(e, "%s", class->name);
 	}
-	list_add_tail(c->devices, &dev->link);
+	list_add_tail(before, &dev->link);
 	return 0;
 }
 
-static int vcpu_sections_add(const struct x86_chips *c, int index, struct err *e)
+static bool is_vcpu_section(const struct device *dev)
 {
-	int r = chip_add(c, &chip_cpu_common_class, index, e);
+	return dev->class == &chip_cpu_common_class || dev->class == &chip_cpu_class ||
+	       dev->class == &chip_apic_class;
+}
 
-	r = r ? r : chip_add(c, &chip_cpu_class, index, e);
-	return r ? r : chip_add(c, &chip_apic_class, index, e);
+/* Those of all vCPUs stand together. */
+static struct list *behind_vcpus(const struct x86_chips *c)
+{
+	struct list *last = c->devices->prev;
+	struct device *dev;
+
+	list_for_each (dev, c->devices, link)
+		if (is_vcpu_section(dev))
+			last = &dev->link;
+	return last->next;
+}
+
+/**
+ * x86_chips_vcpu_add() - Make the devices of a vCPU's sections
+ * @c:		For whom
+ * @index:	The vCPU's place
+ * @e:		Set on failure; what was added is in the list
+ *
+ * Return: 0, or a negative errno
+ */
+int x86_chips_vcpu_add(const struct x86_chips *c, unsigned int index, struct err *e)
+{
+	static const struct device_class *const classes[] = {&chip_cpu_common_class,
+							     &chip_cpu_class, &chip_apic_class};
+	int r = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(classes) && r == 0; i++)
+		r = chip_add(c, classes[i], (int)index, behind_vcpus(c), e);
+	return r;
+}
+
+/**
+ * x86_chips_vcpu_remove() - Take them away
+ * @c:		For whom
+ * @index:	The vCPU's place
+ */
+void x86_chips_vcpu_remove(const struct x86_chips *c, unsigned int index)
+{
+	struct device *dev, *next;
+
+	list_for_each_safe (dev, next, c->devices, link)
+		if (is_vcpu_section(dev) && (unsigned int)dev->instance == index)
+			device_destroy(dev);
 }
 
 /**
@@ -356,16 +400,17 @@ static int vcpu_sections_add(const struct x86_chips *c, int index, struct err *e
  */
 int x86_chips_add(const struct x86_chips *c, struct err *e)
 {
-	static const struct device_class *const once[] = {&chip_tpr_opt_class,
-							  &chip_kvmclock_class};
-	int r = chip_add(c, &chip_timer_class, 0, e);
+	static const struct {
+		const struct device_class *class;
+		int instance;
+	} behind[] = {{&chip_tpr_opt_class, 0}, {&chip_kvmclock_class, 0}, {&chip_pic_class, 0},
+		      {&chip_pic_class, 1},     {&chip_ioapic_class, 0},   {&chip_pit_class, 0}};
+	const struct vm *vm = c->cpus->vm;
+	int r = chip_add(c, &chip_timer_class, 0, c->devices, e);
 
-	for (unsigned int i = 0; i < c->cpus->len && r == 0; i++)
-		r = vcpu_sections_add(c, (int)i, e);
-	for (size_t i = 0; i < ARRAY_SIZE(once) && r == 0; i++)
-		r = chip_add(c, once[i], 0, e);
-	r = r ? r : chip_add(c, &chip_pic_class, 0, e);
-	r = r ? r : chip_add(c, &chip_pic_class, 1, e);
-	r = r ? r : chip_add(c, &chip_ioapic_class, 0, e);
-	return r ? r : chip_add(c, &chip_pit_class, 0, e);
+	for (unsigned int i = 0; i < vm->vcpus_len && r == 0; i++)
+		r = x86_chips_vcpu_add(c, vm->vcpus[i]->index, e);
+	for (size_t i = 0; i < ARRAY_SIZE(behind) && r == 0; i++)
+		r = chip_add(c, behind[i].class, behind[i].instance, c->devices, e);
+	return r;
 }

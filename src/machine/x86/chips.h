@@ -68,7 +68,7 @@ struct chip_timer {
 
 /**
  * struct x86_chips - What they are made for; all borrowed
- * @devices:	The machine's list; they are added at its end
+ * @devices:	The machine's list; they are added at its end, a further vCPU's behind the others'
  */
 struct x86_chips {
 	const struct device_env *env;
@@ -80,6 +80,9 @@ struct x86_chips {
 extern const struct device_class
 	*const chips_classes[]; /* NULL-terminated, for device_classes_add() */
 MUST_CHECK int x86_chips_add(const struct x86_chips *c, struct err *e);
+/* Those of one vCPU, beside the others'. */
+MUST_CHECK int x86_chips_vcpu_add(const struct x86_chips *c, unsigned int index, struct err *e);
+void x86_chips_vcpu_remove(const struct x86_chips *c, unsigned int index);
 
 extern const struct device_class chip_timer_class, chip_cpu_common_class, chip_cpu_class,
 	chip_apic_class;

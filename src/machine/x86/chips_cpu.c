@@ -22,7 +22,9 @@ static int nothing_to_realize(struct device *dev, struct err *e)
 
 static int instance_check(const struct device *dev, const void *state, struct err *e)
 {
-	if ((unsigned int)dev->instance >= chip_of(dev)->cpus->len)
+	const struct x86_cpus *c = chip_of(dev)->cpus;
+
+	if ((unsigned int)dev->instance >= c->len || !c->cpu[dev->instance].v)
 		return err_set(e, EINVAL, "there is no vCPU %d", dev->instance);
 	return 0;
 }

@@ -13,21 +13,70 @@
 #include <errno.h>
 #include <stdlib.h>
 
-static int cpu_init(struct x86_cpus *c, unsigned int i, bool lmce, struct err *e)
+static int cpu_init(struct x86_cpus *c, struct vm_vcpu *v, struct err *e)
 {
-	struct x86_cpu *cpu = &c->cpu[i];
-	int r;
+	struct x86_cpu *cpu = &c->cpu[v->index];
+	struct kvm_vcpu *kvm = v->kvm;
+	int r = x86_vcpu_setup(kvm, c->lmce, e);
 
-	cpu->v = c->vm->vcpus[i];
-	r = x86_vcpu_setup(cpu->v->kvm, lmce, e);
-	if (r == 0 && i == 0)
-		r = x86_msr_list_probe(cpu->v->kvm, &c->msrs, e);
+	if (r == 0 && v->index == 0)
+		r = x86_msr_list_probe(kvm, &c->msrs, e);
 	if (r == 0)
-		r = x86_vcpu_reset(cpu->v->kvm, i == 0, e);
+		r = x86_vcpu_reset(kvm, v->index == 0, e);
 	if (r == 0)
-		r = x86_vcpu_capture(cpu->v->kvm, &c->msrs, &cpu->fresh, e);
+		r = x86_vcpu_capture(kvm, &c->msrs, &cpu->fresh, e);
 	x86_msr_put(&cpu->fresh, MSR_TSC, NULL, 0);
+	cpu->made = r == 0;
+	cpu->v = v;
 	return r;
+}
+
+/**
+ * x86_cpu_add() - Take note of a vCPU as it is before it runs
+ * @c:		The vCPUs
+ * @v:		The new one, with its CPUID, in a place that is free; hasn't begun
+ * @e:		Set on failure
+ *
+ * It is given the state after reset as a whole: KVM may have kept the vCPU from when the place was
+ * last in use, and a local APIC is found by others only once it has been written.
+ *
+ * Errors: as the ioctls
+ * Return: 0, or a negative errno
+ */
+int x86_cpu_add(struct x86_cpus *c, struct vm_vcpu *v, struct err *e)
+{
+	struct x86_cpu *cpu = &c->cpu[v->index];
+	int r = cpu->made ? 0 : cpu_init(c, v, e);
+
+	if (r == 0)
+		r = x86_vcpu_apply(v->kvm, &cpu->fresh, NULL, e);
+	if (r < 0)
+		return r;
+	cpu->v = v;
+	cpu->now = cpu->fresh;
+	return 0;
+}
+
+/**
+ * x86_cpu_remove() - Forget a vCPU that leaves the machine
+ * @c:		The vCPUs
+ * @index:	Its place
+ */
+void x86_cpu_remove(struct x86_cpus *c, unsigned int index)
+{
+	c->cpu[index].v = NULL;
+}
+
+/**
+ * x86_cpu_known() - Has the vCPU in a place been one before?
+ * @c:		The vCPUs
+ * @index:	The place
+ *
+ * Return: true: KVM has it with its CPUID, which can't be set again
+ */
+bool x86_cpu_known(const struct x86_cpus *c, unsigned int index)
+{
+	return c->cpu[index].made;
 }
 
 static unsigned int phys_bits(const struct x86_cpuid *cpuid)
@@ -50,33 +99,30 @@ static struct x86_cpu_model model_of(const struct x86_processor *p)
 /**
  * x86_cpus_create() - Take note of the vCPUs as they are before they ever run
  * @ret:	Set on success; release with x86_cpus_destroy()
- * @vm:		With all its vCPUs, which have their CPUID
+ * @vm:		With the vCPUs of the start, which have their CPUID
+ * @max:	Places
  * @cpuid:	That one
  * @e:		Set on failure
  *
  * Errors: ENOMEM; as the ioctls
  * Return: 0, or a negative errno
  */
-int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid *cpuid,
-		    struct err *e)
+int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, unsigned int max,
+		    const struct x86_cpuid *cpuid, struct err *e)
 {
 	struct x86_cpus *c = mem_zalloc(sizeof(*c));
 	int r = 0;
 
-	if (c)
-		c->cpu = mem_calloc(vm->vcpus_len, sizeof(*c->cpu));
-	if (!c || !c->cpu) {
-		x86_cpus_destroy(c);
-		return err_set(e, ENOMEM, "no memory for the state of %u vCPUs", vm->vcpus_len);
-	}
+	c->cpu = mem_calloc(max, sizeof(*c->cpu));
 	c->vm = vm;
 	c->host = kvm_vm_host(vm->c.kvm);
 	c->phys_bits = phys_bits(cpuid);
 	c->model = model_of(&cpuid->cpu);
-	c->len = vm->vcpus_len;
+	c->lmce = cpuid->cpu.lmce;
+	c->len = max;
 	c->pristine = true;
-	for (unsigned int i = 0; i < c->len && r == 0; i++)
-		r = cpu_init(c, i, cpuid->cpu.lmce, e);
+	for (unsigned int i = 0; i < vm->vcpus_len && r == 0; i++)
+		r = cpu_init(c, vm->vcpus[i], e);
 	if (r < 0) {
 		x86_cpus_destroy(c);
 		return r;
@@ -155,14 +201,19 @@ static void commit_one(struct vm_vcpu *v, void *opaque)
 /* On the vCPUs' own threads while they are parked; one alone isn't worth waking a thread. */
 static int on_each(struct x86_cpus *c, vm_vcpu_fn *fn, struct err *e)
 {
-	if (c->len > 1 && !vm_running(c->vm))
+	const struct vm *vm = c->vm;
+
+	if (vm->vcpus_len > 1 && !vm_running(vm))
 		vm_each_vcpu(c->vm, fn, c);
 	else
-		for (unsigned int i = 0; i < c->len; i++)
-			fn(c->cpu[i].v, c);
-	for (unsigned int i = 0; i < c->len; i++)
-		if (c->cpu[i].e.code)
-			return err_set(e, c->cpu[i].e.code, "%s", c->cpu[i].e.msg);
+		for (unsigned int i = 0; i < vm->vcpus_len; i++)
+			fn(vm->vcpus[i], c);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
+		const struct err *why = &c->cpu[vm->vcpus[i]->index].e;
+
+		if (why->code)
+			return err_set(e, why->code, "%s", why->msg);
+	}
 	return 0;
 }
 
@@ -257,8 +308,11 @@ const struct x86_vcpu_state *x86_cpus_state(struct x86_cpus *c, unsigned int ind
 void x86_cpus_load_begin(struct x86_cpus *c)
 {
 	if (!c->loading)
-		for (unsigned int i = 0; i < c->len; i++)
-			c->cpu[i].now = c->cpu[i].fresh;
+		for (unsigned int i = 0; i < c->vm->vcpus_len; i++) {
+			struct x86_cpu *cpu = &c->cpu[c->vm->vcpus[i]->index];
+
+			cpu->now = cpu->fresh;
+		}
 	c->loading = true;
 	c->captured = false;
 }

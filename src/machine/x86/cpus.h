@@ -15,13 +15,15 @@
 
 /**
  * struct x86_cpu - One vCPU's states
- * @v:		The vCPU
+ * @v:		The vCPU; NULL: the place is free
+ * @made:	@fresh holds: there is a vCPU here, or was one, which KVM has kept
  * @fresh:	As it was made; what a reset goes back to
  * @now:	Captured, or put together from loaded sections
  * @e:		Why the last capture or commit failed
  */
 struct x86_cpu {
 	struct vm_vcpu *v;
+	bool made;
 	struct x86_vcpu_state fresh, now;
 	struct err e;
 };
@@ -37,6 +39,8 @@ struct x86_cpu_model {
 
 /**
  * struct x86_cpus - All vCPUs. Main thread
+ * @len:	Places for them; @cpu has as many
+ * @lmce:	Of the CPU model, for those that come
  * @model:	The same for all of them
  * @smm:	The machine has system management mode; set after x86_cpus_create()
  * @captured:	@now holds the state as of the last stop
@@ -52,15 +56,19 @@ struct x86_cpus {
 	struct x86_msr_list msrs;
 	struct x86_cpu_model model;
 	unsigned int phys_bits, len;
-	bool smm, captured, loading, pristine, faulted;
+	bool smm, lmce, captured, loading, pristine, faulted;
 	struct x86_cpu *cpu;
 	struct err fault;
 };
 
-/* All vCPUs of @vm are there and have their CPUID. */
-MUST_CHECK int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, const struct x86_cpuid *cpuid,
-			       struct err *e);
+/* The vCPUs of @vm have their CPUID; @max: places for those that come later. */
+MUST_CHECK int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, unsigned int max,
+			       const struct x86_cpuid *cpuid, struct err *e);
 void x86_cpus_destroy(struct x86_cpus *c);
+/* One that comes, before it begins; and goes. */
+MUST_CHECK int x86_cpu_add(struct x86_cpus *c, struct vm_vcpu *v, struct err *e);
+void x86_cpu_remove(struct x86_cpus *c, unsigned int index);
+bool x86_cpu_known(const struct x86_cpus *c, unsigned int index);
 /* Registers, MSRs and local APIC to their values after reset. */
 MUST_CHECK int x86_cpu_reset(struct x86_cpus *c, unsigned int index, struct err *e);
 MUST_CHECK int x86_cpus_capture(struct x86_cpus *c, struct err *e);

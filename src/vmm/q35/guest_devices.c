@@ -263,7 +263,7 @@ static void remember(struct guest *g, struct device *dev, const json_t *values)
  * @values:	{"driver": ..., "id": ..., PROPERTY: VALUE ...}
  * @e:		Set on failure only
  *
- * Errors: ENOENT no such driver; EEXIST the id is taken; EINVAL a property
+ * Errors: ENOENT no such driver; EEXIST the id or the place is taken; EINVAL a property
  * Return: 0, or a negative errno
  */
 int guest_device_add(struct guest *g, const json_t *values, struct err *e)
@@ -277,6 +277,8 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 		return err_set(e, ENOENT, "'%s' is not a device model (see -device help)", driver);
 	if (id && guest_device_find(g, id))
 		return err_set(e, EEXIST, "there is a device '%s' already", id);
+	if (class == &vcpu_class && guest_vcpu_check(g, driver, e) < 0)
+		return -e->code;
 	dev = device_create(class, &g->q->env);
 	dev->id = str_dup(id);
 	dev->instance = instance_of(g, class);

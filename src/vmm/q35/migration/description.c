@@ -101,6 +101,22 @@ static json_t *ram_blocks(struct guest *g)
 	return all;
 }
 
+/* vCPUs beside those of the start, as -device makes them. */
+static json_t *vcpus_plugged(struct guest *g)
+{
+	json_t *all = json_object();
+
+	for (unsigned int i = 0; i < g->q->max_cpus; i++) {
+		const struct device *dev = q35_vcpu_device(g->q, i);
+		char number[16];
+
+		snprintf(number, sizeof(number), "%u", i);
+		if (dev)
+			json_object_set_new(all, number, guest_vcpu_argument(g, i));
+	}
+	return all;
+}
+
 /**
  * description_make() - Describe the guest's machine
  * @g:		The guest. Main thread
@@ -115,13 +131,13 @@ json_t *description_make(struct guest *g, struct err *e)
 
 	if (guest_sections(g, &all, e) < 0)
 		return NULL;
-	d = json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o, s:o}", "version",
-		      OUTLIVE_VERSION, "machine", Q35_MACHINE, "memory",
+	d = json_pack("{s:s, s:s, s:I, s:i, s:i, s:b, s:s, s:o, s:o, s:o, s:o, s:o, s:o}",
+		      "version", OUTLIVE_VERSION, "machine", Q35_MACHINE, "memory",
 		      (json_int_t)g->v->options->ram_bytes, "cpus", (int)g->q->cpus, "max-cpus",
 		      (int)g->q->max_cpus, "smm", g->q->smm, "cpu-model", g->q->cpuid.cpu.name,
 		      "features", features(&g->q->cpuid.cpu, false), "msr-features",
 		      features(&g->q->cpuid.cpu, true), "blocks", ram_blocks(g), "devices",
-		      devices(g), "sections", sections(&all));
+		      devices(g), "vcpus-plugged", vcpus_plugged(g), "sections", sections(&all));
 	migrate_sections_destroy(&all);
 	return d;
 }
@@ -171,6 +187,32 @@ static void compare_smm(json_t *found, const json_t *guest, const json_t *target
 		    "system management mode: the guest has %s, the target %s: start it with "
 		    "-machine smm=%s",
 		    mine ? "it" : "none", mine ? "none" : "it", mine ? "on" : "off");
+}
+
+/* vCPUs that only one side has plugged; nothing to a target that doesn't tell. */
+static void compare_plugged(json_t *found, const json_t *guest, const json_t *target)
+{
+	const json_t *mine = json_object_get(guest, "vcpus-plugged");
+	const json_t *theirs = json_object_get(target, "vcpus-plugged");
+	const char *place;
+	json_t *one;
+
+	json_object_foreach(theirs ? (json_t *)(uintptr_t)mine : NULL, place, one)
+	{
+		if (!json_object_get(theirs, place))
+			add(found,
+			    "vCPU %s was plugged into the guest, and the target hasn't got it: "
+			    "start it with -device %s",
+			    place, json_string_value(one));
+	}
+	json_object_foreach(mine ? (json_t *)(uintptr_t)theirs : NULL, place, one)
+	{
+		if (!json_object_get(mine, place))
+			add(found,
+			    "the target has vCPU %s, which the guest hasn't: start it without "
+			    "-device %s",
+			    place, json_string_value(one));
+	}
 }
 
 static bool lists(const json_t *names, const char *name)
@@ -345,6 +387,7 @@ json_t *description_compare(const json_t *guest, const json_t *target)
 
 	compare_size(found, guest, target);
 	compare_smm(found, guest, target);
+	compare_plugged(found, guest, target);
 	compare_features(found, guest, target);
 	before = json_array_size(found);
 	compare_devices(found, guest, target);

@@ -2,6 +2,7 @@
 /* Theory of operation: see migration.h. Here: a job's thread, its calls to the main thread, its
  * status and events. */
 #include "vmm/q35/migration/migration.h"
+#include "vmm/q35/ops/ops.h"
 
 #include "migrate/beacon.h"
 
@@ -376,6 +377,7 @@ void migration_join(struct migration *m)
 	pthread_join(m->thread, NULL);
 	m->busy = false;
 	migration_release(m);
+	guest_ejected_remove(m->guest); /* what was let go meanwhile */
 }
 
 static void *thread_main(void *opaque)

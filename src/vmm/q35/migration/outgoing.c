@@ -95,7 +95,7 @@ static uint64_t vcpus_us(const struct migration *m)
 {
 	unsigned int at_once = (unsigned int)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L);
 
-	return DIV_ROUND_UP(m->guest->v->options->smp.cpus, at_once) * VCPU_US;
+	return DIV_ROUND_UP(m->guest->q->vm.vcpus_len, at_once) * VCPU_US;
 }
 
 static uint64_t rehearse(void *opaque)

@@ -4,12 +4,13 @@
  * port's bus: it is made, reset, given power, and the guest is told by ACPI, or by the port itself
  * where ACPI hot-plug is off. device_del only asks: the guest answers by an eject, on a vCPU's
  * thread with the chipset lock held. The device is noted in guest->ejected and the main thread
- * destroys it and says DEVICE_DELETED. What sits on another bus (a port of virtio-serial, a SCSI
- * disk) goes at once; its controller tells the driver.
+ * destroys it and says DEVICE_DELETED. A vCPU comes and goes by ACPI, too. What sits on another bus
+ * (a port of virtio-serial, a SCSI disk) goes at once; its controller tells the driver.
  *
  * A device stays on its bus until the main thread detaches it, so the guest can eject it again
  * meanwhile: a device is noted once, and forgotten behind its end.
  */
+#include "vmm/q35/migration/migration.h"
 #include "vmm/q35/ops/ops.h"
 
 #include "base/owned.h"
@@ -55,6 +56,8 @@ static int plug_check(struct guest *g, const json_t *args, struct err *e)
 		return 0; /* making it says why */
 	if (!class->hotplug)
 		return err_set(e, EOPNOTSUPP, "Device '%s' does not support hotplugging", driver);
+	if (class == &vcpu_class)
+		return lpc_cpu_can_plug(g->q->lpc, e);
 	if (strcmp(class->bus, "PCI"))
 		return 0;
 	bus = name ? pci_bus_find_name(g->q->root, name) : g->q->root;
@@ -104,6 +107,8 @@ int op_device_add(void *opaque, struct control_request *rq, const json_t *args, 
 	if (r < 0)
 		return r;
 	dev = list_entry(g->q->devices.prev, struct device, link);
+	if (dev->class == &vcpu_class)
+		lpc_cpu_announce(g->q->lpc, q35_vcpu_place(dev));
 	if (!on_pci(dev))
 		return 0;
 	device_reset(dev);
@@ -151,19 +156,33 @@ static void forget(struct guest *g, const struct device *dev)
 	pthread_mutex_unlock(&g->eject_lock);
 }
 
+/**
+ * guest_device_path() - Where a device of the user's is in the object tree
+ * @g:		The guest
+ * @dev:	The device
+ *
+ * Return: the path; the caller frees it
+ */
+char *guest_device_path(struct guest *g, const struct device *dev)
+{
+	size_t place;
+
+	if (dev->id)
+		return str_printf("/machine/peripheral/%s", dev->id);
+	(void)place_of(g, dev, &place);
+	return str_printf("/machine/peripheral-anon/device[%zu]", place);
+}
+
 static void take_away(struct guest *g, struct device *dev)
 {
+	OWNED(char *) path = NULL;
 	json_t *data;
 	size_t place;
 
 	if (!place_of(g, dev, &place))
 		return;
-	if (dev->id)
-		data = json_pack("{s:s, s:o}", "device", dev->id, "path",
-				 json_sprintf("/machine/peripheral/%s", dev->id));
-	else
-		data = json_pack("{s:o}", "path",
-				 json_sprintf("/machine/peripheral-anon/device[%zu]", place));
+	path = guest_device_path(g, dev);
+	data = json_pack("{s:s*, s:s}", "device", dev->id, "path", path);
 	json_array_remove(g->devices, place);
 	device_destroy(dev);
 	forget(g, dev);
@@ -189,9 +208,13 @@ void guest_ejected_remove(struct guest *g)
 	}
 }
 
+/* A migration has the state of all devices in its hands; at its end it looks itself. */
 static void on_ejected(void *opaque)
 {
-	guest_ejected_remove(opaque);
+	struct guest *g = opaque;
+
+	if (!migration_busy(g->migration))
+		guest_ejected_remove(g);
 }
 
 /* struct device_env.eject: any thread, chipset lock held. */
@@ -226,6 +249,7 @@ void guest_eject_init(struct guest *g)
 	pthread_mutex_init(&g->eject_lock, NULL);
 	g->q->env.request = request;
 	g->q->env.eject = eject;
+	g->q->env.ost = guest_ost;
 	g->q->env.opaque = g;
 }
 
@@ -289,6 +313,10 @@ int op_device_del(void *opaque, struct control_request *rq, const json_t *args, 
 			       dev->class->name);
 	if (on_pci(dev))
 		return pci_unplug(g, pci_of(dev), e);
+	if (dev->class == &vcpu_class && lpc_cpu_can_plug(g->q->lpc, e) < 0)
+		return -e->code;
+	if (dev->class == &vcpu_class)
+		return lpc_cpu_unplug_request(g->q->lpc, q35_vcpu_place(dev), e);
 	take_away(g, dev);
 	return 0;
 }

@@ -104,57 +104,6 @@ static int quit(void *opaque, struct control_request *rq, const json_t *args, js
 	return 0;
 }
 
-static json_t *cpu_props(const struct x86_topology *t, unsigned int index)
-{
-	unsigned int thread = index % t->threads, core = index / t->threads;
-
-	return json_pack("{s:i, s:i, s:i, s:i}", "socket-id", (int)(core / t->cores / t->dies),
-			 "die-id", (int)(core / t->cores % t->dies), "core-id",
-			 (int)(core % t->cores), "thread-id", (int)thread);
-}
-
-static int query_cpus_fast(void *opaque, struct control_request *rq, const json_t *args,
-			   json_t **ret, struct err *e)
-{
-	struct guest *g = opaque;
-
-	*ret = json_array();
-	for (unsigned int i = 0; i < g->q->vm.vcpus_len; i++) {
-		char path[64];
-
-		snprintf(path, sizeof(path), "/machine/unattached/device[%u]", i);
-		json_array_append_new(*ret,
-				      json_pack("{s:i, s:i, s:s, s:s, s:o}", "cpu-index", (int)i,
-						"thread-id", (int)vm_vcpu_tid(g->q->vm.vcpus[i]),
-						"qom-path", path, "target", "x86_64", "props",
-						cpu_props(&g->q->cpuid.topology, i)));
-	}
-	return 0;
-}
-
-static json_t *hotpluggable(struct guest *g, unsigned int index)
-{
-	json_t *one = json_pack("{s:o, s:i, s:o}", "type",
-				json_sprintf("%s-x86_64-cpu", g->q->cpuid.cpu.name), "vcpus-count",
-				1, "props", cpu_props(&g->q->cpuid.topology, index));
-
-	if (index < g->q->vm.vcpus_len)
-		json_object_set_new(one, "qom-path",
-				    json_sprintf("/machine/unattached/device[%u]", index));
-	return one;
-}
-
-static int query_hotpluggable_cpus(void *opaque, struct control_request *rq, const json_t *args,
-				   json_t **ret, struct err *e)
-{
-	struct guest *g = opaque;
-
-	*ret = json_array();
-	for (unsigned int i = g->q->max_cpus; i-- > 0;)
-		json_array_append_new(*ret, hotpluggable(g, i));
-	return 0;
-}
-
 static bool memory_read_op(void *opaque, uint64_t gpa, void *buf, uint64_t len)
 {
 	struct guest *g = opaque;
@@ -176,8 +125,9 @@ void guest_ops_fill(struct guest *g)
 		.system_reset = system_reset,
 		.system_powerdown = system_powerdown,
 		.quit = quit,
-		.query_cpus_fast = query_cpus_fast,
-		.query_hotpluggable_cpus = query_hotpluggable_cpus,
+		.query_cpus_fast = op_query_cpus_fast,
+		.query_hotpluggable_cpus = op_query_hotpluggable_cpus,
+		.query_acpi_ospm_status = op_query_acpi_ospm_status,
 		.query_cpu_definitions = op_query_cpu_definitions,
 		.query_cpu_model_expansion = op_query_cpu_model_expansion,
 		.inject_nmi = op_inject_nmi,

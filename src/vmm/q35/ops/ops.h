@@ -17,6 +17,8 @@ void guest_eject_release(struct guest *g);
 void guest_ejected_remove(struct guest *g);
 /* The @i-th of the user's devices, as guest->devices lists them; NULL: there are fewer. */
 struct device *guest_device_at(struct guest *g, size_t i);
+/* Its path in the object tree; the caller frees it. */
+char *guest_device_path(struct guest *g, const struct device *dev);
 
 /* ops_object.c */
 control_op op_object_add, op_object_del, op_query_iothreads, op_query_memdev;
@@ -29,6 +31,13 @@ control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
 
 /* ops_cpu.c: need no guest */
 control_op op_query_cpu_definitions, op_query_cpu_model_expansion;
+
+/* ops_vcpu.c */
+control_op op_query_cpus_fast, op_query_hotpluggable_cpus, op_query_acpi_ospm_status;
+MUST_CHECK int guest_vcpu_check(const struct guest *g, const char *driver, struct err *e);
+/* A plugged vCPU as -device takes it; new reference. */
+json_t *guest_vcpu_argument(const struct guest *g, unsigned int place);
+void guest_ost(void *opaque, const struct device_ost *what); /* struct device_env.ost */
 
 /* ops_configuration.c */
 control_op op_query_configuration, op_query_vm_generation_id;
