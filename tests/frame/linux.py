@@ -114,7 +114,7 @@ class Guest:
     def until_monitor(self, timeout=START_SECONDS):
         """Wait until the VMM takes commands."""
         end = time.monotonic() + timeout
-        while self.host.run(f"test -S {self.qmp_socket}", timeout=60)[0]:
+        while self.host.run(f"test -S {self.qmp_socket}", timeout=timeout)[0]:
             if self.job.code is not None or time.monotonic() >= end:
                 self._late(f"no monitor:\n{self.output()[-3000:]}")
             self.host.pump(0.1)

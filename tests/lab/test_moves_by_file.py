@@ -24,7 +24,7 @@ def start(host, vmm, number, *more):
     assert host.run(f"mkdir {run}")[0] == 0
     guest = linux.Guest(host, [*linux.machine(2, 512), *linux.disk("/tmp/boot.img"), "-device", "virtio-rng-pci",
                                "-device", "vmgenid", *more], vmm=vmm, run=run)
-    until(lambda: host.run(f"test -S {guest.qmp_socket}")[0] == 0, 120, "the monitor listens")
+    guest.until_monitor()
     return guest
 
 
