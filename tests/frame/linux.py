@@ -38,6 +38,19 @@ while True:
 """
 
 
+EVENTS = """
+import socket, sys, time
+s = socket.socket(socket.AF_UNIX)
+while s.connect_ex(sys.argv[1]):
+    time.sleep(0.05)
+s.sendall(b'{"execute": "qmp_capabilities"}')
+for line in s.makefile("r"):
+    print(line, end="", flush=True)
+"""
+# Runs what is typed, without echo and prompt.
+LISTEN = 'stty -echo; echo LISTENS; while read -r line; do eval "$line"; done'
+
+
 class PeerEnded(LabStall):
     """A guest of stock QEMU ended by itself on an emulated host: worth one more try, as the known hang is."""
 
@@ -52,7 +65,7 @@ class Guest:
     def __init__(self, host, options, vmm=None, env=None, run="/run", outlives=False):
         self.host = host
         self._ended = PeerEnded if vmm else AssertionError
-        self._seen = 0
+        self._seen = self._asked = 0
         self._fifo, self.qmp_socket = f"{run}/guest.in", f"{run}/guest.qmp"
         console = f"{run}/guest.con"
         serial = f"unix:{console},server=on,wait=off" if outlives else "stdio"
@@ -94,7 +107,15 @@ class Guest:
 
     def type(self, line):
         """Type a line on the console."""
-        assert self.host.run(f"echo {_quote(line)} >{self._fifo}", timeout=120)[0] == 0
+        assert self.host.run(f"printf '%s\\n' {_quote(line)} >{self._fifo}", timeout=120)[0] == 0
+
+    def ask(self, command, timeout=START_SECONDS):
+        """Have a guest that runs LISTEN run a command, which must succeed; return what it said."""
+        self._asked += 1
+        self.type(f"{{ {command}; }} </dev/null 2>&1; echo =='end of {self._asked}:' $?")
+        said, _, code = self.expect(f"==end of {self._asked}: ", timeout).replace("\r", "").rpartition("==end of ")
+        assert code.split()[-1] == "0", f"{command}: {code.split()[-1]}\n{said}"
+        return said
 
     def qmp(self, *commands, timeout=60):
         """Run QMP commands (names, or messages as JSON); return their answers as text, a line each."""
@@ -130,6 +151,19 @@ def commands_in(host, monitor, *commands, timeout=60):
                          timeout=60 + timeout * len(commands))
     assert code == 0, f"{commands}: {out}"
     return [json.loads(line) for line in out.splitlines()]
+
+
+class Events:
+    """Listens to the events of a guest's VMM on a monitor of their own."""
+
+    def __init__(self, host, run="/run"):
+        self.socket = f"{run}/events.qmp"
+        self.options = ["-qmp", f"unix:{self.socket},server=on,wait=off"]
+        self._job = host.spawn(["/usr/bin/python3", "-c", EVENTS, self.socket])
+
+    def count(self, *texts):
+        """How many events came that have all of @texts in them."""
+        return sum(all(text in line for text in texts) for line in self._job.output().splitlines())
 
 
 def _quote(text):
