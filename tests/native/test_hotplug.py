@@ -98,6 +98,12 @@ def test_a_device_that_cannot_come_is_refused(guest, arguments, words):
         guest.qmp.command("device_add", **arguments)
 
 
+def test_a_port_without_hot_plug_says_so(outlive, kvm, tmp_path):
+    guest = started(outlive, tmp_path, acpi_guest(), "-device", "pcie-root-port,id=pci.3,chassis=3,addr=4,hotplug=off")
+    with pytest.raises(QmpError, match="port 'pci.3' has hotplug=off"):
+        guest.qmp.command("device_add", driver="virtio-rng-pci", id="x", bus="pci.3")
+
+
 def test_what_cannot_go_is_refused(guest):
     with pytest.raises(QmpError, match="does not support hotplugging"):
         guest.qmp.command("device_del", id="pci.1")

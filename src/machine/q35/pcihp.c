@@ -264,21 +264,29 @@ void pcihp_reset(struct lpc *l)
 
 /**
  * lpc_pci_can_plug() - Can a device come to this bus while the guest runs?
- * @l:		The LPC bridge
+ * @l:		The LPC bridge; main thread
  * @bus:	The bus
  * @e:		Set on failure only
  *
- * Errors: EOPNOTSUPP it is the root bus (QEMU's q35 doesn't either), or ACPI hot-plug is off
+ * Errors: EOPNOTSUPP it is the root bus (QEMU's q35 doesn't either), its port has hotplug=off, or
+ * ACPI hot-plug is off
  * Return: 0, or a negative errno
  */
 int lpc_pci_can_plug(struct lpc *l, const struct pci_bus *bus, struct err *e)
 {
+	int number;
+
 	if (!bus->bridge)
 		return err_set(e, EOPNOTSUPP,
 			       "bus %s doesn't take devices while the guest runs: use a "
 			       "pcie-root-port's bus",
 			       bus->name);
-	if (lpc_pci_bus_selector(l, bus) < 0)
+	if (!bus->hotplug)
+		return err_set(e, EOPNOTSUPP, "port '%s' has hotplug=off", bus->name);
+	pthread_mutex_lock(l->pci.dev.lock);
+	number = lpc_pci_bus_selector(l, bus);
+	pthread_mutex_unlock(l->pci.dev.lock);
+	if (number < 0)
 		return err_set(e, EOPNOTSUPP, "ACPI hot-plug is off, bus %s has none", bus->name);
 	return 0;
 }
