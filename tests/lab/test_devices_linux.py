@@ -141,7 +141,8 @@ def test_discarded_and_zeroed_ranges_read_as_zero_and_free_the_file(host, guest,
               f"/usr/bin/fallocate -p -o 4194304 -l 2097152 {device} && sync && echo 3 >/proc/sys/vm/drop_caches", 120)
     guest.ask(f"cmp -n 6291456 /dev/zero {device}", 120)
     assert guest.ask(f"dd if={device} bs=1M skip=6 count=2 2>/dev/null | tr -d 'y\\n' | wc -c", 120).strip() == "0"
-    assert allocated() <= full - 4 * MIB // 512
+    # Linux writes zeroes to a SCSI disk that doesn't say that unmapped blocks read as zero, as QEMU's doesn't either
+    assert allocated() <= full - (2 if name == "scsi" else 4) * MIB // 512
 
 
 @pytest.mark.parametrize("name", STORES)
