@@ -75,7 +75,7 @@ void numbered_make(struct numbered_window *n, struct numbered *p);
 void numbered_take(struct numbered_window *n, const struct numbered *p);
 
 /**
- * numbered_give_up() - Count the oldest number as lost when it waited for a second
+ * numbered_give_up() - Count the oldest number as lost when it waited for five seconds
  * @n:	Window
  * Return: true when there was something to look at; call again
  */
