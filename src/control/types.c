@@ -221,8 +221,8 @@ FIELDS(action_event) = {STR("action", "what was done"), OPTIONS_END};
 FIELDS(panicked_event) = {
 	STR("action", "what was done"), {"info", OPTION_ANY, "from the guest"}, OPTIONS_END};
 FIELDS(balloon_event) = {INT("actual", "bytes"), OPTIONS_END};
-FIELDS(rtc_event) = {INT("offset", "seconds from the host's clock"), STR("qom-path", "the clock"),
-		     OPTIONS_END};
+FIELDS(rtc_event) = {INT("offset", "seconds from what -rtc base= says"),
+		     STR("qom-path", "the clock"), OPTIONS_END};
 FIELDS(serial_event) = {STR("id", "the port"), BOOL("open", "by the guest"), OPTIONS_END};
 FIELDS(rx_event) = {
 	{"name", OPTION_STRING, "the device"}, STR("path", "in the object tree"), OPTIONS_END};

@@ -181,6 +181,7 @@ enum machine_request {
 	MACHINE_CRASHLOADED,
 	MACHINE_EXIT,     /* isa-debug-exit; arg: exit code of the VMM */
 	MACHINE_WATCHDOG, /* action as configured */
+	MACHINE_RTC_SET,  /* the guest set its real-time clock */
 };
 
 /**

@@ -132,6 +132,13 @@ static bool updating(struct rtc *d)
 	return rtc_second_ns(s, now) >= NS_PER_SEC - UIP_NS;
 }
 
+/* Whoever starts the guest next time may want to know. */
+static void time_set(struct rtc *d, int64_t now)
+{
+	rtc_from_registers(d, now);
+	device_request(&d->dev, MACHINE_RTC_SET, 0);
+}
+
 static void a_write(struct rtc *d, uint8_t value)
 {
 	struct rtc_state *s = &d->s;
@@ -146,7 +153,7 @@ static void a_write(struct rtc *d, uint8_t value)
 	} else if ((was & 0x60) == 0x60 && (value & 0x70) <= 0x20) {
 		if (!(s->cmos[RTC_B] & B_SET)) { /* out of reset: first update in half a second */
 			s->offset = NS_PER_SEC / 2;
-			rtc_from_registers(d, now);
+			time_set(d, now);
 		}
 		was &= (uint8_t)~A_UIP;
 	}
@@ -170,7 +177,7 @@ static void b_write(struct rtc *d, uint8_t value)
 		value &= (uint8_t)~B_UIE;
 	} else if (was & B_SET && (s->cmos[RTC_A] & 0x70) <= 0x20) {
 		s->offset = rtc_second_ns(s, now);
-		rtc_from_registers(d, now);
+		time_set(d, now);
 	}
 	if (value & s->cmos[RTC_C] & (C_PF | C_AF | C_UF))
 		s->cmos[RTC_C] |= C_IRQF;
@@ -187,7 +194,7 @@ static void time_write(struct rtc *d, uint8_t value)
 {
 	d->s.cmos[d->s.index] = value;
 	if (rtc_running(&d->s)) {
-		rtc_from_registers(d, time_wall_ns());
+		time_set(d, time_wall_ns());
 		update_arm(d);
 	}
 }
@@ -261,6 +268,7 @@ void rtc_set_time(struct rtc *d, int64_t seconds)
 {
 	int64_t now = time_wall_ns();
 
+	d->base_s = seconds - now / NS_PER_SEC;
 	d->s.base_rtc = (uint64_t)seconds;
 	d->s.last_update = (uint64_t)now;
 	d->s.offset = 0;
@@ -280,18 +288,23 @@ void rtc_set_cmos(struct rtc *d, unsigned int index, uint8_t value)
 		d->s.cmos[index] = value;
 }
 
+static int64_t seconds_of(int64_t ns)
+{
+	return ns / NS_PER_SEC - (ns % NS_PER_SEC < 0);
+}
+
 /**
- * rtc_difference_s() - How far the guest's clock is from the host's
+ * rtc_change_s() - How far the guest has set its clock from what -rtc base= says
  * @d:		The clock
  *
  * Return: seconds; above 0: ahead
  */
-int64_t rtc_difference_s(struct rtc *d)
+int64_t rtc_change_s(struct rtc *d)
 {
 	int64_t now = time_wall_ns(), r;
 
 	pthread_mutex_lock(d->dev.lock);
-	r = (int64_t)((uint64_t)rtc_guest_ns(&d->s, now) - (uint64_t)now) / NS_PER_SEC;
+	r = seconds_of(rtc_guest_ns(&d->s, now)) - seconds_of(now) - d->base_s;
 	pthread_mutex_unlock(d->dev.lock);
 	return r;
 }

@@ -34,12 +34,14 @@ struct rtc_state {
 /**
  * struct rtc - The real-time clock and its CMOS RAM
  * @irq:	ISA line 8, or HPET's in between; the machine may set it before realize
+ * @base_s:	Seconds ahead of the host's clock that it was first started with (-rtc base=)
  * @base_year:	Year that year 0 stands for: property
  */
 struct rtc {
 	struct device dev;
 	struct rtc_state s;
 	struct irq irq;
+	int64_t base_s;
 	int32_t base_year;
 	struct timer *periodic, *update;
 	struct io_region io;
@@ -49,7 +51,7 @@ struct rtc {
 void rtc_set_time(struct rtc *d, int64_t seconds);
 /* Battery RAM, filled by the machine. */
 void rtc_set_cmos(struct rtc *d, unsigned int index, uint8_t value);
-/* Seconds that the guest's clock is ahead of the host's: what RTC_CHANGE reports. */
-int64_t rtc_difference_s(struct rtc *d);
+/* Seconds that the guest's clock is ahead of where it began, going on: what RTC_CHANGE reports. */
+int64_t rtc_change_s(struct rtc *d);
 
 #endif

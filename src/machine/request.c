@@ -80,6 +80,11 @@ static void serve_watchdog(struct vm *vm, int arg)
 	}
 }
 
+static void serve_rtc_set(struct vm *vm, int arg)
+{
+	vm_tell(vm, VM_RTC_SET, 0);
+}
+
 static void serve_internal_error(struct vm *vm, int arg)
 {
 	vm_stop(vm, RUN_INTERNAL_ERROR);
@@ -104,6 +109,7 @@ static const struct request_row rows[] = {
 	{MACHINE_PANICKED, false, serve_panicked},
 	{MACHINE_CRASHLOADED, false, serve_crashloaded},
 	{MACHINE_WATCHDOG, false, serve_watchdog},
+	{MACHINE_RTC_SET, false, serve_rtc_set},
 	{MACHINE_SUSPEND, true, serve_suspend},
 	{MACHINE_RESET, true, serve_reset},
 };

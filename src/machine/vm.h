@@ -85,6 +85,7 @@ enum vm_event {
 	VM_PANICKED,    /* arg: the byte written to pvpanic */
 	VM_CRASHLOADED, /* likewise */
 	VM_WATCHDOG,    /* arg: enum watchdog_action */
+	VM_RTC_SET,     /* the guest set its real-time clock */
 	VM_EXIT,        /* the process should end; arg: exit code */
 };
 

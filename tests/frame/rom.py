@@ -246,3 +246,11 @@ def vcpu_guest():
     back = CODE_AT - (VECTOR + 3)
     return rom({**flat.parts, 0: other, CODE_AT: start + bytes(code),
                 VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def cmos_set_guest(index, value):
+    """A ROM that reads a byte of CMOS, sets it, and halts."""
+    code = (b"\xb0" + bytes([index]) + bytes.fromhex("e670 e471") + b"\xb0" + bytes([value])
+            + bytes.fromhex("e671 f4ebfd"))
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})

@@ -2,6 +2,7 @@
 """SMBIOS types 8 and 11, -rtc base=, NMIs of running vCPUs, -fw_cfg that says nothing, C-a x."""
 import socket
 import subprocess
+import time
 
 import pytest
 from frame import rom
@@ -55,6 +56,16 @@ def test_the_clock_starts_where_rtc_says(vmm_any, tmp_path):
     _, dump = started(vmm_any, tmp_path, image, "-rtc", "base=2001-02-03T04:05:06")
     until(lambda: len(dump.read_bytes()) == 5, 30, "the guest's reading")
     assert dump.read_bytes().hex() == "2001020304"
+
+
+@pytest.mark.parametrize("base", ["utc", "2001-02-03T04:05:06"])
+def test_a_guest_that_sets_its_clock_is_told_of_from_where_rtc_says(vmm_any, tmp_path, base):
+    """By years, at which a second matters little: libvirt starts the guest there the next time."""
+    years = 2031 - (time.gmtime().tm_year if base == "utc" else 2001)
+    vmm, _ = started(vmm_any, tmp_path, rom.cmos_set_guest(9, 0x31), "-rtc", f"base={base}", "-S")
+    vmm.qmp.command("cont")
+    told = vmm.qmp.wait_event("RTC_CHANGE", timeout=60)["data"]
+    assert round(told["offset"] / 86400 / 365.25) == years and told["qom-path"].startswith("/machine/"), told
 
 
 def test_an_nmi_reaches_a_vcpu_that_never_leaves_the_guest(outlive, tmp_path):

@@ -92,6 +92,8 @@ static void rtc_tells_the_time_and_takes_it(void **state)
 	cmos_out(b, 0x0b, 0x06); /* runs again; binary from here on */
 	assert_int_equal(cmos_in(b, 0x37), 20);
 	assert_int_equal(cmos_in(b, 4), 12);
+	assert_int_equal(b->request, MACHINE_RTC_SET);
+	assert_in_range(rtc_change_s(d) + 11 * 3600 + 1, 0, 2); /* a second begins in between */
 	cmos_out(b, 0x0b, 0x86);
 	cmos_out(b, 9, 69);
 	cmos_out(b, 0x32, 19); /* before the epoch */

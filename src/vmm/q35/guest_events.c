@@ -37,6 +37,12 @@ static json_t *watchdog_data(int action)
 	return json_pack("{s:s}", "action", words[action]);
 }
 
+static json_t *rtc_data(struct guest *g)
+{
+	return json_pack("{s:I, s:s}", "offset", (json_int_t)rtc_change_s(g->q->rtc), "qom-path",
+			 "/machine/unattached/rtc");
+}
+
 static void status_reset(struct block_node *n, void *opaque)
 {
 	block_io_status_reset(n);
@@ -67,6 +73,7 @@ static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 		control_event(c, "GUEST_CRASHLOADED", json_pack("{s:s}", "action", "run"));
 		break;
 	case VM_WATCHDOG: control_event(c, "WATCHDOG", watchdog_data(arg)); break;
+	case VM_RTC_SET: control_event(c, "RTC_CHANGE", rtc_data(g)); break;
 	case VM_EXIT: end(g, arg); break;
 	}
 }

@@ -184,6 +184,8 @@ static int guest_make(struct arrival *a, struct err *e)
 		return r;
 	a->v.machine = a->g;
 	policy_set(&a->g->q->vm.c.policy, body(a, "policy"));
+	if (json_is_integer(body(a, "rtc-base"))) /* a date was one when the guest was started */
+		a->g->q->rtc->base_s = json_integer_value(body(a, "rtc-base"));
 	r = carryover_adopt(a->g, &a->t.bundle, e);
 	if (r >= 0)
 		r = guest_begin(a->g, e);
