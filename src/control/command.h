@@ -50,6 +50,16 @@ const struct command *command_find(const char *name);
 const char *command_nearest(const char *name);
 
 /**
+ * struct absent_command - A command of QEMU's that isn't here
+ */
+struct absent_command {
+	const char *name, *why;
+};
+
+extern const struct absent_command absent_commands[]; /* closed by a NULL name */
+const char *command_absence(const char *name);
+
+/**
  * struct qmp_type - A named object type of the schema
  */
 struct qmp_type {

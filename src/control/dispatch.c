@@ -65,6 +65,9 @@ static int find(const struct monitor *m, const char *name, const struct command 
 	if (!m->negotiated)
 		return err_set(e, ENOSYS,
 			       "Expecting capabilities negotiation with 'qmp_capabilities'");
+	if (command_absence(name))
+		return err_set(e, ENOSYS, "The command %s has not been found: %s", name,
+			       command_absence(name));
 	err_set(e, ENOSYS, "The command %s has not been found", name);
 	return err_nearest(e, command_nearest(name));
 }

@@ -35,6 +35,9 @@ void control_manual(FILE *out)
 	for (const struct command *const *g = command_groups; *g; g++)
 		for (const struct command *c = *g; c->name; c++)
 			put_command(out, c);
+	fputs(".SH COMMANDS OF QEMU 7.2 THAT AREN'T HERE\n", out);
+	for (const struct absent_command *a = absent_commands; a->name; a++)
+		fprintf(out, ".TP\n.B %s\n%s.\n", a->name, a->why);
 	fputs(".SH EVENTS\n", out);
 	for (const struct qmp_event *e = qmp_events; e->name; e++) {
 		fprintf(out, ".TP\n.B %s\n%s.\n", e->name, e->help);
