@@ -336,23 +336,53 @@ void backing_unmap(struct ram_block *b)
 }
 
 /**
+ * ram_reserve() - Have the host give the pages of a range now
+ * @b:		Block
+ * @offset, @bytes: The range, inside the block
+ * @e:		Set on failure only: says what is full
+ *
+ * Errors: ENOSPC the host has none: its pool of huge pages or the file system is full, or a limit
+ * is reached
+ * Source: madvise(2): EFAULT stands for the SIGBUS that a touch would be
+ * Return: 0, also where the kernel can't be asked, or a negative errno
+ */
+int ram_reserve(const struct ram_block *b, uint64_t offset, uint64_t bytes, struct err *e)
+{
+	if (madvise(b->hva + offset, bytes, MADV_POPULATE_WRITE) == 0 || errno == EINVAL)
+		return 0;
+	err_set(e, ENOSPC, "%s: the host has no room for the %" PRIu64 " KiB at %#" PRIx64, b->name,
+		bytes / 1024, offset);
+	if (b->page_bytes > page_size())
+		return hint_pages(e, b);
+	return err_hint(e, "is its file system (mem-path) full, or a limit of memory reached?");
+}
+
+/**
  * ram_put() - Fill RAM that no guest uses yet
  * @b:		Block
  * @offset:	Where in it
  * @parts:	What comes there, one behind the other
  * @n:		How many parts, IOV_MAX at most
+ * @e:		Set on failure only
  *
  * A new small page costs less by a write to the file, which neither clears nor maps it; a huge one
  * comes with the first touch and then costs nothing. Marks nothing as dirty.
+ *
+ * Errors: as ram_reserve()
+ * Return: 0, or a negative errno
  */
-void ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n)
+int ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n,
+	    struct err *e)
 {
 	ssize_t bytes = 0;
+	int ret;
 
 	for (int i = 0; i < n; i++)
 		bytes += (ssize_t)parts[i].iov_len;
 	if (!b->huge && pwritev(b->fd, parts, n, (off_t)(b->fd_offset + offset)) == bytes)
-		return;
-	for (int i = 0; i < n; offset += parts[i++].iov_len)
+		return 0;
+	ret = ram_reserve(b, offset, (uint64_t)bytes, e);
+	for (int i = 0; i < n && ret == 0; offset += parts[i++].iov_len)
 		memcpy(b->hva + offset, parts[i].iov_base, parts[i].iov_len);
+	return ret;
 }

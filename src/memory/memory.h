@@ -229,8 +229,13 @@ int ram_offered(struct memory *m, const char *name, uint64_t *ret_size);
 /* After ram_adopt() of a running guest's memory: page table entries for what is there, low
  * addresses first, for as long as @budget_ns; nothing is allocated. */
 void memory_prefault(struct memory *m, int64_t budget_ns);
+/* Has the host give all pages of a range now: touching one that it can't give would end the process
+ * (SIGBUS). */
+MUST_CHECK int ram_reserve(const struct ram_block *b, uint64_t offset, uint64_t bytes,
+			   struct err *e);
 /* Fills RAM that no guest uses yet, the cheapest way. */
-void ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n);
+MUST_CHECK int ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n,
+		       struct err *e);
 struct ram_block *ram_find(struct memory *m, const char *name);
 /* Before system calls are denied: what ram_options.huge needs of them (huge.c). */
 void ram_huge_prepare(void);

@@ -145,6 +145,30 @@ static struct ram_sink_block *block_of(const struct multifd_sink *m, const struc
 	return sb;
 }
 
+/* How many of the pages from @i on follow each other in the block. */
+static uint32_t run_length(const struct multifd_packet *p, uint32_t i)
+{
+	uint32_t n = 1;
+
+	while (i + n < p->normal && p->offset[i + n] == p->offset[i] + (uint64_t)n * WIRE_PAGE)
+		n++;
+	return n;
+}
+
+/* A library writes them, to where they belong. */
+static int reserve(const struct multifd_packet *p, struct ram_sink_block *sb, struct err *e)
+{
+	uint32_t i, n;
+	int ret = 0;
+
+	for (i = 0; i < p->normal && ret == 0; i += n) {
+		n = run_length(p, i);
+		bitmap_set_range(&sb->touched, p->offset[i] / WIRE_PAGE, n);
+		ret = ram_reserve(sb->block, p->offset[i], (uint64_t)n * WIRE_PAGE, e);
+	}
+	return ret;
+}
+
 static int unpack(const struct sink_lane *l, const struct multifd_packet *p,
 		  struct ram_sink_block *sb, struct err *e)
 {
@@ -159,9 +183,9 @@ static int unpack(const struct sink_lane *l, const struct multifd_packet *p,
 			       : err_set(e, EPIPE, "multifd: a channel ends within a packet");
 	for (i = 0; i < p->normal; i++)
 		pages[i] = (struct iovec){sb->block->hva + p->offset[i], WIRE_PAGE};
-	for (i = 0; i < p->normal; i++)
-		bitmap_set(&sb->touched, p->offset[i] / WIRE_PAGE);
-	ret = l->ops->unpack(l->codec, &piece, pages, p->normal, e);
+	ret = reserve(p, sb, e);
+	if (ret == 0)
+		ret = l->ops->unpack(l->codec, &piece, pages, p->normal, e);
 	channel_skip(l->channel, p->payload);
 	return ret;
 }
@@ -173,9 +197,7 @@ static void place(const struct sink_lane *l, const struct multifd_packet *p,
 	uint32_t i, n;
 
 	for (i = 0; i < p->normal; i += n) {
-		for (n = 1; i + n < p->normal; n++)
-			if (p->offset[i + n] != p->offset[i] + (uint64_t)n * WIRE_PAGE)
-				break;
+		n = run_length(p, i);
 		ram_sink_take(l->channel, sb, p->offset[i], n);
 	}
 }
@@ -198,8 +220,8 @@ static int get_pages(struct sink_lane *l, const struct multifd_packet *p, struct
 		ret = unpack(l, p, sb, e);
 	else
 		place(l, p, sb);
-	for (i = 0; i < p->zero; i++)
-		ram_sink_fill(sb, p->offset[p->normal + i], 0);
+	for (i = 0; i < p->zero && ret == 0; i++)
+		ret = ram_sink_fill(sb, p->offset[p->normal + i], 0, e);
 	__atomic_fetch_add(&g->normal_pages, p->normal, __ATOMIC_RELAXED);
 	__atomic_fetch_add(&g->zero_pages, p->zero, __ATOMIC_RELAXED);
 	return ret < 0 ? ret : channel_check(l->channel, e);

@@ -104,7 +104,8 @@ MUST_CHECK int ram_get(struct ram_sink *s, struct err *e); /* one section part, 
 /* What a channel beside the stream needs; from its thread. */
 struct ram_sink_block *ram_sink_find(const struct ram_sink *s, const char *name);
 void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset, uint32_t n);
-void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill);
+MUST_CHECK int ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill,
+			     struct err *e);
 
 bool ram_block_skipped(const struct migrate_job *job, const struct ram_block *b);
 uint64_t ram_block_gpa(const struct migrate_job *job, const struct ram_block *b);

@@ -231,10 +231,9 @@ static int get_known(struct ram_sink *s, struct ram_sink_block *sb, uint64_t off
 	ret = content_record_get(job->channel, sb->block, job->content_file, page, e);
 	if (ret < 0)
 		return ret;
-	memcpy(sb->block->hva + offset, page, WIRE_PAGE);
 	bitmap_set(&sb->touched, offset / WIRE_PAGE);
 	job->progress.content.pages++;
-	return 0;
+	return ram_put(sb->block, offset, &(struct iovec){page, WIRE_PAGE}, 1, e);
 }
 
 /**
@@ -242,25 +241,48 @@ static int get_known(struct ram_sink *s, struct ram_sink_block *sb, uint64_t off
  * @sb:		Its block
  * @offset:	Where in it
  * @fill:	The value of its bytes
+ * @e:		Set on failure only
+ *
+ * Errors: as ram_reserve()
+ * Return: 0, or a negative errno
  */
-void ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill)
+int ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill, struct err *e)
 {
 	uint8_t *page = sb->block->hva + offset;
+	int ret;
 
 	if (!fill && (!bitmap_test(&sb->touched, offset / WIRE_PAGE) || page_is_zero(page)))
-		return;
+		return 0;
+	ret = ram_reserve(sb->block, offset, WIRE_PAGE, e);
+	if (ret < 0)
+		return ret;
 	memset(page, fill, WIRE_PAGE);
 	bitmap_set(&sb->touched, offset / WIRE_PAGE);
+	return 0;
 }
 
 /* Small pages: a write to the file costs less than touching them. */
-static void take_by_file(struct channel *c, const struct ram_block *b, uint64_t offset, uint64_t n)
+static int take_by_file(struct channel *c, const struct ram_block *b, uint64_t offset, uint64_t n,
+			struct err *e)
 {
 	const uint8_t *bytes = channel_peek(c, n);
+	int ret = 0;
 
 	if (bytes)
-		ram_put(b, offset, &(struct iovec){(void *)(uintptr_t)bytes, n}, 1);
+		ret = ram_put(b, offset, &(struct iovec){(void *)(uintptr_t)bytes, n}, 1, e);
 	channel_skip(c, n); /* latches that the stream ends */
+	return ret;
+}
+
+/* Huge pages: read to where they are. */
+static int take_in_place(struct channel *c, const struct ram_block *b, uint64_t offset, uint64_t n,
+			 struct err *e)
+{
+	int ret = ram_reserve(b, offset, n, e);
+
+	if (ret == 0)
+		channel_get(c, b->hva + offset, n);
+	return ret;
 }
 
 /**
@@ -273,33 +295,30 @@ static void take_by_file(struct channel *c, const struct ram_block *b, uint64_t 
 void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset, uint32_t n)
 {
 	const struct ram_block *b = sb->block;
-	uint64_t end = offset + (uint64_t)n * WIRE_PAGE;
+	uint64_t end = offset + (uint64_t)n * WIRE_PAGE, part;
+	struct err e;
 
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, n);
-	while (offset < end && !channel_failed(c)) {
-		uint64_t part = MIN(end - offset, (uint64_t)RUN_PAGES * WIRE_PAGE);
-
-		if (b->huge)
-			channel_get(c, b->hva + offset, part);
-		else
-			take_by_file(c, b, offset, part);
-		offset += part;
+	for (; offset < end && !channel_failed(c); offset += part) {
+		part = MIN(end - offset, (uint64_t)RUN_PAGES * WIRE_PAGE);
+		if ((b->huge ? take_in_place : take_by_file)(c, b, offset, part, &e) < 0)
+			channel_fail(c, &e);
 	}
 }
 
 /* Reads a page's content, and the pages behind it that are in the buffer and continue it. */
-static void get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offset)
+static int get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offset, struct err *e)
 {
 	struct channel *c = s->job->channel;
 	const uint64_t next = WIRE_RAM_PAGE | WIRE_RAM_CONTINUE;
 	struct iovec pages[RUN_PAGES];
 	const uint8_t *bytes = channel_peek(c, WIRE_PAGE);
 	size_t have, at = WIRE_PAGE;
-	int n = 1;
+	int n = 1, ret;
 
 	if (!bytes) {
 		channel_skip(c, WIRE_PAGE); /* latches that the stream ends */
-		return;
+		return 0;
 	}
 	channel_buffered(c, &have);
 	pages[0] = (struct iovec){(void *)(uintptr_t)bytes, WIRE_PAGE};
@@ -310,15 +329,17 @@ static void get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offs
 			break;
 		pages[n] = (struct iovec){(void *)(uintptr_t)(bytes + at + 8), WIRE_PAGE};
 	}
-	ram_put(sb->block, offset, pages, n);
+	ret = ram_put(sb->block, offset, pages, n, e);
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, (uint64_t)n);
 	__atomic_fetch_add(&s->job->progress.normal_pages, (uint64_t)n, __ATOMIC_RELAXED);
 	channel_skip(c, at);
+	return ret;
 }
 
 static int get_page(struct ram_sink *s, uint64_t offset, uint64_t flags, struct err *e)
 {
 	struct ram_sink_block *sb = flags & WIRE_RAM_CONTINUE ? s->last : get_block(s, e);
+	int ret;
 
 	if (!sb)
 		return flags & WIRE_RAM_CONTINUE
@@ -331,19 +352,17 @@ static int get_page(struct ram_sink *s, uint64_t offset, uint64_t flags, struct 
 			       sb->block->name, offset, sb->block->size);
 	s->last = sb;
 	if (flags & WIRE_RAM_ZERO) {
-		ram_sink_fill(sb, offset, channel_get_u8(s->job->channel));
 		__atomic_fetch_add(&s->job->progress.zero_pages, 1, __ATOMIC_RELAXED);
-		return 0;
+		return ram_sink_fill(sb, offset, channel_get_u8(s->job->channel), e);
 	}
 	if (flags & WIRE_RAM_KNOWN)
 		return get_known(s, sb, offset, e);
-	if (!(flags & WIRE_RAM_XBZRLE)) {
-		get_run(s, sb, offset);
-		return 0;
-	}
+	if (!(flags & WIRE_RAM_XBZRLE))
+		return get_run(s, sb, offset, e);
 	bitmap_set(&sb->touched, offset / WIRE_PAGE);
 	s->job->progress.normal_pages++;
-	return get_xbzrle(s, sb->block->hva + offset, e);
+	ret = ram_reserve(sb->block, offset, WIRE_PAGE, e);
+	return ret < 0 ? ret : get_xbzrle(s, sb->block->hva + offset, e);
 }
 
 /* A source that writes these has no other sync points. Its first is in front of the first EOS. */

@@ -249,6 +249,20 @@ static int span_parts(const struct mapped_block *mb, uint64_t from, uint64_t end
 	return n;
 }
 
+/* What is read in place needs its pages before. */
+static int span_reserve(const struct mapped_block *mb, uint64_t from, uint64_t end, struct err *e)
+{
+	uint64_t at, to;
+	int ret = 0;
+
+	for (at = from; mb->block->huge && at < end && ret == 0; at = to) {
+		to = run_end(mb, at, end);
+		if (bitmap_test(&mb->present, at))
+			ret = ram_reserve(mb->block, at * WIRE_PAGE, (to - at) * WIRE_PAGE, e);
+	}
+	return ret;
+}
+
 /* What was read of a span, if it is what was written, to the guest. */
 static int span_take(const struct mapped_block *mb, uint64_t from, uint64_t end,
 		     const struct iovec *part, struct err *e)
@@ -265,7 +279,7 @@ static int span_take(const struct mapped_block *mb, uint64_t from, uint64_t end,
 		for (i = at; i < to && ret == 0 && mb->sums; i++)
 			ret = sum_check(mb, i, (uint8_t *)part->iov_base + (i - at) * WIRE_PAGE, e);
 		if (ret == 0 && !mb->block->huge)
-			ram_put(mb->block, at * WIRE_PAGE, part, 1);
+			ret = ram_put(mb->block, at * WIRE_PAGE, part, 1, e);
 	}
 	return ret;
 }
@@ -284,7 +298,10 @@ static int load_piece(void *opaque, const struct work *w, uint8_t *room, struct 
 			break;
 		to = span_end(mb, from, end);
 		n = span_parts(mb, from, to, room, parts);
-		ret = mapped_read_parts(opaque, parts, n, mb->pages_at + from * WIRE_PAGE, e);
+		ret = span_reserve(mb, from, to, e);
+		if (ret == 0)
+			ret = mapped_read_parts(opaque, parts, n, mb->pages_at + from * WIRE_PAGE,
+						e);
 		if (ret == 0)
 			ret = span_take(mb, from, to, parts, e);
 	}
