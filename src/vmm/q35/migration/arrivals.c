@@ -5,6 +5,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/owned.h"
+#include "migrate/wire.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -18,8 +19,7 @@ enum arrival_kind {
 	ARRIVAL_UNKNOWN,
 	ARRIVAL_STREAM,
 	ARRIVAL_CHANNEL,
-	ARRIVAL_GONE,    /* its sender has closed it, or can't be understood */
-	ARRIVAL_REFUSED, /* by TLS, one side or the other */
+	ARRIVAL_STRANGER, /* no source: it has gone, speaks otherwise, or TLS refuses it */
 };
 
 /**
@@ -27,6 +27,7 @@ enum arrival_kind {
  * @owner:	Whose
  * @channel:	Owned; NULL: unused
  * @fd:		The channel's
+ * @number:	Counts them in the order in which they came
  * @source:	Waits for its first bytes, or for the next step of its handshake
  * @late:	Ends the wait for the handshake; NULL: it is done, or there is none
  * @ready:	It is done
@@ -35,6 +36,7 @@ struct arrival {
 	struct arrivals *owner;
 	struct channel *channel;
 	int fd;
+	uint64_t number;
 	sd_event_source *source, *late;
 	bool ready;
 };
@@ -46,8 +48,9 @@ struct arrival {
  * @listen_fd:	Owned; -1 once all are there
  * @listener:	Waits for connections
  * @stream:	The stream, or NULL. Owned until all are there
- * @ended:	The stream has nothing: what there is is all there will be
  * @channels, @len: The channels. Owned until all are there
+ * @came:	Connections so far
+ * @strangers:	What is said of them
  * @waiting:	Those that haven't said anything
  */
 struct arrivals {
@@ -56,28 +59,49 @@ struct arrivals {
 	int listen_fd;
 	sd_event_source *listener;
 	struct channel *stream;
-	bool ended;
 	struct channel *channels[CHANNELS_MAX];
 	unsigned int len;
+	uint64_t came;
+	struct log_limit strangers;
 	struct arrival waiting[CHANNELS_MAX + 1];
 };
 
-static enum arrival_kind kind_by_magic(const uint8_t bytes[4])
+static enum arrival_kind gone(struct arrivals *a)
 {
-	return load_be32(bytes) == MULTIFD_MAGIC ? ARRIVAL_CHANNEL : ARRIVAL_STREAM;
+	log_guest(&a->strangers,
+		  "incoming migration: a connection ended before it was a migration; "
+		  "the source is still waited for");
+	return ARRIVAL_STRANGER;
+}
+
+static enum arrival_kind kind_by_magic(struct arrivals *a, const uint8_t bytes[4])
+{
+	uint32_t magic = load_be32(bytes);
+
+	if (magic == MULTIFD_MAGIC || magic == WIRE_MAGIC)
+		return magic == WIRE_MAGIC ? ARRIVAL_STREAM : ARRIVAL_CHANNEL;
+	if (magic >> 16 == WIRE_TLS_HANDSHAKE)
+		log_guest(&a->strangers, "incoming migration: the source speaks TLS: set tls-creds "
+					 "here, or empty it there");
+	else
+		log_guest(&a->strangers,
+			  "incoming migration: a connection that begins with 0x%08x is no "
+			  "migration and is closed; the source is still waited for",
+			  magic);
+	return ARRIVAL_STRANGER;
 }
 
 /* What is this connection, as far as one can tell without waiting? */
-static enum arrival_kind kind_of_plain(int fd)
+static enum arrival_kind kind_of_plain(const struct arrival *one)
 {
 	uint8_t bytes[4];
-	ssize_t n = recv(fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
+	ssize_t n = recv(one->fd, bytes, sizeof(bytes), MSG_PEEK | MSG_DONTWAIT);
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return ARRIVAL_UNKNOWN;
 	if (n <= 0)
-		return ARRIVAL_GONE;
-	return n < (ssize_t)sizeof(bytes) ? ARRIVAL_UNKNOWN : kind_by_magic(bytes);
+		return gone(one->owner);
+	return n < (ssize_t)sizeof(bytes) ? ARRIVAL_UNKNOWN : kind_by_magic(one->owner, bytes);
 }
 
 static enum arrival_kind kind_of_tls(struct arrival *one)
@@ -93,18 +117,20 @@ static enum arrival_kind kind_of_tls(struct arrival *one)
 	}
 	if (r < 0) {
 		log_warn("incoming migration: %s", e.msg);
-		return ARRIVAL_REFUSED;
+		return ARRIVAL_STRANGER;
 	}
 	one->ready = true;
 	one->late = sd_event_source_disable_unref(one->late);
 	sd_event_source_set_io_events(one->source, EPOLLIN);
 	r = channel_tls_look(one->channel, bytes);
-	return r == -EAGAIN ? ARRIVAL_UNKNOWN : r < 0 ? ARRIVAL_GONE : kind_by_magic(bytes);
+	return r == -EAGAIN ? ARRIVAL_UNKNOWN
+	       : r < 0      ? gone(one->owner)
+			    : kind_by_magic(one->owner, bytes);
 }
 
 static bool complete(const struct arrivals *a)
 {
-	return a->stream && (a->ended || a->len >= a->rules.channels);
+	return a->stream && a->len >= a->rules.channels;
 }
 
 static struct channel *leave(struct arrival *one)
@@ -121,20 +147,18 @@ static struct channel *leave(struct arrival *one)
 /* False: it isn't known yet what it is. */
 static bool sort(struct arrivals *a, struct arrival *one)
 {
-	enum arrival_kind kind = a->rules.tls ? kind_of_tls(one) : kind_of_plain(one->fd);
+	enum arrival_kind kind = a->rules.tls ? kind_of_tls(one) : kind_of_plain(one);
 	struct channel *c;
 
 	if (kind == ARRIVAL_UNKNOWN)
 		return false;
 	c = leave(one);
-	if (kind == ARRIVAL_CHANNEL && a->len < CHANNELS_MAX) {
+	if (kind == ARRIVAL_CHANNEL && a->len < CHANNELS_MAX)
 		a->channels[a->len++] = c;
-	} else if (kind <= ARRIVAL_GONE && kind != ARRIVAL_CHANNEL && !a->stream) {
-		a->stream = c; /* one that has gone, too: reading it says so */
-		a->ended = kind == ARRIVAL_GONE;
-	} else {
+	else if (kind == ARRIVAL_STREAM && !a->stream)
+		a->stream = c;
+	else
 		channel_destroy(c);
-	}
 	return true;
 }
 
@@ -169,30 +193,42 @@ static int wait_for_bytes(struct arrivals *a, struct arrival *one)
 	return r;
 }
 
+/* Where all places are taken by those that say nothing, the one that came first goes. */
 static struct arrival *find_place(struct arrivals *a)
 {
-	for (unsigned int i = 0; i <= CHANNELS_MAX; i++)
+	struct arrival *oldest = &a->waiting[0];
+
+	for (unsigned int i = 0; i <= CHANNELS_MAX; i++) {
 		if (!a->waiting[i].channel)
 			return &a->waiting[i];
-	return NULL;
+		if (a->waiting[i].number < oldest->number)
+			oldest = &a->waiting[i];
+	}
+	log_guest(&a->strangers,
+		  "incoming migration: %d connections say nothing; the oldest is "
+		  "closed",
+		  CHANNELS_MAX + 1);
+	channel_destroy(leave(oldest));
+	return oldest;
 }
 
 static void accept_one(struct arrivals *a)
 {
 	int fd = accept4(a->listen_fd, NULL, NULL, SOCK_CLOEXEC), r;
-	struct arrival *one = find_place(a);
+	struct arrival *one;
 	struct err e;
 
 	if (fd < 0)
 		return; /* it has gone already */
-	r = !one           ? -EBUSY
-	    : a->rules.tls ? channel_open_tls(&one->channel, fd, a->rules.tls, NULL, &e)
-			   : channel_open_fd(&one->channel, fd, &e);
+	one = find_place(a);
+	r = a->rules.tls ? channel_open_tls(&one->channel, fd, a->rules.tls, NULL, &e)
+			 : channel_open_fd(&one->channel, fd, &e);
 	if (r < 0) {
 		close(fd);
 		return;
 	}
 	one->fd = fd;
+	one->number = a->came++;
 	if (wait_for_bytes(a, one) < 0)
 		channel_destroy(leave(one));
 	else

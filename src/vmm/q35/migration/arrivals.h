@@ -15,8 +15,11 @@
  * (multifd_source_begin()).
  *
  * With TLS each connection begins with its handshake, in steps between other events; its first
- * bytes are those behind it. A connection whose handshake fails is closed and forgotten: it wasn't
- * the source that is waited for.
+ * bytes are those behind it.
+ *
+ * Whoever knows the port can connect: a connection whose handshake fails, that goes without a word
+ * or begins as no migration does is closed and forgotten, since it wasn't the source that is waited
+ * for. One that says nothing takes a place until there are others to take it.
  */
 
 struct arrivals;
