@@ -24,6 +24,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+enum { LAST_WORD_MS = 1000 }; /* some hundred bytes: there is room for them, or nobody listens */
+
 /**
  * struct load - A stream being read
  * @job:	Whose
@@ -259,6 +261,33 @@ static int adopt(struct load *l, struct err *e)
 	return 0;
 }
 
+/* A channel beside the stream that fails cuts the stream, too; the source shall hear it all the
+ * same. */
+static void say_why(struct load *l, const struct err *e)
+{
+	struct channel *c = l->job->channel;
+	size_t len = strlen(e->msg);
+
+	if (!l->job->tells_why ||
+	    (channel_failed(c) && !(l->job->multifd_len && channel_revive(c))))
+		return;
+	channel_patience(c, LAST_WORD_MS);
+	channel_put_be16(c, PREFLIGHT_REFUSAL);
+	channel_put_be16(c, (uint16_t)len);
+	channel_put(c, e->msg, len);
+}
+
+/* The last word: who has the guest. */
+static void end_return_path(struct load *l, int ret, const struct err *e)
+{
+	if (!l->return_path || l->job->asked_only)
+		return;
+	if (ret < 0)
+		say_why(l, e);
+	if (!channel_failed(l->job->channel))
+		reply(l, WIRE_REPLY_SHUT, ret < 0);
+}
+
 /**
  * migrate_load() - Read a guest into a machine that doesn't run
  * @job:	Channel, memory, sections and options
@@ -292,8 +321,7 @@ int migrate_load(struct migrate_job *job, struct err *e)
 	if (ret == 0)
 		ret = adopt(&l, e);
 	preflight_end(job);
-	if (l.return_path && !job->asked_only && !channel_failed(job->channel))
-		reply(&l, WIRE_REPLY_SHUT, ret < 0);
+	end_return_path(&l, ret, e);
 	ram_sink_end(&l.ram);
 	devices_scratch_end(&l.devices);
 	job->progress.phase = ret < 0 ? MIGRATE_FAILED : MIGRATE_DONE;

@@ -328,9 +328,23 @@ static int hand_over(struct precopy *p, struct err *e)
 	ret = look_up(p, e);
 	if (ret == 0)
 		ret = channel_finish(p->job->channel, e);
-	if (ret == 0 && p->job->options.return_path)
+	if (ret == 0 && p->job->options.return_path) {
+		channel_patience(p->job->channel, -1);
 		ret = return_path_wait(p->job, e);
+	}
 	return ret;
+}
+
+/* While the guest stands still, a target that hangs isn't waited for: it has no guest yet. */
+static void be_impatient(const struct migrate_job *job)
+{
+	unsigned int i;
+
+	if (!job->options.return_path)
+		return; /* a file, or who knows what: it may be slow */
+	channel_patience(job->channel, RETURN_PATH_PATIENCE_MS);
+	for (i = 0; i < job->multifd_len; i++)
+		channel_patience(job->multifd[i], RETURN_PATH_PATIENCE_MS);
 }
 
 static int send_rest(struct precopy *p, int64_t begin_ns, struct err *e)
@@ -372,6 +386,7 @@ static int switchover(struct precopy *p, struct err *e)
 		return ret;
 	p->stopped = true;
 	g->pause.stopped_us = since_us(begin);
+	be_impatient(p->job);
 	enter(p, MIGRATE_SWITCHOVER);
 	ret = send_rest(p, begin, e);
 	g->pause_us = g->pause.confirmed_us = since_us(begin);
@@ -450,13 +465,15 @@ static int begin(struct precopy *p, struct err *e)
 	return channel_check(c, e);
 }
 
-static void end(struct precopy *p, int ret)
+static void end(struct precopy *p, int ret, struct err *e)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
 
 	hint_stop(p);
 	if (ret < 0 && p->stopped && !p->job->unsure)
 		h->resume(h->opaque);
+	if (ret < 0 && !p->job->unsure)
+		return_path_last_word(p->job, ret, e);
 	enter(p, ret == 0 ? MIGRATE_DONE : ret == -ECANCELED ? MIGRATE_CANCELLED : MIGRATE_FAILED);
 	if (p->logging)
 		h->dirty_stop(h->opaque); /* may take a while: nobody waits for it */
@@ -510,6 +527,6 @@ int migrate_precopy(struct migrate_job *job, struct err *e)
 		enter(&p, MIGRATE_PRECOPY);
 	while (ret == 0 && !p.stopped)
 		ret = rounds_and_stop(&p, e);
-	end(&p, ret);
+	end(&p, ret, e);
 	return ret;
 }

@@ -97,6 +97,8 @@ static int refused(const json_t *mismatches, struct err *e)
 /* In the description: pages that the target has shall be named only. In the answer: how many it
  * has in a file. */
 static const char hashes_member[] = "content-hashes";
+/* In the description: the source hears why it is refused. */
+static const char refusals_member[] = "refusals";
 
 static int no_hashes(struct err *e)
 {
@@ -129,6 +131,7 @@ static int ask(struct migrate_job *job, struct err *e)
 
 	if (job->options.content_hashes)
 		json_object_set_new(all, hashes_member, json_true());
+	json_object_set_new(all, refusals_member, json_true());
 	text = json_dumps(all, JSON_COMPACT);
 
 	put_description(job->channel, text, p->only_asked);
@@ -224,6 +227,7 @@ static int judge(struct migrate_job *job, bool only, struct err *e)
 
 	if (!theirs)
 		return err_set(e, EPROTO, "the source's description: %s", where.text);
+	job->tells_why = json_is_true(json_object_get(theirs, refusals_member));
 	reply = job->hooks.compare(job->hooks.opaque, theirs);
 	if (json_is_true(json_object_get(theirs, hashes_member)))
 		agree_on_hashes(job, reply, only);

@@ -15,6 +15,7 @@ enum {
 	PREFLIGHT_COMMAND = 0x4f4c,    /* a piece of the description; also the type of the reply */
 	PREFLIGHT_PIECE = 60000,       /* bytes of a piece at most */
 	PREFLIGHT_HASHES = 0x4f4d,     /* a reply: hashes of pages that the target has in a file */
+	PREFLIGHT_REFUSAL = 0x4f4e,    /* a reply: why the target will say that it failed */
 };
 
 /* The source. EPROTONOSUPPORT they don't fit; @job->preflight says what was found. */

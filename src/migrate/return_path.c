@@ -8,6 +8,8 @@
  * and then the guest must not run on here by itself.
  */
 #include "migrate/return_path.h"
+#include "base/compiler.h"
+#include "migrate/preflight.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -23,6 +25,18 @@ void return_path_request(struct migrate_job *job)
 	channel_put_be16(job->channel, 0);
 }
 
+/* Whoever is at the other end says it: only letters get to a monitor. */
+static void hear_why(struct migrate_job *job, uint16_t len)
+{
+	size_t n = MIN((size_t)len, sizeof(job->why) - 1);
+
+	channel_get(job->channel, job->why, n);
+	job->why[n] = '\0';
+	for (char *at = job->why; *at; at++)
+		*at = *at >= ' ' && *at <= '~' ? *at : '?';
+	channel_skip(job->channel, len - n);
+}
+
 /* The next message. 0, or why there is none. */
 static int get_reply(struct migrate_job *job, uint16_t *type, uint32_t *value, struct err *e)
 {
@@ -31,6 +45,11 @@ static int get_reply(struct migrate_job *job, uint16_t *type, uint32_t *value, s
 
 	*type = channel_get_be16(c);
 	len = channel_get_be16(c);
+	while (*type == PREFLIGHT_REFUSAL && !channel_failed(c)) {
+		hear_why(job, len);
+		*type = channel_get_be16(c);
+		len = channel_get_be16(c);
+	}
 	if (!channel_failed(c) && len == sizeof(*value))
 		*value = channel_get_be32(c);
 	if (channel_failed(c))
@@ -40,8 +59,10 @@ static int get_reply(struct migrate_job *job, uint16_t *type, uint32_t *value, s
 	return 0;
 }
 
-static int refused(struct err *e)
+static int refused(const struct migrate_job *job, struct err *e)
 {
+	if (job->why[0])
+		return err_set(e, EREMOTEIO, "the target has refused the guest: %s", job->why);
 	return err_set(e, EREMOTEIO, "the target has refused the guest; its log says why");
 }
 
@@ -67,7 +88,33 @@ int return_path_ping(struct migrate_job *job, struct err *e)
 	channel_flush(c);
 	ret = get_reply(job, &type, &value, e);
 	if (ret == 0 && type == WIRE_REPLY_SHUT)
-		return refused(e);
+		return refused(job, e);
+	return ret;
+}
+
+/**
+ * return_path_last_word() - Sending has failed: does the target say why?
+ * @job:	Being sent; it doesn't matter how far it was
+ * @ret:	How it failed
+ * @e:		Of that; says the target's reason afterwards, if there is one
+ *
+ * Return: @ret
+ */
+int return_path_last_word(struct migrate_job *job, int ret, struct err *e)
+{
+	uint16_t type = WIRE_REPLY_PONG;
+	uint32_t value = 0;
+	struct err none;
+
+	if (!job->options.return_path || (ret != -EPIPE && ret != -ECONNRESET) ||
+	    !channel_revive(job->channel))
+		return ret;
+	channel_patience(job->channel, RETURN_PATH_PATIENCE_MS);
+	while (type == WIRE_REPLY_PONG)
+		if (get_reply(job, &type, &value, &none) < 0)
+			return ret;
+	if (value)
+		refused(job, e);
 	return ret;
 }
 
@@ -102,5 +149,5 @@ int return_path_wait(struct migrate_job *job, struct err *e)
 		ret = get_reply(job, &type, &value, e);
 	if (ret < 0)
 		return lost(job, ret, e);
-	return value ? refused(e) : 0;
+	return value ? refused(job, e) : 0;
 }

@@ -40,7 +40,8 @@ def test_a_target_without_room_refuses_and_the_guest_goes_elsewhere(outlive, wit
     full.vmm.qmp.command("migrate-incoming", uri=uri)
     send(here.vmm, uri, "return-path", *capabilities, **parameters)
     info = ended(here.vmm)
-    assert info["status"] == "failed" and info["error-desc"], info
+    assert info["status"] == "failed" and "refused the guest" in info["error-desc"], info
+    assert "no room" in info["error-desc"], info
     why = ended(full.vmm)
     assert why["status"] == "failed" and "no room" in why["error-desc"] and "mem-path" in why["error-desc"], why
     check(here)

@@ -8,9 +8,10 @@
  * struct fd_carrier - A descriptor that carries a channel. Inside this room only
  * @fd:		Owned; non-blocking
  * @wake:	Eventfd, readable after a shutdown; owned
+ * @patience_ms: How long a transfer waits while nothing moves; -1: without end
  */
 struct fd_carrier {
-	int fd, wake;
+	int fd, wake, patience_ms;
 };
 
 MUST_CHECK int fd_carrier_init(struct fd_carrier *f, int fd, struct err *e);

@@ -93,6 +93,35 @@ void channel_shutdown(struct channel *c)
 }
 
 /**
+ * channel_patience() - How long a transfer waits while nothing moves
+ * @c:	Channel; not while another thread uses it
+ * @ms:	Then it fails with ETIMEDOUT; -1: it waits without end
+ */
+void channel_patience(struct channel *c, int ms)
+{
+	if (c->ops->patience)
+		c->ops->patience(c->carrier, ms);
+}
+
+/**
+ * channel_revive() - Forget the failure, for a last word
+ * @c:	Channel that has failed or was shut down. What waits to be written is dropped
+ *
+ * Return: false: a channel of this kind can't
+ */
+bool channel_revive(struct channel *c)
+{
+	if (!c->ops->revive)
+		return false;
+	c->ops->revive(c->carrier);
+	c->error.code = 0;
+	c->pieces_len = 0;
+	c->out_len = 0;
+	c->queued = 0;
+	return true;
+}
+
+/**
  * channel_carrier() - The carrier, for the file that made it
  * @c:		Channel
  * @ops:	Of that file
@@ -119,6 +148,9 @@ static void latch_transfer(struct channel *c, int code, const char *what)
 
 	if (story && !c->error.code)
 		err_set(&c->error, code, "%s", story);
+	else if (code == ETIMEDOUT && !c->error.code)
+		err_set(&c->error, code, "%s: nothing moves any more; does the other side hang?",
+			what);
 	else
 		latch(c, code, what);
 }

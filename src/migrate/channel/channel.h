@@ -32,6 +32,9 @@ struct channel;
  * @seek:	Moves the file's position by so many bytes; NULL: it isn't a file
  * @story:	Why the last transfer failed, in words; NULL, or gives NULL: its errno says it all
  * @shutdown:	Makes a blocked or later @readv and @writev fail with ECANCELED; any thread
+ * @revive:	Takes a @shutdown back, so that a last word can be said or heard; NULL: it can't be
+ * @patience:	From now on a transfer fails with ETIMEDOUT once nothing could be moved for so many
+ *		ms; -1: never, as in the beginning. NULL: never
  * @close:	Releases @carrier
  */
 struct channel_ops {
@@ -41,6 +44,8 @@ struct channel_ops {
 	int (*seek)(void *carrier, off_t bytes);
 	const char *(*story)(void *carrier);
 	void (*shutdown)(void *carrier);
+	void (*revive)(void *carrier);
+	void (*patience)(void *carrier, int ms);
 	void (*close)(void *carrier);
 };
 
@@ -48,6 +53,8 @@ struct channel *channel_create(const struct channel_ops *ops, void *carrier);
 void *channel_carrier(struct channel *c, const struct channel_ops *ops);
 void channel_destroy(struct channel *c); /* what isn't flushed is dropped */
 void channel_shutdown(struct channel *c);
+bool channel_revive(struct channel *c);
+void channel_patience(struct channel *c, int ms);
 
 /* channel/fd.c: pipe, socket, character device or file; the channel owns the fd, which becomes
  * non-blocking. */

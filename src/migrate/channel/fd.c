@@ -47,7 +47,7 @@ int fd_carrier_wait(struct fd_carrier *f, short events, int timeout_ms)
  * @n:		How many
  * @events:	POLLIN to read, POLLOUT to write
  *
- * Errors: ECANCELED after a shutdown; as readv(2), writev(2)
+ * Errors: ECANCELED after a shutdown; ETIMEDOUT nothing moved; as readv(2), writev(2)
  * Return: bytes, 0 at the end, or a negative errno
  */
 ssize_t fd_carrier_transfer(struct fd_carrier *f, const struct iovec *iov, int n, short events)
@@ -56,7 +56,7 @@ ssize_t fd_carrier_transfer(struct fd_carrier *f, const struct iovec *iov, int n
 	int ret;
 
 	do {
-		ret = fd_carrier_wait(f, events, -1);
+		ret = fd_carrier_wait(f, events, f->patience_ms);
 		if (ret < 0)
 			return ret;
 		done = events == POLLIN ? readv(f->fd, iov, n) : writev(f->fd, iov, n);
@@ -100,12 +100,12 @@ int fd_carrier_init(struct fd_carrier *f, int fd, struct err *e)
 	OWNED_FD wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	int flags = fcntl(fd, F_GETFL);
 
-	*f = (struct fd_carrier){-1, -1};
+	*f = (struct fd_carrier){-1, -1, -1};
 	if (wake < 0)
 		return err_sys(e, "eventfd");
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0)
 		return err_sys(e, "stream descriptor %d", fd);
-	*f = (struct fd_carrier){fd, fd_take(&wake)};
+	*f = (struct fd_carrier){fd, fd_take(&wake), -1};
 	return 0;
 }
 
@@ -131,6 +131,20 @@ static void fd_shutdown(void *carrier)
 	fd_carrier_shutdown(carrier);
 }
 
+static void fd_revive(void *carrier)
+{
+	const struct fd_carrier *f = carrier;
+	uint64_t times;
+
+	while (read(f->wake, &times, sizeof(times)) > 0)
+		;
+}
+
+static void fd_patience(void *carrier, int ms)
+{
+	((struct fd_carrier *)carrier)->patience_ms = ms;
+}
+
 static void fd_carrier_close(void *carrier)
 {
 	fd_carrier_release(carrier);
@@ -141,6 +155,8 @@ static const struct channel_ops fd_ops = {.readv = fd_readv,
 					  .writev = fd_writev,
 					  .seek = fd_seek,
 					  .shutdown = fd_shutdown,
+					  .revive = fd_revive,
+					  .patience = fd_patience,
 					  .close = fd_carrier_close};
 
 /**

@@ -134,7 +134,7 @@ static ssize_t receive(struct tls_link *l, void *to, size_t n, bool wait)
 			return 0;
 		if (!not_yet(got))
 			return failed(l, got);
-		r = wait ? wait_until(l, -1) : -EAGAIN;
+		r = wait ? wait_until(l, l->socket.patience_ms) : -EAGAIN;
 		if (r < 0)
 			return r;
 	}
@@ -215,7 +215,7 @@ static ssize_t tls_writev(void *carrier, const struct iovec *iov, int n)
 		return -ECANCELED;
 	done = l->t->gnutls->gnutls_record_send(l->s, bytes, len);
 	while (not_yet(done)) {
-		r = fd_carrier_wait(&l->socket, POLLOUT, -1);
+		r = fd_carrier_wait(&l->socket, POLLOUT, l->socket.patience_ms);
 		if (r < 0)
 			return r;
 		done = l->t->gnutls->gnutls_record_send(l->s, NULL, 0);
@@ -247,6 +247,11 @@ static void farewell(struct tls_link *l)
 		;
 }
 
+static void tls_patience(void *carrier, int ms)
+{
+	((struct tls_link *)carrier)->socket.patience_ms = ms;
+}
+
 static void tls_close(void *carrier)
 {
 	struct tls_link *l = carrier;
@@ -264,6 +269,7 @@ static const struct channel_ops tls_ops = {.readv = tls_readv,
 					   .writev = tls_writev,
 					   .story = tls_story,
 					   .shutdown = tls_shutdown,
+					   .patience = tls_patience,
 					   .close = tls_close};
 
 /**
