@@ -3,19 +3,20 @@
 
 Theory of operation: somebody stands in the middle of the unix socket and passes on what comes. When
 a name goes by that begins a message of that kind, the stream is cut there, held up, or its next byte
-is changed. Whatever the two VMMs then say, the guest must run in exactly one of them, with all of its
-memory, and if it stayed it must be able to move at once.
+is changed, or one side is killed or stopped. Whatever the two VMMs then say, the guest must run in
+exactly one of them, with all of its memory, and if it stayed it must be able to move at once.
 """
 import os
 import select
+import signal
 import socket
 import subprocess
 import threading
 
 import pytest
 
-from frame.moving import awaiting, check, ended, move, send
-from frame.qmp import QmpClosed
+from frame.moving import awaiting, check, ended, move, send, status
+from frame.qmp import QmpClosed, QmpError
 from frame.wait import until
 from frame.witness import Witness
 
@@ -27,7 +28,10 @@ KINDS = {"header": b"QEVM", "configuration": b"pc-q35-7.2", "memory blocks": b"p
 
 
 class Middle:
-    """Somebody in the middle of a migration: `at` is what it waits for, `act` what it then does."""
+    """Somebody in the middle of a migration: `at` is what it waits for, `act` what it then does.
+
+    A function as `act` is called when the message begins, which then goes on its way.
+    """
 
     def __init__(self, folder, target, at, act, back=None):
         self.path, self.target, self.at, self.act, self.back = folder / "middle", target, at, act, back
@@ -78,6 +82,8 @@ class Middle:
                 data = data[:end] + bytes([data[end] ^ 0xff]) + data[end + 1:]
             elif self.act == "hold":
                 threading.Event().wait(HOLD_SECONDS)
+            elif callable(self.act):
+                self.act()
         return seen[-64:], data
 
     def close(self):
@@ -158,6 +164,90 @@ def test_each_kind_of_message(traveller, run_dir, act):
     assert stayed >= {"hold": 0, "change": 6, "cut": len(KINDS)}[act], "changed bytes were taken"
     there = traveller.target()
     traveller.settle(there, traveller.go(there, f"unix:{there.vmm.path('migrate.sock')}", "return-path"))
+
+
+@pytest.mark.timeout(600)
+def test_a_target_killed_at_each_kind_of_message(traveller, run_dir):
+    for kind, at in KINDS.items():
+        there = traveller.target()
+        middle = Middle(run_dir, there.vmm.path("migrate.sock"), at, there.vmm.kill)
+        try:
+            info = traveller.go(there, f"unix:{middle.path}", "return-path")
+        finally:
+            middle.close()
+        assert middle.done and info["status"] == "failed" and info["error-desc"], (kind, info)
+        traveller.settle(there, info)
+    there = traveller.target()
+    traveller.settle(there, traveller.go(there, f"unix:{there.vmm.path('migrate.sock')}", "return-path"))
+
+
+def called_off(source):
+    """Cancel; False: it is too late for that."""
+    try:
+        source.qmp.command("migrate_cancel")
+    except QmpError as error:
+        assert "too late" in str(error)
+        return False
+    return True
+
+
+@pytest.mark.timeout(600)
+def test_a_target_that_hangs_at_each_kind_of_message(traveller, run_dir):
+    for kind, at in KINDS.items():
+        there = traveller.target()
+        stopped = threading.Event()
+
+        def stop(vmm=there.vmm, done=stopped):
+            os.kill(vmm.pid, signal.SIGSTOP)
+            done.set()
+        middle = Middle(run_dir, there.vmm.path("migrate.sock"), at, stop)
+        try:
+            send(traveller.guest.vmm, f"unix:{middle.path}", "return-path")
+            assert stopped.wait(60), kind
+            left = not called_off(traveller.guest.vmm)
+            os.kill(there.vmm.pid, signal.SIGCONT)
+            info = ended(traveller.guest.vmm)
+        finally:
+            middle.close()
+        assert info["status"] == ("completed" if left else "cancelled"), (kind, info)
+        traveller.settle(there, info)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("kind", ["memory blocks", "vCPU", "run state"])
+def test_a_source_killed_on_the_way_leaves_a_whole_guest_or_none(traveller, run_dir, kind):
+    there = traveller.target()
+    middle = Middle(run_dir, there.vmm.path("migrate.sock"), KINDS[kind], traveller.guest.vmm.kill)
+    try:
+        send(traveller.guest.vmm, f"unix:{middle.path}", "return-path")
+        info = ended(there.vmm)
+    finally:
+        middle.close()
+    assert middle.done
+    if info["status"] == "completed":  # it had written everything before
+        check(there)
+    else:
+        assert info["error-desc"] and not runs(there.vmm), info
+    there.close()
+
+
+def test_a_target_that_hangs_while_the_guest_stands_still_is_given_up(outlive, witness):
+    load = "rate=200M ws=32M"  # written anew while a round is sent: more is left than a socket takes
+    here, there = witness(outlive, args=load), awaiting(outlive, args=load)
+    uri = f"unix:{there.vmm.path('migrate.sock')}"
+    there.vmm.qmp.command("migrate-incoming", uri=uri)
+    send(here.vmm, uri, "return-path", "pause-before-switchover", **{"downtime-limit": 60000, "max-bandwidth": 8 << 20})
+    until(lambda: status(here.vmm) == "pre-switchover", 60, "the guest stands still")
+    os.kill(there.vmm.pid, signal.SIGSTOP)
+    here.vmm.qmp.command("migrate-continue", state="pre-switchover")
+    info = ended(here.vmm)
+    assert info["status"] == "failed" and "hang" in info["error-desc"], info
+    os.kill(there.vmm.pid, signal.SIGCONT)
+    assert ended(there.vmm)["status"] == "failed"
+    assert runs(here.vmm) and not runs(there.vmm)
+    check(here)
+    here.close()
+    there.close()
 
 
 def test_a_lost_word_of_the_target_never_makes_two(traveller, run_dir):
