@@ -77,7 +77,7 @@ def test_a_file_that_changes_on_the_way_fails_the_migration_and_harms_nobody(out
         out.write(b"\xee" * (file.stat().st_size - 2 * MIB))
     here.vmm.qmp.command("migrate-set-parameters", **{"max-bandwidth": 0})
     assert ended(here.vmm)["status"] == "failed"
-    assert "has changed since it was listed" in there.vmm.output()
+    assert "has changed since it was listed" in ended(there.vmm)["error-desc"]
     check(here)
 
 
