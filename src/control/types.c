@@ -133,6 +133,7 @@ FIELDS(migration_info) = {
 	{"outlive-downtime-us", OPTION_INT, "pause, us"},
 	{"outlive-expected-downtime-us", OPTION_INT, "pause if it were now, us"},
 	{"outlive-pause-us", OPTION_ANY, "when each step of the pause was done"},
+	{"outlive-expected-us", OPTION_ANY, "when each would be done, if it were now"},
 	{"outlive-rounds", OPTION_ANY, "the newest rounds that are over"},
 	{"outlive-converges", OPTION_BOOL,
 	 "will the pause fit the limit, if the guest goes on so?"},

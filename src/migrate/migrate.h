@@ -161,6 +161,7 @@ struct migrate_content {
  * @predicted_us: Pause if it were now
  * @pause_us:	Pause of this side: guest stopped until the last byte was sent; 0 before the end
  * @pause:	Its steps; 0 what isn't done yet
+ * @expected:	The steps of @predicted_us; zeros while nothing is known
  * @rounds:	The newest rounds that are over: number n at (n - 1) % MIGRATE_ROUNDS_KEPT
  */
 struct migrate_progress {
@@ -171,7 +172,7 @@ struct migrate_progress {
 	uint64_t rate, dirty_rate;
 	int64_t converge_us;
 	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
-	struct migrate_pause pause;
+	struct migrate_pause pause, expected;
 	struct migrate_xbzrle xbzrle;
 	struct migrate_content content;
 	struct migrate_round rounds[MIGRATE_ROUNDS_KEPT];

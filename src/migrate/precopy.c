@@ -52,7 +52,8 @@ enum {
  * @ram:	Its RAM
  * @begin_ns:	When the job began
  * @reported_ns: When progress was reported
- * @devices_us:	What the devices will cost
+ * @stop_us, @write_us: What stopping will take, and writing the devices' states
+ * @devices_bytes: Of these states in the stream
  * @sync_us:	What the dirty log cost in the last round
  * @link_us:	There and back, as the target answers: the shortest so far. The guest waits for the
  *		way there only
@@ -67,7 +68,7 @@ struct precopy {
 	struct migrate_job *job;
 	struct ram_source ram;
 	int64_t begin_ns, reported_ns, sent_ns;
-	uint64_t devices_us, sync_us, link_us;
+	uint64_t stop_us, write_us, devices_bytes, sync_us, link_us;
 	unsigned int fair_rounds, late;
 	bool logging, hinting, stopped;
 };
@@ -286,6 +287,25 @@ static int sync_timed(struct precopy *p, struct err *e)
 	return ret;
 }
 
+/* The pause if it were now, of what was measured: each part of this side's work has its like over
+ * there, and what the devices have to say takes its time on the link. */
+static void predict(struct precopy *p)
+{
+	struct migrate_progress *g = &p->job->progress;
+	struct migrate_pause *x = &g->expected;
+
+	g->fixed_us = 2 * (p->stop_us + p->write_us) + p->sync_us + p->link_us / 2;
+	if (g->rate)
+		g->fixed_us += (uint64_t)((double)p->devices_bytes * 1e6 / (double)g->rate);
+	g->predicted_us = precopy_predict(g);
+	if (g->predicted_us == UINT64_MAX)
+		return;
+	x->stopped_us = p->stop_us;
+	x->ram_us = x->stopped_us + p->sync_us + g->predicted_us - g->fixed_us;
+	x->devices_us = x->ram_us + p->write_us;
+	x->confirmed_us = g->predicted_us;
+}
+
 static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 {
 	struct migrate_progress *g = &p->job->progress;
@@ -303,12 +323,11 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 		ret = sync_timed(p, e);
 	if (ret < 0)
 		return ret;
-	g->fixed_us = p->devices_us + p->sync_us + p->link_us / 2;
-	limit = precopy_reachable(g, limit);
 	g->rate = precopy_rate(sent_bytes(p) - before, p->sent_ns - begin, p->link_us);
 	g->dirty_bytes = g->remaining_bytes;
 	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
-	g->predicted_us = precopy_predict(g);
+	predict(p);
+	limit = precopy_reachable(g, limit);
 	g->converge_us = (int64_t)(converge_seconds(g, limit) * 1e6);
 	round_note(p, begin, sent_bytes(p) - before);
 	*ret_again = precopy_again(g, limit, p->fair_rounds);
@@ -394,13 +413,14 @@ static int switchover(struct precopy *p, struct err *e)
 }
 
 /* Writes the device sections to nowhere: what they say isn't the guest's, it runs. */
-static uint64_t devices_dry_us(const struct migrate_job *job)
+static uint64_t devices_dry_us(const struct migrate_job *job, uint64_t *ret_bytes)
 {
 	struct migrate_job dry = *job;
 	int64_t begin = time_ns();
 
 	dry.channel = channel_open_memory(NULL, 0);
 	devices_save(&dry);
+	*ret_bytes = channel_written(dry.channel);
 	channel_destroy(dry.channel);
 	return since_us(begin);
 }
@@ -410,14 +430,13 @@ static uint64_t devices_dry_us(const struct migrate_job *job)
 static void rehearse(struct precopy *p)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
-	uint64_t write_us = UINT64_MAX, stop_us = UINT64_MAX;
 	int i;
 
+	p->write_us = p->stop_us = UINT64_MAX;
 	for (i = 0; i < REHEARSALS; i++) {
-		write_us = MIN(write_us, devices_dry_us(p->job));
-		stop_us = MIN(stop_us, h->rehearse ? h->rehearse(h->opaque) : 0);
+		p->write_us = MIN(p->write_us, devices_dry_us(p->job, &p->devices_bytes));
+		p->stop_us = MIN(p->stop_us, h->rehearse ? h->rehearse(h->opaque) : 0);
 	}
-	p->devices_us = 2 * write_us + 2 * stop_us;
 }
 
 /* Says who comes, and hears whether that is welcome. */

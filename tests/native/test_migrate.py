@@ -78,6 +78,18 @@ def test_each_phase_is_told_once(outlive, witness, target):
     assert "RESUME" in [e["event"] for e in there.vmm.qmp.events]
 
 
+def test_what_is_predicted_of_the_pause_is_told_step_by_step(outlive, witness, target):
+    info = move(witness(outlive, args="rate=off").vmm, target(args="rate=off").vmm, "return-path")
+    felt, expected = info["outlive-pause-us"], info["outlive-expected-us"]
+    steps = ["stopped", "ram", "devices", "confirmed"]
+    assert set(felt) == set(expected) == set(steps)
+    for one in (felt, expected):
+        moments = [one[step] for step in steps]
+        assert moments == sorted(moments) and moments[0] > 0, one
+    assert expected["confirmed"] == info["outlive-expected-downtime-us"]
+    assert expected["confirmed"] - expected["devices"] >= expected["stopped"], "the target's part is left out"
+
+
 def test_a_cancelled_migration_leaves_the_guest_alone_and_can_be_had_again(outlive, witness, target):
     here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
     send(here.vmm, listen(there), **SLOW)

@@ -457,20 +457,30 @@ static void set_ms(json_t *pause, const char *name, double ms)
 		json_object_set_new(pause, name, json_real(ms));
 }
 
-static void add_steps(json_t *pause, json_t *moments)
+/* What was predicted of a step stands beside it. */
+static char *step_text(const json_t *expected, const char *step, double *last)
+{
+	double ms = picture_number(expected, step) / 1000, took = MAX(ms - *last, 0.0);
+
+	*last = MAX(ms, *last);
+	return expected ? str_printf("%.2f ms were predicted", took) : NULL;
+}
+
+static void add_steps(json_t *pause, json_t *moments, const json_t *expected)
 {
 	static const char *const words[][2] = {{"stopped", "stop"},
 					       {"ram", "rest of memory"},
 					       {"devices", "devices"},
 					       {"confirmed", "the target's word"}};
 	json_t *parts = json_array();
-	double last = 0;
+	double last = 0, last_expected = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
+		OWNED(char *) text = step_text(expected, words[i][0], &last_expected);
 		double ms = picture_number(moments, words[i][0]) / 1000;
 
 		if (ms > last)
-			picture_part(parts, words[i][1], "stands", last, ms, NULL);
+			picture_part(parts, words[i][1], "stands", last, ms, text);
 		last = MAX(last, ms);
 	}
 	json_object_set_new(pause, "parts", parts);
@@ -489,7 +499,8 @@ static void add_pause(struct view *v, const json_t *last)
 	set_ms(pause, "said-ms",
 	       ours ? json_number_value(ours) / 1000 : picture_number(last, "downtime"));
 	if (json_object_get(last, "outlive-pause-us"))
-		add_steps(pause, json_object_get(last, "outlive-pause-us"));
+		add_steps(pause, json_object_get(last, "outlive-pause-us"),
+			  json_object_get(last, "outlive-expected-us"));
 	for_each_line(v, i, line) set_ms(pause, "felt-ms", picture_number(line, "felt-ms"));
 }
 

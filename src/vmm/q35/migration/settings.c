@@ -496,6 +496,7 @@ static void add_progress(json_t *info, const struct migrate_progress *p,
 		add_ms(info, "expected-downtime", p->predicted_us);
 		json_object_set_new(info, "outlive-expected-downtime-us",
 				    json_integer((json_int_t)p->predicted_us));
+		json_object_set_new(info, "outlive-expected-us", pause_info(&p->expected));
 	}
 }
 
