@@ -196,7 +196,7 @@ def witness(kvm):
 
     def make(program, *more, name="vmm", within=(), **guest):
         made.append(Witness(program.start(*options(**guest), *more, name=name, within=within)))
-        return made[-1].start()
+        return made[-1].start(guest.get("memory_mib", 0))
     yield make
     for guest in made:
         guest.close()

@@ -15,6 +15,7 @@ sys.path.append(str(ROOT / "tools"))
 import pulse_report  # noqa: E402  (the witness's own reader lives in tools/)
 
 READY_SECONDS = 60
+FILLED_MIB = 16  # in a second, on a host with much other work
 MACHINE = ("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", HOST_CPU, "-nodefaults", "-display", "none")
 CMDLINE = "opt/outlive/pulse/cmdline"
 
@@ -47,10 +48,10 @@ class Witness:
         self.console.connect(vmm.path("witness.sock"))
         self.lines = b""
 
-    def start(self):
-        """Let a paused guest go, until it is ready and has said so on the console."""
+    def start(self, memory_mib=0):
+        """Let a paused guest go, until it is ready and has said so on the console; it fills its memory first."""
         self.vmm.qmp.command("cont")
-        self.wait("ready")
+        self.wait("ready", READY_SECONDS + memory_mib // FILLED_MIB)
         self.line(READY_SECONDS)
         return self
 
