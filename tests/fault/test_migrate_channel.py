@@ -236,7 +236,8 @@ def test_a_target_that_hangs_while_the_guest_stands_still_is_given_up(outlive, w
     here, there = witness(outlive, args=load), awaiting(outlive, args=load)
     uri = f"unix:{there.vmm.path('migrate.sock')}"
     there.vmm.qmp.command("migrate-incoming", uri=uri)
-    send(here.vmm, uri, "return-path", "pause-before-switchover", **{"downtime-limit": 60000, "max-bandwidth": 512 << 10})
+    send(here.vmm, uri, "return-path", "pause-before-switchover",
+         **{"downtime-limit": 60000, "max-bandwidth": 512 << 10})
     until(lambda: status(here.vmm) == "pre-switchover", 60, "the guest stands still")
     os.kill(there.vmm.pid, signal.SIGSTOP)
     here.vmm.qmp.command("migrate-continue", state="pre-switchover")
