@@ -75,15 +75,27 @@ struct msr_buffer {
 	struct kvm_msr_entry entries[X86_MSRS_MAX];
 };
 
-/* One by one, so that an unknown one doesn't end the list. */
-static bool readable(int fd, uint32_t index)
+static uint32_t all_of_them(uint32_t *index)
 {
-	struct {
-		struct kvm_msrs head;
-		struct kvm_msr_entry entry;
-	} one = {.head.nmsrs = 1, .entry.index = index};
+	uint32_t len = 0;
 
-	return ioctl(fd, KVM_GET_MSRS, &one) == 1;
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		for (uint32_t n = 0; n < ranges[i].count && len < X86_MSRS_MAX; n++)
+			index[len++] = ranges[i].first + n;
+	return len;
+}
+
+/* How many of the first ones KVM reads: it stops at one that it doesn't know. Each call costs more
+ * than what it reads. */
+static uint32_t readable(int fd, const uint32_t *index, uint32_t len)
+{
+	struct msr_buffer b = {.head.nmsrs = len};
+	int n;
+
+	for (uint32_t i = 0; i < len; i++)
+		b.entries[i].index = index[i];
+	n = ioctl(fd, KVM_GET_MSRS, &b);
+	return n < 0 ? 0 : (uint32_t)n;
 }
 
 /* VMX, or SVM. A vCPU that won't tell its CPUID is asked for its nested state each time. */
@@ -118,12 +130,17 @@ static bool nests(struct kvm_vcpu *c)
  */
 int x86_msr_list_probe(struct kvm_vcpu *c, struct x86_msr_list *ret, struct err *e)
 {
+	uint32_t index[X86_MSRS_MAX], len = all_of_them(index);
+
 	ret->len = 0;
 	ret->nests = nests(c);
-	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
-		for (uint32_t n = 0; n < ranges[i].count && ret->len < X86_MSRS_MAX; n++)
-			if (readable(kvm_vcpu_fd(c), ranges[i].first + n))
-				ret->index[ret->len++] = ranges[i].first + n;
+	for (uint32_t at = 0; at < len; at++) { /* past the one that ended the last call */
+		uint32_t n = readable(kvm_vcpu_fd(c), index + at, len - at);
+
+		memcpy(ret->index + ret->len, index + at, n * sizeof(index[0]));
+		ret->len += n;
+		at += n;
+	}
 	if (!ret->len)
 		return err_set(e, ENOTSUP, "KVM reads no MSR of vCPU %u", kvm_vcpu_id(c));
 	return 0;
