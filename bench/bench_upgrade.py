@@ -10,6 +10,8 @@ Ours by outlive-upgrade, in one command. QEMU's ways: to a process that was star
   before, as time: the pause, what slows it down before, and page tables that are filled on demand
   after (brownout). It writes 64 MiB again and again, as fast as it can.
 - in a row: 100 upgrades of one guest, ours only; the worst is the largest of the 100.
+- nothing done: the same guest, asked 100 times after as long a time without an upgrade: what the machine
+  takes from it by itself, below which no worst can be.
 """
 import contextlib
 import dataclasses
@@ -29,6 +31,7 @@ IDLE = "rate=off verify=off wall=0"
 DIRTYING = "ws=64M rate=20M verify=off wall=0"
 HARD = "ws=64M rate=max verify=off wall=0"
 IN_A_ROW = 100
+AS_LONG = 0.05  # s: what an upgrade takes, with the questions before and after
 ROUNDS = {cpus: math.ceil(cpus / (os.cpu_count() or 1)) for cpus in (1, 8)}  # of vCPUs, all CPUs busy with them
 FLOOR = {f"{cpus} vCPU{'s' if cpus > 1 else ''}, pause": (("capture a vCPU", times), ("apply a vCPU", times),
                                                         "futex, there and back")
@@ -143,6 +146,17 @@ def row_of_ours(program, guest):
             vmm.qmp.command("outlive-upgrade", timeout=60)
             gaps.append(felt_ms(witness.report))
     return {"in a row, median": gaps, "in a row, worst": max(gaps)}
+
+
+def row_of_nothing(program, guest):
+    """As row_of_ours(), without upgrades."""
+    gaps = []
+    with guest_of_ours(program, guest) as (_vmm, witness):
+        for _ in range(IN_A_ROW):
+            witness.ask("zp")
+            time.sleep(AS_LONG)
+            gaps.append(felt_ms(witness.report))
+    return {"nothing done, median": gaps, "nothing done, worst": max(gaps)}
 
 
 def migrate(qmp, folder, mode):
@@ -262,4 +276,5 @@ def measure(program, folder):
     case(way, "1 vCPU, writing all the time", 1, 1024, HARD)
     if ours(program):
         case(row_of_ours, "100 times, 1 vCPU", 1, 1024, IDLE)
+        case(row_of_nothing, "100 times, 1 vCPU", 1, 1024, IDLE)
     return figures
