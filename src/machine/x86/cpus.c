@@ -329,8 +329,8 @@ static void warm_one(struct vm_vcpu *v, void *opaque)
  * x86_cpus_warm() - What a vCPU's thread and a VM pay once for their first run
  * @c:		The vCPUs, as they were made
  *
- * On the vCPUs' own threads: a kernel before 6.10 waits for RCU when another one runs the vCPU
- * next. The kernel's thread that takes huge pages apart is begun here, which takes a tenth of a
+ * On the vCPUs' own threads: Linux 6.1 waits for RCU when another thread runs a vCPU than the last
+ * time. The kernel's thread that takes huge pages apart is begun here, which takes a tenth of a
  * millisecond.
  *
  * Source: Linux 6.18 arch/x86/kvm/x86.c kvm_arch_vcpu_ioctl_run(), virt/kvm/kvm_main.c
