@@ -71,6 +71,16 @@ def test_a_guest_goes_there_and_back_twice(outlive, qemu_any, traveller, begin, 
         assert guest.check()["cpus"] == cpus
 
 
+@pytest.mark.parametrize("begin", ["qemu", "outlive"])
+def test_apic_ids_may_leave_numbers_out(outlive, qemu_any, traveller, begin):
+    """With three cores a socket, APIC id 3 belongs to nobody."""
+    first, second = (qemu_any, outlive) if begin == "qemu" else (outlive, qemu_any)
+    guest = traveller(first, cpus="6,sockets=2,cores=3", memory_mib=64, args=DIRTYING)
+    guest.go(second)
+    guest.go(first)
+    assert guest.check()["cpus"] == 6
+
+
 def all_devices(folder, echo):
     """A guest with each virtio device, those in use that the witness drives."""
     disk = folder / "disk"

@@ -319,7 +319,7 @@ const struct device_class *const chips_classes[] = {
 };
 
 static int chip_add(const struct x86_chips *c, const struct device_class *class, int instance,
-		    struct list *before, struct err *e)
+		    unsigned int vcpu, struct list *before, struct err *e)
 {
 	struct device *dev = device_create(class, c->env);
 	struct chip *chip = chip_of(dev);
@@ -327,6 +327,7 @@ static int chip_add(const struct x86_chips *c, const struct device_class *class,
 
 	chip->kvm = c->kvm;
 	chip->cpus = c->cpus;
+	chip->vcpu = vcpu;
 	dev->instance = instance;
 	r = device_set_globals(dev, e);
 	if (r >= 0)
@@ -359,6 +360,10 @@ static struct list *behind_vcpus(const struct x86_chips *c)
 
 /**
  * x86_chips_vcpu_add() - Make the devices of a vCPU's sections
+ *
+ * The registers' instance is the vCPU's index, the local APIC's its APIC id, which leaves numbers
+ * out where a core's or socket's count isn't a power of two.
+ *
  * @c:		For whom
  * @index:	The vCPU's place
  * @e:		Set on failure; what was added is in the list
@@ -369,10 +374,11 @@ int x86_chips_vcpu_add(const struct x86_chips *c, unsigned int index, struct err
 {
 	static const struct device_class *const classes[] = {&chip_cpu_common_class,
 							     &chip_cpu_class, &chip_apic_class};
-	int r = 0;
+	int apic_id = (int)kvm_vcpu_id(c->cpus->cpu[index].v->kvm), r = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(classes) && r == 0; i++)
-		r = chip_add(c, classes[i], (int)index, behind_vcpus(c), e);
+		r = chip_add(c, classes[i], classes[i] == &chip_apic_class ? apic_id : (int)index,
+			     index, behind_vcpus(c), e);
 	return r;
 }
 
@@ -386,7 +392,7 @@ void x86_chips_vcpu_remove(const struct x86_chips *c, unsigned int index)
 	struct device *dev, *next;
 
 	list_for_each_safe (dev, next, c->devices, link)
-		if (is_vcpu_section(dev) && (unsigned int)dev->instance == index)
+		if (is_vcpu_section(dev) && chip_of(dev)->vcpu == index)
 			device_destroy(dev);
 }
 
@@ -406,11 +412,11 @@ int x86_chips_add(const struct x86_chips *c, struct err *e)
 	} behind[] = {{&chip_tpr_opt_class, 0}, {&chip_kvmclock_class, 0}, {&chip_pic_class, 0},
 		      {&chip_pic_class, 1},     {&chip_ioapic_class, 0},   {&chip_pit_class, 0}};
 	const struct vm *vm = c->cpus->vm;
-	int r = chip_add(c, &chip_timer_class, 0, c->devices, e);
+	int r = chip_add(c, &chip_timer_class, 0, 0, c->devices, e);
 
 	for (unsigned int i = 0; i < vm->vcpus_len && r == 0; i++)
 		r = x86_chips_vcpu_add(c, vm->vcpus[i]->index, e);
 	for (size_t i = 0; i < ARRAY_SIZE(behind) && r == 0; i++)
-		r = chip_add(c, behind[i].class, behind[i].instance, c->devices, e);
+		r = chip_add(c, behind[i].class, behind[i].instance, 0, c->devices, e);
 	return r;
 }

@@ -16,11 +16,13 @@
  * struct chip - What they begin with
  * @kvm:	The VM
  * @cpus:	Its vCPUs
+ * @vcpu:	Index of the vCPU whose section it is; other chips: 0
  */
 struct chip {
 	struct device dev;
 	struct kvm_vm *kvm;
 	struct x86_cpus *cpus;
+	unsigned int vcpu;
 };
 
 enum pit_lost_ticks { PIT_DELAY, PIT_DISCARD };

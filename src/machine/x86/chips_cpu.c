@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the sections of a vCPU as devices; the instance is the vCPU's index. All of
- * them read and write the one state in struct x86_cpus. Resetting vCPUs is the machine's business,
- * not these devices'.
+ * Theory of operation: the sections of a vCPU as devices. All of them read and write the one state
+ * in struct x86_cpus. Resetting vCPUs is the machine's business, not these devices'.
  */
 #include "machine/x86/chips.h"
 
@@ -22,10 +21,10 @@ static int nothing_to_realize(struct device *dev, struct err *e)
 
 static int instance_check(const struct device *dev, const void *state, struct err *e)
 {
-	const struct x86_cpus *c = chip_of(dev)->cpus;
+	const struct chip *chip = chip_of(dev);
 
-	if ((unsigned int)dev->instance >= c->len || !c->cpu[dev->instance].v)
-		return err_set(e, EINVAL, "there is no vCPU %d", dev->instance);
+	if (chip->vcpu >= chip->cpus->len || !chip->cpus->cpu[chip->vcpu].v)
+		return err_set(e, EINVAL, "there is no vCPU %u", chip->vcpu);
 	return 0;
 }
 
@@ -47,7 +46,7 @@ static void cpu_capture(const struct device *dev, void *state)
 	struct x86_cpus *c = chip_of(dev)->cpus;
 	struct cpu_section *s = state;
 
-	cpu_section_from(s, x86_cpus_state(c, (unsigned int)dev->instance), c->host, c->phys_bits);
+	cpu_section_from(s, x86_cpus_state(c, chip_of(dev)->vcpu), c->host, c->phys_bits);
 	s->offers_tsx_ctrl &= c->model.tsx_ctrl;
 	s->offers_tsc_scale &= c->model.tsc_scale;
 	s->offers_xfd &= c->model.xfd;
@@ -58,12 +57,12 @@ static void cpu_apply(struct device *dev, const void *state)
 {
 	struct x86_cpus *c = chip_of(dev)->cpus;
 
-	cpu_section_to(state, x86_cpus_load(c, (unsigned int)dev->instance), c->host, c->phys_bits);
+	cpu_section_to(state, x86_cpus_load(c, chip_of(dev)->vcpu), c->host, c->phys_bits);
 }
 
 static void cpu_run(struct device *dev)
 {
-	if (dev->instance == 0)
+	if (chip_of(dev)->vcpu == 0)
 		x86_cpus_run(chip_of(dev)->cpus);
 }
 
@@ -89,7 +88,7 @@ static void common_capture(const struct device *dev, void *state)
 {
 	struct cpu_common_section *s = state;
 	const struct kvm_vcpu_events *v =
-		&x86_cpus_state(chip_of(dev)->cpus, (unsigned int)dev->instance)->events;
+		&x86_cpus_state(chip_of(dev)->cpus, chip_of(dev)->vcpu)->events;
 
 	s->interrupt_request = (v->smi.pending ? REQUEST_SMI : 0) |
 			       (v->smi.latched_init ? REQUEST_INIT : 0);
@@ -98,8 +97,7 @@ static void common_capture(const struct device *dev, void *state)
 static void common_apply(struct device *dev, const void *state)
 {
 	const struct cpu_common_section *s = state;
-	struct kvm_vcpu_events *v =
-		&x86_cpus_load(chip_of(dev)->cpus, (unsigned int)dev->instance)->events;
+	struct kvm_vcpu_events *v = &x86_cpus_load(chip_of(dev)->cpus, chip_of(dev)->vcpu)->events;
 
 	v->smi.pending = !!(s->interrupt_request & REQUEST_SMI);
 	v->smi.latched_init = !!(s->interrupt_request & REQUEST_INIT);
@@ -121,8 +119,7 @@ const struct device_class chip_cpu_common_class = {
 
 static void apic_capture(const struct device *dev, void *state)
 {
-	const struct x86_vcpu_state *s = x86_cpus_state(chip_of(dev)->cpus,
-							(unsigned int)dev->instance);
+	const struct x86_vcpu_state *s = x86_cpus_state(chip_of(dev)->cpus, chip_of(dev)->vcpu);
 
 	apic_section_from(state, &s->lapic, s->sregs.apic_base,
 			  guest_clock_now_ns(dev->env->clock));
@@ -131,10 +128,10 @@ static void apic_capture(const struct device *dev, void *state)
 static void apic_apply(struct device *dev, const void *state)
 {
 	struct x86_cpus *c = chip_of(dev)->cpus;
-	struct x86_vcpu_state *s = x86_cpus_load(c, (unsigned int)dev->instance);
+	struct x86_vcpu_state *s = x86_cpus_load(c, chip_of(dev)->vcpu);
 	const struct apic_section *a = state;
 
-	apic_section_to(a, &s->lapic, kvm_vcpu_id(c->cpu[dev->instance].v->kvm));
+	apic_section_to(a, &s->lapic, kvm_vcpu_id(c->cpu[chip_of(dev)->vcpu].v->kvm));
 	s->sregs.apic_base = a->apicbase;
 	s->sregs.cr8 = a->tpr >> 4;
 }
