@@ -242,6 +242,7 @@ const struct qmp_event qmp_events[] = {
 	{"STOP", "the vCPUs stopped", NULL},
 	{"RESUME", "the vCPUs run", NULL},
 	{"SUSPEND", "the guest suspended itself", NULL},
+	{"SUSPEND_DISK", "it did so to disk, and powers off", NULL},
 	{"WAKEUP", "it woke up", NULL},
 	{"WATCHDOG", "a watchdog bit", action_event},
 	{"GUEST_PANICKED", "the guest's kernel panicked", panicked_event},

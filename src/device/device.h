@@ -177,12 +177,16 @@ enum machine_request {
 	MACHINE_RESET = 1, /* arg: 0 by the guest, 1 by the host, 2 by a watchdog */
 	MACHINE_POWEROFF,  /* ACPI S5 */
 	MACHINE_SUSPEND,   /* ACPI S3 */
+	MACHINE_HIBERNATE, /* ACPI S4: the guest is on its disk */
+	MACHINE_WAKEUP,    /* a device would wake a guest in S3; arg: enum wakeup_reason */
 	MACHINE_PANICKED,  /* pvpanic; arg: the byte written */
 	MACHINE_CRASHLOADED,
 	MACHINE_EXIT,     /* isa-debug-exit; arg: exit code of the VMM */
 	MACHINE_WATCHDOG, /* action as configured */
 	MACHINE_RTC_SET,  /* the guest set its real-time clock */
 };
+
+enum wakeup_reason { WAKEUP_OTHER = 1, WAKEUP_RTC, WAKEUP_PM_TIMER };
 
 /**
  * struct msi_message - An MSI as the guest programmed it

@@ -111,10 +111,13 @@ static void on_update(void *opaque)
 {
 	struct rtc *d = opaque;
 	int64_t now = time_wall_ns();
+	bool alarm = (uint64_t)now >= d->s.next_alarm;
 
 	rtc_to_registers(d, now);
 	d->s.cmos[RTC_A] &= (uint8_t)~A_UIP;
-	flags_raise(d, (uint8_t)(C_UF | ((uint64_t)now >= d->s.next_alarm ? C_AF : 0)));
+	if (alarm && d->s.cmos[RTC_B] & B_AIE)
+		device_request(&d->dev, MACHINE_WAKEUP, WAKEUP_RTC);
+	flags_raise(d, (uint8_t)(C_UF | (alarm ? C_AF : 0)));
 	update_arm(d);
 }
 

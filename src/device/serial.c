@@ -346,6 +346,8 @@ static void front_receive(void *opaque, const uint8_t *buf, size_t len)
 	struct serial *d = opaque;
 
 	pthread_mutex_lock(d->dev.lock);
+	if (d->wakeup)
+		device_request(&d->dev, MACHINE_WAKEUP, WAKEUP_OTHER);
 	receive(d, buf, len);
 	pthread_mutex_unlock(d->dev.lock);
 }

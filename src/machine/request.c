@@ -35,8 +35,22 @@ static void serve_poweroff(struct vm *vm, int arg)
 
 static void serve_suspend(struct vm *vm, int arg)
 {
-	vm_stop(vm, RUN_SUSPENDED);
-	vm_tell(vm, VM_SUSPENDED, 0);
+	vm_suspend(vm);
+}
+
+static void serve_hibernate(struct vm *vm, int arg)
+{
+	vm_tell(vm, VM_HIBERNATED, 0);
+	end_machine(vm, true, 0);
+}
+
+static void serve_wakeup(struct vm *vm, int arg)
+{
+	struct err e;
+
+	if (vm->state == RUN_SUSPENDED && (!vm->c.may_wake || vm->c.may_wake(vm->c.opaque, arg)) &&
+	    vm_wakeup(vm, (enum wakeup_reason)arg, &e) < 0)
+		log_error("wake-up: %s", e.msg);
 }
 
 static void serve_panicked(struct vm *vm, int arg)
@@ -110,7 +124,9 @@ static const struct request_row rows[] = {
 	{MACHINE_CRASHLOADED, false, serve_crashloaded},
 	{MACHINE_WATCHDOG, false, serve_watchdog},
 	{MACHINE_RTC_SET, false, serve_rtc_set},
+	{MACHINE_HIBERNATE, true, serve_hibernate},
 	{MACHINE_SUSPEND, true, serve_suspend},
+	{MACHINE_WAKEUP, false, serve_wakeup},
 	{MACHINE_RESET, true, serve_reset},
 };
 

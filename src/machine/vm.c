@@ -36,7 +36,7 @@ int vm_init(struct vm *vm, const struct vm_config *config, struct err *e)
  */
 void vm_destroy(struct vm *vm)
 {
-	if (vm_running(vm))
+	if (vm_active(vm))
 		vm_stop(vm, RUN_SHUTDOWN);
 	vcpus_command(vm, VCPU_QUIT);
 	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
@@ -190,6 +190,17 @@ bool vm_running(const struct vm *vm)
 	return vm->state == RUN_RUNNING;
 }
 
+/**
+ * vm_active() - Do clock and devices run?
+ * @vm:		The machine
+ *
+ * Return: true if the guest runs, and while it sleeps (RUN_SUSPENDED)
+ */
+bool vm_active(const struct vm *vm)
+{
+	return vm->state == RUN_RUNNING || vm->state == RUN_SUSPENDED;
+}
+
 static void devices_run(struct vm *vm)
 {
 	struct device *dev;
@@ -241,28 +252,38 @@ static void clocks_run(struct vm *vm)
 		guest_clock_set_ns(vm->c.clock, guest_clock_now_ns(vm->c.clock) + vm->gap_ns);
 }
 
+static void vcpus_run(struct vm *vm)
+{
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		vm->vcpus[i]->hold = false;
+	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
+	vcpus_command(vm, VCPU_RUN);
+}
+
+static bool activate(struct vm *vm)
+{
+	TRACE(vm_start, "from %s", run_state_name(vm->state));
+	vm->state = vm->asleep ? RUN_SUSPENDED : RUN_RUNNING;
+	clocks_run(vm);
+	devices_run(vm);
+	if (refused(vm))
+		return false;
+	guest_clock_run(vm->c.clock);
+	if (!vm->asleep)
+		vcpus_run(vm);
+	return true;
+}
+
 /**
- * vm_start() - Let the guest run
- * @vm:		The machine; running already: nothing happens
+ * vm_start() - Let the guest run, or sleep on if it sleeps
+ * @vm:		The machine; active already: nothing happens
  *
  * If a device refuses, the machine is in RUN_INTERNAL_ERROR afterwards.
  */
 void vm_start(struct vm *vm)
 {
-	if (vm_running(vm))
-		return;
-	TRACE(vm_start, "from %s", run_state_name(vm->state));
-	vm->state = RUN_RUNNING;
-	clocks_run(vm);
-	devices_run(vm);
-	if (refused(vm))
-		return;
-	guest_clock_run(vm->c.clock);
-	for (unsigned int i = 0; i < vm->vcpus_len; i++)
-		vm->vcpus[i]->hold = false;
-	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
-	vcpus_command(vm, VCPU_RUN);
-	vm_tell(vm, VM_RESUMED, 0);
+	if (!vm_active(vm) && activate(vm))
+		vm_tell(vm, VM_RESUMED, 0);
 }
 
 static int vcpus_stop(struct vm *vm, int64_t until_ns, struct err *e)
@@ -319,7 +340,8 @@ static int halt(struct vm *vm, int64_t until_ns, struct err *e)
 			guest_clock_run(vm->c.clock);
 	}
 	if (r < 0) {
-		vcpus_go_on(vm);
+		if (!vm->asleep)
+			vcpus_go_on(vm);
 		return r;
 	}
 	devices_stop(vm);
@@ -340,8 +362,8 @@ int vm_stop_within(struct vm *vm, enum run_state why, int64_t until_ns, struct e
 {
 	int r;
 
-	assert(why != RUN_RUNNING);
-	if (!vm_running(vm)) {
+	assert(why != RUN_RUNNING && why != RUN_SUSPENDED);
+	if (!vm_active(vm)) {
 		vm->state = why;
 		return 0;
 	}
@@ -370,11 +392,11 @@ void vm_stop(struct vm *vm, enum run_state why)
 /**
  * vm_set_state() - Change the run state of a stopped machine
  * @vm:		The machine
- * @s:		Not RUN_RUNNING
+ * @s:		Not RUN_RUNNING or RUN_SUSPENDED
  */
 void vm_set_state(struct vm *vm, enum run_state s)
 {
-	assert(!vm_running(vm) && s != RUN_RUNNING);
+	assert(!vm_active(vm) && s != RUN_RUNNING && s != RUN_SUSPENDED);
 	vm->state = s;
 }
 
@@ -401,6 +423,15 @@ static void devices_reset(struct vm *vm)
 		device_reset(dev);
 }
 
+static void all_reset(struct vm *vm)
+{
+	vm->asleep = false;
+	devices_reset(vm);
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		if (vm->c.reset_vcpu)
+			vm->c.reset_vcpu(vm->vcpus[i], vm->c.opaque);
+}
+
 /* States that only a reset ends. */
 static bool needs_reset(enum run_state s)
 {
@@ -414,22 +445,68 @@ static bool needs_reset(enum run_state s)
  */
 void vm_reset(struct vm *vm, bool by_guest)
 {
-	bool was_running = vm_running(vm);
+	bool was_running = vm_active(vm);
 	struct err never;
 
 	if (was_running) {
 		(void)!halt(vm, TIME_NEVER, &never);
 		vm->state = RUN_PAUSED;
 	}
-	devices_reset(vm);
-	for (unsigned int i = 0; i < vm->vcpus_len; i++)
-		if (vm->c.reset_vcpu)
-			vm->c.reset_vcpu(vm->vcpus[i], vm->c.opaque);
+	all_reset(vm);
 	vm_tell(vm, VM_RESET, by_guest);
 	if (was_running)
 		vm_start(vm);
 	else if (needs_reset(vm->state))
 		vm->state = RUN_PAUSED;
+}
+
+/**
+ * vm_suspend() - The guest goes to sleep (ACPI S3)
+ * @vm:		The machine; not running: nothing happens
+ */
+void vm_suspend(struct vm *vm)
+{
+	struct err never;
+
+	if (!vm_running(vm))
+		return;
+	(void)!vcpus_stop(vm, TIME_NEVER, &never);
+	vm->asleep = true;
+	vm->state = RUN_SUSPENDED;
+	vm_tell(vm, VM_SUSPENDED, 0);
+}
+
+/**
+ * vm_set_asleep() - The guest whose state was loaded sleeps
+ * @vm:		The machine, not active
+ */
+void vm_set_asleep(struct vm *vm)
+{
+	assert(!vm_active(vm));
+	vm->asleep = true;
+}
+
+/**
+ * vm_wakeup() - Wake the guest: all but its memory is reset, firmware goes on from there
+ * @vm:		The machine
+ * @reason:	What the guest is told
+ * @e:		Set on failure
+ *
+ * Errors: EPERM it doesn't sleep, or is stopped
+ * Return: 0, or a negative errno
+ */
+int vm_wakeup(struct vm *vm, enum wakeup_reason reason, struct err *e)
+{
+	struct err never;
+
+	if (vm->state != RUN_SUSPENDED)
+		return err_set(e, EPERM, "Unable to wake up: guest is not in suspended state");
+	(void)!halt(vm, TIME_NEVER, &never);
+	vm->state = RUN_PAUSED;
+	all_reset(vm);
+	vm_tell(vm, VM_WAKEUP, (int)reason);
+	(void)activate(vm);
+	return 0;
 }
 
 static void vcpu_signal(struct vm_vcpu *v, enum vcpu_signal what)

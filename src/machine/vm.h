@@ -21,6 +21,10 @@
  * thread no CPU, or a disk that doesn't answer, lets the guest go on instead. Everything but
  * vm_request() is for the main thread.
  *
+ * A guest that sleeps (ACPI S3) is a machine that runs without vCPUs: clock and devices go on, so
+ * that they can wake it. It can be stopped and started like any other, and sleeps on afterwards;
+ * waking it is a reset that firmware knows from a cold start by what the guest left in CMOS.
+ *
  * The thread that leaves guest mode last wakes the main thread; nobody polls. This time is part of
  * the pause of a live upgrade.
  */
@@ -81,7 +85,8 @@ enum vm_event {
 	VM_SHUTDOWN,  /* arg: 1 if by the guest */
 	VM_POWERDOWN, /* the power button was pressed */
 	VM_SUSPENDED,
-	VM_WAKEUP,
+	VM_HIBERNATED,  /* VM_SHUTDOWN follows */
+	VM_WAKEUP,      /* arg: enum wakeup_reason; the reset is done, nothing runs yet */
 	VM_PANICKED,    /* arg: the byte written to pvpanic */
 	VM_CRASHLOADED, /* likewise */
 	VM_WATCHDOG,    /* arg: enum watchdog_action */
@@ -143,6 +148,7 @@ struct vm_vcpu {
 /**
  * struct vm_config - What a machine is made of; all borrowed but the vCPUs
  * @reset_vcpu:	Puts a vCPU into its state after reset; all vCPUs parked
+ * @may_wake:	Whether the guest wants to be woken for this enum wakeup_reason; NULL: for all
  * @dirty_full:	A dirty ring is full; any vCPU thread. May be NULL
  */
 struct vm_config {
@@ -154,6 +160,7 @@ struct vm_config {
 	struct list *devices; /* struct device, in realize order */
 	struct vm_policy policy;
 	void (*reset_vcpu)(struct vm_vcpu *v, void *opaque);
+	bool (*may_wake)(void *opaque, int reason);
 	void (*dirty_full)(void *opaque);
 	void *opaque;
 };
@@ -174,6 +181,7 @@ struct vm_config {
  * @stopped_ns:	When the guest's clocks came to stand still (time_ns()); 0: not known. See gap.h
  * @gap_ns:	By how much the start that is under way moves them
  * @catch_up:	The next start does
+ * @asleep:	The guest is in S3: vCPUs stay parked, whatever the run state
  * @refused:	A device can't let the guest run; see vm_refuse()
  * @rest_count:	Changes when vCPUs that rest should look again (futex, atomic)
  * @dirty_limit: Pages a second that each vCPU may write; 0: any (atomic)
@@ -193,7 +201,7 @@ struct vm {
 	int request_arg[32];
 	struct list listeners;
 	int64_t stop_ns, stopped_ns, gap_ns;
-	bool refused, catch_up;
+	bool asleep, refused, catch_up;
 	uint32_t rest_count;
 	uint64_t dirty_limit;
 };
@@ -218,6 +226,11 @@ void vm_start(struct vm *vm);
 void vm_stop(struct vm *vm, enum run_state why);
 MUST_CHECK int vm_stop_within(struct vm *vm, enum run_state why, int64_t until_ns, struct err *e);
 bool vm_running(const struct vm *vm);
+bool vm_active(const struct vm *vm); /* running, or asleep with devices that run */
+/* The guest goes to sleep, or (state that was loaded) does so already. */
+void vm_suspend(struct vm *vm);
+void vm_set_asleep(struct vm *vm);
+MUST_CHECK int vm_wakeup(struct vm *vm, enum wakeup_reason reason, struct err *e);
 void vm_refuse(struct vm *vm); /* from a device's run(): the guest must not run */
 void vm_set_state(struct vm *vm,
 		  enum run_state s); /* without starting or stopping: inmigrate, postmigrate */

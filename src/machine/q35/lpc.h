@@ -159,7 +159,8 @@ void lpc_set_cpus(struct lpc *l, const uint32_t *apic_ids, unsigned int count,
 void lpc_power_button(struct lpc *l);
 void lpc_gpe_event(struct lpc *l, enum gpe_bit bit);
 void lpc_set_decode(struct lpc *l, uint8_t bits);
-void lpc_wakeup(struct lpc *l); /* back from S3: WAK_STS */
+bool lpc_may_wake(const struct lpc *l, enum wakeup_reason reason);
+void lpc_wakeup(struct lpc *l, enum wakeup_reason reason); /* back from S3: WAK_STS */
 /*
  * CPUs that come and go, by their places. Plugged: the registers show it. Announce: the guest is
  * told, if it runs already. Request: the guest answers by an eject, which comes out of

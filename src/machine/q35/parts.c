@@ -15,6 +15,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* By this firmware knows that memory has a guest that it shall go on with. */
+#define CMOS_SHUTDOWN 0x0f
+#define CMOS_RESUME   0xfe
+
 /**
  * struct part - A row of the chipset
  * @class:	Device class
@@ -247,6 +251,10 @@ static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 
 	if (event == VM_POWERDOWN && q->lpc)
 		lpc_power_button(q->lpc);
+	if (event == VM_SUSPENDED)
+		rtc_set_cmos(q->rtc, CMOS_SHUTDOWN, CMOS_RESUME);
+	if (event == VM_WAKEUP)
+		lpc_wakeup(q->lpc, (enum wakeup_reason)arg);
 	if (event == VM_RESET)
 		q35_boot_order_reset(q);
 }

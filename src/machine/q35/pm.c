@@ -88,7 +88,10 @@ void sci_update(struct lpc *l)
 
 static void on_overflow(void *opaque)
 {
-	sci_update(opaque);
+	struct lpc *l = opaque;
+
+	device_request(&l->pci.dev, MACHINE_WAKEUP, WAKEUP_PM_TIMER);
+	sci_update(l);
 }
 
 static void sts_write(struct lpc *l, uint16_t value)
@@ -101,10 +104,12 @@ static void sts_write(struct lpc *l, uint16_t value)
 
 static void sleep_request(struct lpc *l, unsigned int type)
 {
-	if (type == 0 || (type == l->s4_type && !l->s4_off))
+	if (type == 0)
 		device_request(&l->pci.dev, MACHINE_POWEROFF, 0);
-	else if (type == 1 && !l->s3_off)
+	else if (type == 1)
 		device_request(&l->pci.dev, MACHINE_SUSPEND, 0);
+	else if (type == l->s4_type)
+		device_request(&l->pci.dev, MACHINE_HIBERNATE, 0);
 }
 
 static void cnt_write(struct lpc *l, uint16_t value)
@@ -368,12 +373,31 @@ void lpc_gpe_event(struct lpc *l, enum gpe_bit bit)
 }
 
 /**
- * lpc_wakeup() - The guest wakes from S3: say so
- * @l:		The LPC bridge; main thread, after the machine's reset
+ * lpc_may_wake() - Does the guest want to be woken for this?
+ * @l:		The LPC bridge; main thread
+ * @reason:	Why
+ *
+ * Return: whether it left the event enabled when it went to sleep; others always wake it
  */
-void lpc_wakeup(struct lpc *l)
+bool lpc_may_wake(const struct lpc *l, enum wakeup_reason reason)
+{
+	switch (reason) {
+	case WAKEUP_RTC: return l->s.pm.en & PM1_RTC;
+	case WAKEUP_PM_TIMER: return l->s.pm.en & PM1_TIMER;
+	default: return true;
+	}
+}
+
+/**
+ * lpc_wakeup() - The guest wakes from S3: say so, and what woke it
+ * @l:		The LPC bridge; main thread, after the machine's reset
+ * @reason:	What did; all that ACPI has no bit for looks like the power button
+ */
+void lpc_wakeup(struct lpc *l, enum wakeup_reason reason)
 {
 	lpc_lock(l);
-	l->s.pm.sts |= PM1_WAKE | PM1_POWER_BUTTON;
+	l->s.pm.sts |= PM1_WAKE | (reason == WAKEUP_RTC        ? PM1_RTC
+				   : reason == WAKEUP_PM_TIMER ? PM1_TIMER
+							       : PM1_POWER_BUTTON);
 	lpc_unlock(l);
 }

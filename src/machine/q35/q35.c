@@ -107,6 +107,13 @@ static void dirty_full(void *opaque)
 		log_error("dirty ring: %s", e.msg);
 }
 
+static bool may_wake(void *opaque, int reason)
+{
+	const struct q35 *q = opaque;
+
+	return lpc_may_wake(q->lpc, (enum wakeup_reason)reason);
+}
+
 static int vm_make(struct q35 *q, const struct q35_config *c, struct err *e)
 {
 	const struct vm_config config = {
@@ -118,6 +125,7 @@ static int vm_make(struct q35 *q, const struct q35_config *c, struct err *e)
 		.devices = &q->devices,
 		.policy = c->policy,
 		.reset_vcpu = vcpu_reset,
+		.may_wake = may_wake,
 		.dirty_full = dirty_full,
 		.opaque = q,
 	};

@@ -64,6 +64,7 @@ static void on_event(struct vm_listener *l, enum vm_event event, int arg)
 	case VM_SHUTDOWN: control_event(c, "SHUTDOWN", shutdown_data(arg)); break;
 	case VM_POWERDOWN: control_event(c, "POWERDOWN", NULL); break;
 	case VM_SUSPENDED: control_event(c, "SUSPEND", NULL); break;
+	case VM_HIBERNATED: control_event(c, "SUSPEND_DISK", NULL); break;
 	case VM_WAKEUP: control_event(c, "WAKEUP", NULL); break;
 	case VM_PANICKED:
 		control_event(c, "GUEST_PANICKED",
@@ -105,7 +106,7 @@ static void on_io_failure(void *opaque)
 	struct vm *vm = &f->g->q->vm;
 
 	control_event(f->g->v->control, "BLOCK_IO_ERROR", io_error_data(f));
-	if (f->what.action == BLOCK_ERROR_STOP && vm_running(vm))
+	if (f->what.action == BLOCK_ERROR_STOP && vm_active(vm))
 		vm_stop(vm, RUN_IO_ERROR);
 	free(f);
 }

@@ -82,6 +82,10 @@ static void arrived(struct migration *m)
 	if (m->job.runstate[0] && !run_state_parse(m->job.runstate, &s))
 		s = RUN_PAUSED;
 	g->incoming = false;
+	if (s == RUN_SUSPENDED) {
+		vm_set_asleep(&g->q->vm);
+		s = RUN_RUNNING;
+	}
 	if (s == RUN_RUNNING && !g->stopped)
 		vm_start(&g->q->vm);
 	else

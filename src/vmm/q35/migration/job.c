@@ -431,7 +431,7 @@ void migration_end(struct migration *m)
 	pthread_mutex_unlock(&m->lock);
 	if (m->busy)
 		migration_join(m);
-	if (m->lazy && m->guest->q && vm_running(&m->guest->q->vm)) {
+	if (m->lazy && m->guest->q && vm_active(&m->guest->q->vm)) {
 		m->guest->quiet = true;
 		vm_stop(&m->guest->q->vm, RUN_SHUTDOWN); /* it must not see RAM that isn't there */
 	}

@@ -187,7 +187,7 @@ static int resume_here(struct migration *m, struct err *e)
 		log_error("migrate: the guest can't run on here: %s", e->msg);
 	if (r < 0)
 		vm_set_state(vm, RUN_IO_ERROR);
-	else if (m->was == RUN_RUNNING)
+	else if (m->was == RUN_RUNNING || m->was == RUN_SUSPENDED)
 		vm_go_on(vm);
 	else
 		vm_set_state(vm, m->was);
@@ -418,7 +418,7 @@ static void left(struct migration *m)
 static void points_give_up(struct migration *m)
 {
 	struct vm *vm = &m->guest->q->vm;
-	bool runs = vm->state == RUN_RUNNING;
+	bool runs = vm_active(vm);
 
 	if (!json_array_size(m->points))
 		return;

@@ -112,7 +112,7 @@ int op_device_add(void *opaque, struct control_request *rq, const json_t *args, 
 	if (!on_pci(dev))
 		return 0;
 	device_reset(dev);
-	if (vm_running(&g->q->vm) && dev->class->run)
+	if (vm_active(&g->q->vm) && dev->class->run)
 		dev->class->run(dev);
 	announce(g, pci_of(dev));
 	return 0;

@@ -69,7 +69,7 @@ static int cont(void *opaque, struct control_request *rq, const json_t *args, js
 	case RUN_INMIGRATE: g->stopped = false; return 0;
 	case RUN_INTERNAL_ERROR:
 	case RUN_SHUTDOWN: return err_set(e, EPERM, "Resetting the Virtual Machine is required");
-	case RUN_SUSPENDED: return err_set(e, EPERM, "the guest sleeps: system_wakeup wakes it");
+	case RUN_SUSPENDED: return 0; /* it sleeps on until it is woken, as on QEMU */
 	case RUN_FINISH_MIGRATE: return err_set(e, EPERM, "Migration is not finalized yet");
 	default: return run_here(g, e);
 	}
@@ -84,6 +84,14 @@ static int system_reset(void *opaque, struct control_request *rq, const json_t *
 		return err_set(e, EPERM, "the guest is just moving");
 	vm_reset(&g->q->vm, false);
 	return 0;
+}
+
+static int system_wakeup(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+			 struct err *e)
+{
+	struct guest *g = opaque;
+
+	return vm_wakeup(&g->q->vm, WAKEUP_OTHER, e);
 }
 
 static int system_powerdown(void *opaque, struct control_request *rq, const json_t *args,
@@ -124,6 +132,7 @@ void guest_ops_fill(struct guest *g)
 		.cont = cont,
 		.system_reset = system_reset,
 		.system_powerdown = system_powerdown,
+		.system_wakeup = system_wakeup,
 		.quit = quit,
 		.query_cpus_fast = op_query_cpus_fast,
 		.query_hotpluggable_cpus = op_query_hotpluggable_cpus,

@@ -286,12 +286,11 @@ int guest_rollback(void *opaque, struct control_request *rq, const json_t *args,
 		   struct err *e)
 {
 	struct guest *g = opaque;
-	enum run_state was = g->q->vm.state;
 	int r;
 
 	if (migration_busy(g->migration) || migration_lazy_info(g->migration))
 		return err_set(e, EBUSY, "There's a migration process in progress");
-	if (was == RUN_RUNNING)
+	if (vm_active(&g->q->vm))
 		vm_stop(&g->q->vm, RUN_RESTORE_VM);
 	r = go_back(g, args, e);
 	if (r < 0 && g->q->vm.state == RUN_RESTORE_VM)
@@ -314,7 +313,7 @@ int guest_point_drop(void *opaque, struct control_request *rq, const json_t *arg
 		     struct err *e)
 {
 	struct guest *g = opaque;
-	bool runs = g->q->vm.state == RUN_RUNNING;
+	bool runs = vm_active(&g->q->vm);
 	const json_t *disks = json_object_get(args, "disks"), *d;
 	struct block_node *n;
 	size_t i;

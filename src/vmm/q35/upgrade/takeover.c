@@ -258,9 +258,13 @@ static void run_guest(struct arrival *a, const json_t *late)
 	output_take(json_object_get(late, "pending"));
 	vm_catch_up(&a->g->q->vm, option_int(late, "clock-stopped", 0));
 	a->g->quiet = true;
-	if (option_bool(late, "running", false))
+	if (!run_state_parse(option_str(late, "status", "paused"), &state))
+		state = RUN_PAUSED;
+	if (option_bool(late, "asleep", false) || state == RUN_SUSPENDED)
+		vm_set_asleep(&a->g->q->vm);
+	if (option_bool(late, "running", false) || state == RUN_SUSPENDED)
 		vm_start(&a->g->q->vm);
-	else if (run_state_parse(option_str(late, "status", "paused"), &state))
+	else
 		vm_set_state(&a->g->q->vm, state);
 	area_mark(&a->t.area, MARK_RUNNING);
 	a->g->quiet = false;

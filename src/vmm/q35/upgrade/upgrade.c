@@ -300,7 +300,7 @@ static int pause_guest(void *opaque, int64_t until_ns, struct err *e)
 	json_decref(d->monitors);
 	d->monitors = NULL;
 	d->status = d->g->q->vm.state;
-	d->was_running = vm_running(&d->g->q->vm);
+	d->was_running = vm_active(&d->g->q->vm);
 	d->g->quiet = true;
 	if (d->was_running)
 		r = vm_stop_within(&d->g->q->vm, RUN_FINISH_MIGRATE, until_ns, e);
@@ -343,9 +343,11 @@ static json_t *late(void *opaque)
 	struct departure *d = opaque;
 	json_int_t stopped_ns = d->was_running ? d->g->q->vm.stopped_ns : 0;
 
-	return json_pack("{s:I, s:O, s:b, s:s, s:o}", "clock-stopped", stopped_ns, "monitors",
-			 d->monitors, "running", d->was_running, "status",
-			 run_state_name(d->status), "pending", pending_output());
+	/* Versions that don't know "asleep" keep a sleeping guest stopped. */
+	return json_pack("{s:I, s:O, s:b, s:b, s:s, s:o}", "clock-stopped", stopped_ns, "monitors",
+			 d->monitors, "running", d->status == RUN_RUNNING, "asleep",
+			 d->g->q->vm.asleep, "status", run_state_name(d->status), "pending",
+			 pending_output());
 }
 
 static void leave(void *opaque)
