@@ -14,6 +14,11 @@ static const struct option device_add_args[] = {
 	OPTIONS_END,
 };
 
+static const struct option rx_filter_args[] = {
+	{"name", OPTION_STRING, "a network interface, by its device's id; all by default"},
+	OPTIONS_END,
+};
+
 static const struct option id_args[] = {
 	{"id", OPTION_STRING, "its name", .required = true},
 	OPTIONS_END,
@@ -171,9 +176,10 @@ const struct command commands_device[] = {
 	{"qom-get", qom_get_args, "any", .op = COMMAND_OP(qom_get), .help = "value of a property"},
 	{"qom-set", qom_set_args, .op = COMMAND_OP(qom_set), .help = "change a property"},
 	{"query-iothreads", NULL, "[IOThreadInfo]", query_iothreads, .help = "I/O threads"},
-	{"query-pci", NULL, "[any]", .op = COMMAND_OP(query_pci), .help = "PCI functions"},
-	{"query-rx-filter", NULL, "[any]", .op = COMMAND_OP(query_rx_filter),
-	 .help = "receive filters"},
+	{"query-pci", NULL, "[any]", .op = COMMAND_OP(query_pci),
+	 .help = "PCI functions as the guest has set them up, bridges with what is behind them"},
+	{"query-rx-filter", rx_filter_args, "[any]", .op = COMMAND_OP(query_rx_filter),
+	 .help = "which frames network interfaces let through to the guest"},
 	{"announce-self", announce_args, NULL, .op = COMMAND_OP(announce_self),
 	 .help = "tell the network where the guest is now"},
 	{0},

@@ -17,15 +17,6 @@ static const struct option save_args[] = {
 	{"val", OPTION_INT, "first address", .required = true},
 	{"size", OPTION_INT, "bytes", .required = true},
 	{"filename", OPTION_STRING, "file to write", .required = true},
-	{"cpu-index", OPTION_INT, "memsave: vCPU whose page tables are used"},
-	OPTIONS_END,
-};
-
-static const struct option dump_args[] = {
-	{"paging", OPTION_BOOL, "with page tables resolved", .required = true},
-	{"protocol", OPTION_STRING, "file:PATH or fd:NAME", .required = true},
-	{"detach", OPTION_BOOL, "answer at once"},
-	{"format", OPTION_STRING, "elf"},
 	OPTIONS_END,
 };
 
@@ -79,9 +70,5 @@ const struct command commands_memory[] = {
 	 .help = "plugged memory"},
 	{"query-memdev", NULL, "[any]", .op = COMMAND_OP(query_memdev), .help = "memory objects"},
 	{"pmemsave", save_args, NULL, pmemsave, .help = "copy guest physical memory into a file"},
-	{"memsave", save_args, .op = COMMAND_OP(memsave), .help = "the same by a vCPU's addresses"},
-	{"dump-guest-memory", dump_args, .op = COMMAND_OP(dump_guest_memory),
-	 .help = "write the guest's memory as a core file"},
-	{"query-dump", NULL, "any", .op = COMMAND_OP(query_dump), .help = "how far that is"},
 	{0},
 };

@@ -140,11 +140,6 @@ static const struct option continue_args[] = {
 	 .type = "MigrationStatus"},
 	OPTIONS_END,
 };
-static const struct option uri_args[] = {
-	{"uri", OPTION_STRING, "where to go on", .required = true},
-	OPTIONS_END,
-};
-
 static json_t *capabilities_of(struct control *c)
 {
 	if (!c->capabilities) {
@@ -250,12 +245,8 @@ const struct command commands_migrate[] = {
 	 .help = "go on where pause-before-switchover waits"},
 	{"migrate-incoming", incoming_args, .op = COMMAND_OP(migrate_incoming),
 	 .help = "take a guest (after -incoming defer)"},
-	{"migrate-recover", uri_args, .op = COMMAND_OP(migrate_recover), .flags = COMMAND_OOB,
-	 .help = "take the rest of a cut post-copy"},
 	{"migrate-pause", NULL, .op = COMMAND_OP(migrate_pause), .flags = COMMAND_OOB,
 	 .help = "don't wait any longer for a target that has everything and says nothing"},
-	{"migrate-start-postcopy", NULL, .op = COMMAND_OP(migrate_start_postcopy),
-	 .help = "run the guest over there now and send the rest behind it"},
 	{"query-vcpu-dirty-limit", NULL, "[DirtyLimitInfo]",
 	 .op = COMMAND_OP(query_vcpu_dirty_limit),
 	 .help = "what each vCPU may write and writes; nothing where there is no limit"},

@@ -64,14 +64,6 @@ static const struct option watchdog_args[] = {
 	OPTIONS_END,
 };
 
-static const struct option send_key_args[] = {
-	{"keys", OPTION_ANY,
-	 "keys pressed together: [{\"type\": \"qcode\", \"data\": \"ctrl\"}, ...]",
-	 .required = true},
-	{"hold-time", OPTION_INT, "ms until they are released"},
-	OPTIONS_END,
-};
-
 const struct command commands_run[] = {
 	{"query-status", NULL, "StatusInfo", query_status, .help = "run state"},
 	{"stop", .op = COMMAND_OP(stop), .help = "stop the vCPUs"},
@@ -81,7 +73,6 @@ const struct command commands_run[] = {
 	{"system_wakeup", .fn = system_wakeup, .help = "wake a suspended guest"},
 	{"quit", .fn = quit, .help = "end the VMM at once"},
 	{"inject-nmi", .op = COMMAND_OP(inject_nmi), .help = "non-maskable interrupt to all vCPUs"},
-	{"send-key", send_key_args, .op = COMMAND_OP(send_key), .help = "press keys"},
 	{"set-action", action_args, .op = COMMAND_OP(set_action), .help = "what guest events do"},
 	{"watchdog-set-action", watchdog_args, .op = COMMAND_OP(watchdog_set_action),
 	 .help = "what a watchdog does"},

@@ -49,7 +49,7 @@ struct control_ops {
 	void *opaque;
 	control_op *query_status, *stop, *cont, *system_reset, *system_powerdown, *system_wakeup,
 		*quit;
-	control_op *inject_nmi, *send_key;
+	control_op *inject_nmi;
 	control_op *device_add, *device_del, *object_add, *object_del;
 	control_op *qom_list, *qom_get, *qom_set;
 	control_op *query_cpus_fast, *query_hotpluggable_cpus, *query_acpi_ospm_status,
@@ -60,12 +60,11 @@ struct control_ops {
 	control_op *query_pci, *query_rx_filter, *query_vm_generation_id, *announce_self;
 	control_op *set_link; /* of a device; back ends are found without the machine */
 	control_op *set_action, *watchdog_set_action;
-	control_op *migrate, *migrate_cancel, *migrate_continue, *migrate_incoming,
-		*migrate_recover, *migrate_pause, *migrate_start_postcopy, *query_migrate;
+	control_op *migrate, *migrate_cancel, *migrate_continue, *migrate_incoming, *migrate_pause,
+		*query_migrate;
 	control_op *migrate_set_capabilities, *query_migrate_capabilities, *migrate_set_parameters,
 		*query_migrate_parameters, *check_migration, *query_vcpu_dirty_limit;
 	control_op *query_cpu_definitions, *query_cpu_model_expansion, *query_machines;
-	control_op *memsave, *dump_guest_memory, *query_dump;
 	control_op *upgrade, *query_blockers, *query_configuration;
 	control_op *rollback, *point_drop, *snapshot_save, *snapshot_load, *snapshot_delete;
 	bool (*memory_read)(void *opaque, uint64_t gpa, void *buf, uint64_t len);

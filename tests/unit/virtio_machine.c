@@ -78,7 +78,6 @@ void machine_open(struct test_machine *m, uint64_t ram_bytes)
 		     &m->map, &e),
 	     &e);
 	m->root = pci_bus_create("pcie.0", NULL, 0);
-	m->root->lock = &m->chipset_lock;
 	pci_bus_set_irq_sink(m->root, intx_set, intx_map, m, 4);
 	m->env = (struct device_env){.memory = &m->memory,
 				     .io = m->io,

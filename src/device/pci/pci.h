@@ -268,8 +268,7 @@ void pci_msix_apply(struct pci_device *d, const uint8_t *table, const uint8_t *p
  * @number:	Of the root bus; behind a bridge the guest sets it
  * @order:	Counts up over all buses made
  * @hotplug:	Devices may come and go while the guest runs
- * @devices:	By devfn
- * @lock:	Protects @devices: the chipset's
+ * @devices:	By devfn; under the chipset's lock
  * @irq_lock:	A leaf lock; of the root bus: protects the levels and counts of everything below it
  * @irq_count:	Of the root bus: how many functions drive each input
  * @irq_lines:	How many inputs, 0 behind a bridge
@@ -284,7 +283,6 @@ struct pci_bus {
 	bool hotplug;
 	unsigned int order;
 	struct pci_device *devices[256];
-	pthread_mutex_t *lock;
 	pthread_mutex_t irq_lock;
 	int32_t irq_count[PCI_IRQ_LINES];
 	int32_t irq_lines;

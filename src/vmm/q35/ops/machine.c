@@ -160,6 +160,8 @@ void guest_ops_fill(struct guest *g)
 		.query_blockstats = op_query_blockstats,
 		.block_set_io_throttle = op_block_set_io_throttle,
 		.set_link = op_set_link,
+		.query_rx_filter = op_query_rx_filter,
+		.query_pci = op_query_pci,
 		.announce_self = op_announce_self,
 		.memory_read = memory_read_op,
 		.migrate = guest_migrate,

@@ -8,7 +8,10 @@
 #include "vmm/q35/migration/announce.h"
 #include "vmm/q35/migration/migration.h"
 
+#include "base/bytes.h"
 #include "device/virtio/net.h"
+
+#include <linux/virtio_net.h>
 
 #include <errno.h>
 #include <string.h>
@@ -47,6 +50,110 @@ int op_set_link(void *opaque, struct control_request *rq, const json_t *args, js
 	if (!b)
 		return err_set(e, EOPNOTSUPP, "interface '%s' has no network", name);
 	net_set_link(b, option_bool(args, "up", true));
+	return 0;
+}
+
+static json_t *mac_text(const uint8_t mac[6])
+{
+	return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
+			    mac[5]);
+}
+
+static json_t *mac_list(const struct net_filter *f, unsigned int from, unsigned int to)
+{
+	json_t *all = json_array();
+
+	for (unsigned int i = from; i < to; i++)
+		json_array_append_new(all, mac_text(f->macs[i]));
+	return all;
+}
+
+static json_t *vlan_list(const struct net_filter *f)
+{
+	json_t *all = json_array();
+
+	for (unsigned int id = 0; id < 8 * NET_VLAN_BYTES; id++)
+		if (load_le32(f->vlans + id / 32 * 4) >> id % 32 & 1)
+			json_array_append_new(all, json_integer(id));
+	return all;
+}
+
+static const char *kind_passes(bool none, bool all)
+{
+	return none ? "none" : all ? "all" : "normal";
+}
+
+/* Asked of the filter's owner. */
+struct filter_question {
+	struct device *dev;
+	json_t *answer;
+};
+
+static json_t *filter_of(const char *name, struct virtio_net *n)
+{
+	const struct net_filter *f = &n->filter;
+	json_t *vlans = vlan_list(f), *info;
+	uint8_t mac[6];
+
+	pthread_mutex_lock(&n->lock);
+	memcpy(mac, n->mac, sizeof(mac));
+	pthread_mutex_unlock(&n->lock);
+	info = json_pack("{s:s, s:b, s:s, s:s, s:b, s:b, s:b, s:o}", "name", name, "promiscuous",
+			 f->promisc, "unicast", kind_passes(f->nouni, f->alluni), "multicast",
+			 kind_passes(f->nomulti, f->allmulti), "broadcast-allowed", !f->nobcast,
+			 "unicast-overflow", f->uni_overflow, "multicast-overflow",
+			 f->multi_overflow, "main-mac", mac_text(mac));
+	json_object_set_new(info, "vlan",
+			    json_string(kind_passes(!json_array_size(vlans),
+						    !virtio_has(&n->v, VIRTIO_NET_F_CTRL_VLAN))));
+	json_object_set_new(info, "vlan-table", vlans);
+	json_object_set_new(info, "unicast-table", mac_list(f, 0, f->first_multi));
+	json_object_set_new(info, "multicast-table", mac_list(f, f->first_multi, f->in_use));
+	return info;
+}
+
+static void filter_answer(void *opaque)
+{
+	struct filter_question *q = opaque;
+	struct virtio *v = virtio_of(q->dev);
+
+	virtio_lock_owner(v);
+	q->answer = filter_of(q->dev->id ? q->dev->id : "", net_of(v));
+	virtio_unlock_owner(v);
+}
+
+/**
+ * op_query_rx_filter() - QMP query-rx-filter: which frames guests want
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	Maybe an interface by its device's id
+ * @ret:	One object for each interface, or for that one
+ * @e:		Set on failure only
+ *
+ * Errors: ENXIO it is no network interface
+ * Return: 0, or a negative errno
+ */
+int op_query_rx_filter(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		       struct err *e)
+{
+	const char *name = option_str(args, "name", NULL);
+	struct guest *g = opaque;
+	json_t *all = json_array();
+	struct device *dev;
+
+	list_for_each (dev, &g->q->devices, link) {
+		struct filter_question q = {.dev = dev};
+
+		if (!device_is_nic(dev) || (name && (!dev->id || strcmp(dev->id, name))))
+			continue;
+		virtio_call(virtio_of(dev), filter_answer, &q);
+		json_array_append_new(all, q.answer);
+	}
+	if (name && !json_array_size(all)) {
+		json_decref(all);
+		return err_set(e, ENXIO, "'%s' is no network interface of the guest", name);
+	}
+	*ret = all;
 	return 0;
 }
 

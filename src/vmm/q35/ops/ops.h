@@ -8,7 +8,7 @@
 
 /* The machine's part of QMP by theme; machine.c is the table. Main thread. */
 
-/* ops_device.c */
+/* device.c */
 control_op op_device_add, op_device_del;
 /* The devices' way to the machine: requests, and what the guest ejects. */
 void guest_eject_init(struct guest *g);
@@ -20,46 +20,49 @@ struct device *guest_device_at(struct guest *g, size_t i);
 /* Its path in the object tree; the caller frees it. */
 char *guest_device_path(struct guest *g, const struct device *dev);
 
-/* ops_object.c */
+/* object.c */
 control_op op_object_add, op_object_del, op_query_iothreads, op_query_memdev;
 MUST_CHECK int guest_objects_make(struct guest *g, const json_t *objects, struct err *e);
 void guest_objects_release(struct guest *g);
 const json_t *guest_object_find(const struct guest *g, const char *id);
 
-/* ops_block.c */
+/* block.c */
 control_op op_query_block, op_query_blockstats, op_block_set_io_throttle;
 
-/* ops_cpu.c: need no guest */
+/* cpu.c: need no guest */
 control_op op_query_cpu_definitions, op_query_cpu_model_expansion;
 
-/* ops_vcpu.c */
+/* vcpu.c */
 control_op op_query_cpus_fast, op_query_hotpluggable_cpus, op_query_acpi_ospm_status;
 MUST_CHECK int guest_vcpu_check(const struct guest *g, const char *driver, struct err *e);
 /* A plugged vCPU as -device takes it; new reference. */
 json_t *guest_vcpu_argument(const struct guest *g, unsigned int place);
 void guest_ost(void *opaque, const struct device_ost *what); /* struct device_env.ost */
 
-/* ops_configuration.c */
+/* configuration.c */
 control_op op_query_configuration, op_query_vm_generation_id;
 /* The devices for another process on this host: as they were asked for, with what they drew. */
 json_t *guest_devices_carried(struct guest *g);
 
-/* ops_memory.c */
+/* memory.c */
 control_op op_balloon, op_query_balloon, op_query_memory_size, op_query_memory_devices;
 /* The balloon, or NULL. Changes of its size become events while it is there. */
 struct device *guest_balloon(struct guest *g);
 void guest_balloon_watch(struct guest *g, struct device *dev);
 json_t *balloon_statistics(struct device *dev);
 
-/* ops_qom.c, qom_value.c */
+/* qom.c, qom_value.c */
 control_op op_qom_list, op_qom_get, op_qom_set;
 json_t *prop_value(const struct device *dev, const struct prop *p);
 
-/* ops_net.c */
-control_op op_set_link, op_announce_self;
+/* pci.c */
+control_op op_query_pci;
+
+/* net.c */
+control_op op_set_link, op_announce_self, op_query_rx_filter;
 bool device_is_nic(const struct device *dev);
 
-/* ops_run.c */
+/* run.c */
 control_op op_inject_nmi, op_set_action, op_watchdog_set_action;
 void policy_set(struct vm_policy *p, const json_t *actions);
 json_t *policy_describe(const struct vm_policy *p);
