@@ -39,7 +39,7 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 	struct memory_range r;
 	uint64_t at;
 
-	if (!len || !view_find(m, MEMORY_NORMAL, gpa, &r))
+	if (!len || !view_find(&m->views[MEMORY_NORMAL], gpa, &r))
 		return NULL;
 	at = gpa - r.gpa;
 	if (len > r.size - at || (access == MEMORY_WRITE && r.readonly))
@@ -50,10 +50,10 @@ void *memory_ptr(struct memory *m, gpa_t gpa, uint64_t len, enum memory_access a
 }
 
 /* Bytes from @gpa to the end of its range, at most @len; 0 if @gpa is no memory for @access. */
-static uint64_t piece(struct memory *m, enum memory_space space, gpa_t gpa, uint64_t len,
+static uint64_t piece(const struct memory_views *views, gpa_t gpa, uint64_t len,
 		      enum memory_access access, struct memory_range *r)
 {
-	if (!view_find(m, space, gpa, r) || (access == MEMORY_WRITE && r->readonly))
+	if (!view_find(views, gpa, r) || (access == MEMORY_WRITE && r->readonly))
 		return 0;
 	return MIN(len, r->size - (gpa - r->gpa));
 }
@@ -74,7 +74,7 @@ bool memory_read_in(struct memory *m, enum memory_space space, gpa_t gpa, void *
 	uint8_t *to = buf;
 
 	while (len) {
-		uint64_t n = piece(m, space, gpa, len, MEMORY_READ, &r);
+		uint64_t n = piece(&m->views[space], gpa, len, MEMORY_READ, &r);
 
 		if (!n)
 			return false;
@@ -117,7 +117,7 @@ bool memory_write_in(struct memory *m, enum memory_space space, gpa_t gpa, const
 	const uint8_t *from = buf;
 
 	while (len) {
-		uint64_t n = piece(m, space, gpa, len, MEMORY_WRITE, &r);
+		uint64_t n = piece(&m->views[space], gpa, len, MEMORY_WRITE, &r);
 		uint64_t offset;
 
 		if (!n)
@@ -159,7 +159,7 @@ void memory_mark_dirty(struct memory *m, gpa_t gpa, uint64_t len)
 	if (!__atomic_load_n(&m->tracking, __ATOMIC_RELAXED))
 		return;
 	while (len) {
-		uint64_t n = piece(m, MEMORY_NORMAL, gpa, len, MEMORY_READ, &r);
+		uint64_t n = piece(&m->views[MEMORY_NORMAL], gpa, len, MEMORY_READ, &r);
 
 		if (!n)
 			return;

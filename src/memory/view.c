@@ -272,8 +272,7 @@ static int view_try(const struct memory_view *v, gpa_t gpa, struct memory_range 
 
 /**
  * view_find() - Find the range an address is in
- * @m:		Guest memory
- * @space:	Who looks
+ * @views:	Of whoever looks
  * @gpa:	Address
  * @ret:	Filled in if found
  *
@@ -281,13 +280,12 @@ static int view_try(const struct memory_view *v, gpa_t gpa, struct memory_range 
  *
  * Return: whether the address is RAM or ROM
  */
-bool view_find(const struct memory *m, enum memory_space space, gpa_t gpa, struct memory_range *ret)
+bool view_find(const struct memory_views *views, gpa_t gpa, struct memory_range *ret)
 {
 	int found;
 
 	do {
-		const struct memory_view *v = __atomic_load_n(&m->views[space].now,
-							      __ATOMIC_ACQUIRE);
+		const struct memory_view *v = __atomic_load_n(&views->now, __ATOMIC_ACQUIRE);
 
 		if (!v)
 			return false;

@@ -8,7 +8,6 @@
 
 MUST_CHECK int view_update(struct memory *m, struct err *e);
 void view_destroy_all(struct memory *m);
-bool view_find(const struct memory *m, enum memory_space space, gpa_t gpa,
-	       struct memory_range *ret);
+bool view_find(const struct memory_views *views, gpa_t gpa, struct memory_range *ret);
 
 #endif
