@@ -127,8 +127,10 @@ def test_what_a_command_leaves_is_ended_and_named(tmp_path):
     assert said.startswith("3 False") and "sleep 77.25" in said
 
 
-def tries(tmp_path, level, first, second):
-    """What a level's first and second try give together: (exit status, outcomes, names tried again)."""
+def tries(tmp_path, level, first, second, apart=True):
+    """What a level's first and second try give together: (exit status, outcomes, names tried again).
+
+    @apart: each test failed in its own way."""
     asked = []
 
     def start(names):
@@ -137,7 +139,7 @@ def tries(tmp_path, level, first, second):
             cases.Case(name, outcome) for name, outcome in second.items()]
 
     runner = levels.Runner(str(tmp_path), 1, time.monotonic() + 60)
-    found = [cases.Case(name, outcome, "why") for name, outcome in first.items()]
+    found = [cases.Case(name, outcome, f"why {name if apart else ''}") for name, outcome in first.items()]
     done, found = runner.try_again(levels.LEVELS[level], process.Outcome(1, "", False, []), found, start,
                                    cases.pytest_name)
     assert all(case.notes and "why" in case.notes[0] for case in found
@@ -157,6 +159,8 @@ def test_a_test_of_machines_that_fails_gets_one_more_try_alone(tmp_path):
 def test_many_failures_or_those_of_other_levels_are_no_accident(tmp_path):
     many = {f"native.test_a::test_{number}": "failed" for number in range(4)}
     assert tries(tmp_path, "native", many, dict.fromkeys(many, "passed")) == (1, many, [])
+    assert tries(tmp_path, "native", many, dict.fromkeys(many, "passed"), apart=False) == (
+        0, dict.fromkeys(many, "passed"), [f"tests/native/test_a.py::test_{number}" for number in range(4)])
     one = {"unit.test_a::one": "failed"}
     assert tries(tmp_path, "unit", one, dict.fromkeys(one, "passed")) == (1, one, [])
 

@@ -6,9 +6,10 @@ C tests run by `meson test` in the level's build folder, its Python tests by pyt
 drives the programs of the plain build. Tests in the suite "threads" run once more under TSan.
 Each level has a time limit of its own; what is not done by then counts as failed.
 
-A level that drives real machines meets the host's other load. When a few of its tests fail, those
-run once more with the machine to themselves, right after the others; a test that passes then counts
-as passed, with a note that says how it failed first. Many failures are no accident and stay.
+A level that drives real machines meets the host's other load. When its tests fail in a few ways,
+those run once more with the machine to themselves, right after the others; a test that passes then
+counts as passed, with a note that says how it failed first. Many failures are no accident and stay;
+those of one fixture are one.
 """
 import glob
 import os
@@ -48,7 +49,7 @@ class Result:
         return sum(case.outcome == outcome for case in self.cases)
 
 
-MOST_TRIED_AGAIN = 3
+MOST_TRIED_AGAIN = 3  # ways to fail
 
 LEVELS = {level.name: level for level in (
     Level("checks", minutes=20),
@@ -166,7 +167,8 @@ class Runner:
         `start(names)` runs those alone, `name(case)` is what it takes.
         """
         failed = [case for case in found if case.outcome == FAILED]
-        if not level.machines or done.timed_out or done.left or not 0 < len(failed) <= MOST_TRIED_AGAIN:
+        ways = {case.detail for case in failed}
+        if not level.machines or done.timed_out or done.left or not 0 < len(ways) <= MOST_TRIED_AGAIN:
             return done, found
         print(f"once more, alone: {', '.join(case.name for case in failed)}", flush=True)
         again, second = start(sorted({name(case) for case in failed}))
