@@ -43,7 +43,7 @@ def per_second(guest, done):
 
 def largest_gap_ms(report):
     """The longest gap of the boot vCPU since its gaps were last forgotten."""
-    return max(gap["ns"] for gap in report["cpu"][0]["top"]) / 1e6
+    return max((gap["ns"] for gap in report["cpu"][0]["top"]), default=0) / 1e6
 
 
 def felt_ms(read):
