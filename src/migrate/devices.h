@@ -13,6 +13,10 @@ void section_name(struct channel *c, const char *id, uint32_t instance, uint32_t
 void section_end(struct channel *c, uint32_t number);
 
 void devices_save(struct migrate_job *job);
+/* The same in two steps: all sections; and what makes a guest of them, with the description that
+ * the first has returned. */
+MUST_CHECK json_t *devices_put(struct migrate_job *job);
+void devices_finish(struct migrate_job *job, json_t *devices);
 
 /**
  * struct devices_scratch - The device sections of a stream that is being read

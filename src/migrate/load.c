@@ -214,16 +214,22 @@ static bool get_description(struct channel *c, struct stamp *ret)
 	return !channel_failed(c) && stamp_parse(head, ret);
 }
 
-static void load_stop(struct load *l)
+/* Who would hear of it sends a description: without it, somebody has cut the stream, and the source
+ * goes on. */
+static int load_stop(struct load *l, struct err *e)
 {
+	bool described = channel_peek(l->job->channel, 1);
 	struct stamp stamp;
-	bool stamped = get_description(l->job->channel, &stamp);
+	bool stamped = described && get_description(l->job->channel, &stamp);
 	const struct stamp_seen seen = {.now_ns = time_ns(),
 					.wall_ns = time_wall_ns(),
 					.ram_ns = l->ram_ns,
 					.live = l->return_path};
 
+	if (!described && l->job->tells_why && !channel_failed(l->job->channel))
+		return err_set(e, EPIPE, "the stream ends before the guest's description");
 	l->job->stopped_ns = stamp_stopped_ns(stamped ? &stamp : NULL, &seen);
+	return channel_check(l->job->channel, e);
 }
 
 static int load_stream(struct load *l, struct err *e)
@@ -238,8 +244,7 @@ static int load_stream(struct load *l, struct err *e)
 		ret = devices_check(&l->devices, e);
 	if (ret < 0)
 		return ret;
-	load_stop(l);
-	ret = channel_check(l->job->channel, e);
+	ret = load_stop(l, e);
 	if (ret < 0 || !l->job->trailer)
 		return ret;
 	return l->job->options.mapped ? mapped_check(l->job->mapped, l->job->channel, e)

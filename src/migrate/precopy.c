@@ -337,20 +337,39 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 	return 0;
 }
 
-/* The last bytes, without which the target has no guest. From here on there is no way back of
- * our own. */
-static int hand_over(struct precopy *p, struct err *e)
+/* The last bytes, without which the target has no guest: once one of them is on its way there is no
+ * way back of our own. */
+static int hand_over(struct precopy *p, json_t *devices, struct err *e)
 {
+	struct channel *c = p->job->channel;
+	uint64_t before = channel_handed(c);
 	int ret;
 
-	enter(p, MIGRATE_CONFIRM);
-	ret = look_up(p, e);
-	if (ret == 0)
-		ret = channel_finish(p->job->channel, e);
-	if (ret == 0 && p->job->options.return_path) {
-		channel_patience(p->job->channel, -1);
-		ret = return_path_wait(p->job, e);
+	devices_finish(p->job, devices);
+	ret = channel_finish(c, e);
+	if (!p->job->options.return_path)
+		return ret;
+	if (ret < 0)
+		return channel_handed(c) > before ? return_path_cut(p->job, ret, e) : ret;
+	channel_patience(c, -1);
+	return return_path_wait(p->job, e);
+}
+
+static int send_devices(struct precopy *p, int64_t begin_ns, struct err *e)
+{
+	json_t *devices = devices_put(p->job);
+	int ret;
+
+	channel_flush(p->job->channel);
+	ret = channel_check(p->job->channel, e);
+	p->job->progress.pause.devices_us = since_us(begin_ns);
+	if (ret == 0) {
+		enter(p, MIGRATE_CONFIRM); /* from now on nobody can call it off; has somebody? */
+		ret = look_up(p, e);
 	}
+	if (ret == 0)
+		return hand_over(p, devices, e);
+	json_decref(devices);
 	return ret;
 }
 
@@ -368,7 +387,6 @@ static void be_impatient(const struct migrate_job *job)
 
 static int send_rest(struct precopy *p, int64_t begin_ns, struct err *e)
 {
-	struct migrate_pause *pause = &p->job->progress.pause;
 	struct channel *c = p->job->channel;
 	bool done;
 	int ret = ram_sync(&p->ram, e);
@@ -388,10 +406,8 @@ static int send_rest(struct precopy *p, int64_t begin_ns, struct err *e)
 		ret = multifd_source_check(p->ram.multifd, e);
 	if (ret < 0)
 		return ret;
-	pause->ram_us = since_us(begin_ns);
-	devices_save(p->job);
-	pause->devices_us = since_us(begin_ns);
-	return hand_over(p, e);
+	p->job->progress.pause.ram_us = since_us(begin_ns);
+	return send_devices(p, begin_ns, e);
 }
 
 static int switchover(struct precopy *p, struct err *e)

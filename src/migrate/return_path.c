@@ -118,9 +118,15 @@ int return_path_last_word(struct migrate_job *job, int ret, struct err *e)
 	return ret;
 }
 
+/* Its process has ended, if nobody is in between whose end this could be. */
+static bool has_gone(const struct migrate_job *job, int ret)
+{
+	return !job->options.relayed && (ret == -EPIPE || ret == -ECONNRESET);
+}
+
 static int lost(struct migrate_job *job, int ret, struct err *e)
 {
-	if (!job->options.relayed && (ret == -EPIPE || ret == -ECONNRESET))
+	if (has_gone(job, ret))
 		return err_set(e, EPIPE, "the target went away without having taken the guest");
 	job->unsure = true;
 	if (ret == -ECANCELED)
@@ -150,4 +156,35 @@ int return_path_wait(struct migrate_job *job, struct err *e)
 	if (ret < 0)
 		return lost(job, ret, e);
 	return value ? refused(job, e) : 0;
+}
+
+/**
+ * return_path_cut() - The end of the stream didn't get through whole: who has the guest?
+ * @job:	Being sent; the end mark may have arrived, the description behind it hasn't
+ * @ret:	How sending failed
+ * @e:		Of that; says what is known afterwards
+ *
+ * An Outlive takes no guest without the description. A QEMU does, and then calls the stream broken:
+ * of its words only the good one says anything.
+ *
+ * Return: 0 if it has taken the guest; or a negative errno, and if nobody can tell @job is marked
+ * unsure
+ */
+int return_path_cut(struct migrate_job *job, int ret, struct err *e)
+{
+	bool outlive = job->preflight;
+	uint16_t type = WIRE_REPLY_PONG;
+	uint32_t value = 0;
+	struct err none;
+	int r = channel_revive(job->channel) ? 0 : ret;
+
+	channel_patience(job->channel, RETURN_PATH_PATIENCE_MS);
+	while (r == 0 && type == WIRE_REPLY_PONG)
+		r = get_reply(job, &type, &value, &none);
+	if (r == 0 && !value)
+		return 0;
+	if (outlive || has_gone(job, r))
+		return r == 0 ? refused(job, e) : ret;
+	job->unsure = true;
+	return err_in(e, "the target may or may not have the guest");
 }

@@ -109,20 +109,36 @@ static void describe_stop(const struct migrate_job *job, json_t *top)
 }
 
 /**
- * devices_save() - Write all device sections, the end mark and the description
+ * devices_put() - Write all device sections
  * @job:	The guest is stopped
+ *
+ * Return: what describes them, for devices_finish()
  */
-void devices_save(struct migrate_job *job)
+json_t *devices_put(struct migrate_job *job)
 {
 	const struct migrate_sections *s = job->sections;
-	json_t *devices = json_array(), *top = json_object();
-	struct channel *c = job->channel;
-	char *text;
+	json_t *devices = json_array();
 	size_t i;
 
 	for (i = 0; i < s->len; i++)
-		save_device(c, &s->all[i], WIRE_FIRST_DEVICE + (uint32_t)i, devices);
+		save_device(job->channel, &s->all[i], WIRE_FIRST_DEVICE + (uint32_t)i, devices);
 	save_globalstate(job, WIRE_FIRST_DEVICE + (uint32_t)s->len, devices);
+	return devices;
+}
+
+/**
+ * devices_finish() - Write the end mark and the description
+ * @job:	Behind devices_put()
+ * @devices:	What it has returned; owned by this from now on
+ *
+ * With the end mark a QEMU has a guest, whatever becomes of the description.
+ */
+void devices_finish(struct migrate_job *job, json_t *devices)
+{
+	struct channel *c = job->channel;
+	json_t *top = json_object();
+	char *text;
+
 	channel_put_u8(c, WIRE_EOF);
 	describe_stop(job, top); /* first, see stamp.h */
 	json_object_set_new(top, "page_size", json_integer(WIRE_PAGE));
@@ -135,6 +151,15 @@ void devices_save(struct migrate_job *job)
 	channel_put(c, text, strlen(text));
 	free(text);
 	json_decref(top);
+}
+
+/**
+ * devices_save() - Write all device sections, the end mark and the description
+ * @job:	The guest is stopped
+ */
+void devices_save(struct migrate_job *job)
+{
+	devices_finish(job, devices_put(job));
 }
 
 static int save_ram(struct ram_source *ram, struct err *e)

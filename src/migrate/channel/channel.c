@@ -28,6 +28,7 @@ enum {
  * @pieces_len:	How many
  * @queued:	Bytes in @pieces
  * @written:	Bytes put since the beginning
+ * @handed:	Bytes that the carrier has taken
  * @sought:	Bytes left out by seeking while writing
  * @in:		Bytes read ahead: from @in_at to @in_end of @in_room
  * @taken:	Bytes taken since the beginning
@@ -42,7 +43,7 @@ struct channel {
 	size_t out_len;
 	struct iovec pieces[OUT_PIECES];
 	int pieces_len;
-	uint64_t queued, written, sought;
+	uint64_t queued, written, handed, sought;
 	uint8_t *in;
 	size_t in_at, in_end, in_room;
 	uint64_t taken;
@@ -218,6 +219,7 @@ void channel_flush(struct channel *c)
 			latch_transfer(c, (int)-n, "write to the stream");
 		else
 			first = pieces_advance(c->pieces, first, c->pieces_len, (size_t)n);
+		c->handed += n < 0 ? 0 : (uint64_t)n;
 	}
 	c->pieces_len = 0;
 	c->out_len = 0;
@@ -344,6 +346,17 @@ void channel_put_be64(struct channel *c, uint64_t v)
 uint64_t channel_written(const struct channel *c)
 {
 	return c->written;
+}
+
+/**
+ * channel_handed() - Bytes that the carrier has taken since the beginning
+ * @c:	Channel
+ *
+ * After a failure the other side may have got as many, and no more.
+ */
+uint64_t channel_handed(const struct channel *c)
+{
+	return c->handed;
 }
 
 /**

@@ -83,6 +83,7 @@ void channel_put_ref(struct channel *c, const void *bytes,
 void channel_flush(struct channel *c);
 MUST_CHECK int channel_finish(struct channel *c, struct err *e);
 uint64_t channel_written(const struct channel *c);
+uint64_t channel_handed(const struct channel *c); /* what the carrier took of them */
 
 /* Reading. */
 const uint8_t *channel_peek(struct channel *c, size_t n); /* NULL: not there (not latched) */
