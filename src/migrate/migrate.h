@@ -186,9 +186,10 @@ struct migrate_progress {
  *		and they are about to be read (and no others: what was written since then must stay
  *		reported); NULL: @dirty_sync did it
  * @dirty_stop:	End logging
- * @hint_start:	Logging has begun: asks the guest which pages it doesn't use, which are told by
- *		migrate_hint() until @hint_stop returns. False: nobody says. NULL: never
- * @hint_stop:	No more after this; before the first round's sync
+ * @hint_start:	Logging has begun, or a round: asks the guest which pages it doesn't use, which are
+ *		told by migrate_hint() until @hint_stop returns. False: nobody says, and isn't asked
+ *		again. NULL: never
+ * @hint_stop:	No more after this; before the round's sync
  * @rehearse:	How long it takes, us, to write the states of all devices and vCPUs; the guest isn't
  *		stopped for it. NULL: nobody knows
  * @stop:	Bring vCPUs and I/O to rest; returns when they are. EAGAIN: not in time, and

@@ -61,7 +61,8 @@ enum {
  * @fair_rounds: Rounds since the prediction first fitted the limit
  * @late:	How often the guest wasn't stopped in time
  * @logging:	The dirty log is on
- * @hinting:	The guest tells which pages are free
+ * @hints:	The guest would tell which pages are free: it is asked anew for each round
+ * @hinting:	It does now
  * @stopped:	The guest is
  */
 struct precopy {
@@ -70,7 +71,7 @@ struct precopy {
 	int64_t begin_ns, reported_ns, sent_ns;
 	uint64_t stop_us, write_us, devices_bytes, sync_us, link_us;
 	unsigned int fair_rounds, late;
-	bool logging, hinting, stopped;
+	bool logging, hints, hinting, stopped;
 };
 
 static uint64_t sent_bytes(const struct precopy *p)
@@ -263,7 +264,7 @@ static void hint_start(struct precopy *p)
 	const struct migrate_hooks *h = &p->job->hooks;
 
 	p->job->hinted = &p->ram;
-	p->hinting = h->hint_start && h->hint_start(h->opaque);
+	p->hints = p->hinting = h->hint_start && h->hint_start(h->opaque);
 	if (p->job->mapped)
 		p->job->mapped->copy = p->hinting;
 }
@@ -316,6 +317,8 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 
 	g->round++;
 	*round_slot(g) = (struct migrate_round){0};
+	if (p->hints && !p->hinting) /* begin() has asked for the first */
+		hint_start(p);
 	ret = send_round(p, e);
 	if (ret == 0)
 		ret = ask_target(p, e);

@@ -15,7 +15,8 @@ struct world {
 	struct guest *guest;
 	struct channel *channel;
 	unsigned int syncs, clears, stops, resumes, writes, cancel_at, fail_sync;
-	bool logging, running, cut_at_stop;
+	bool logging, running, cut_at_stop, hinting;
+	unsigned int asked;
 };
 
 static int world_start(void *opaque, struct err *e)
@@ -29,6 +30,7 @@ static int world_sync(void *opaque, struct err *e)
 	struct world *w = opaque;
 	unsigned int i;
 
+	assert_false(w->hinting); /* what it would say now is of before the sync */
 	w->syncs++;
 	if (w->syncs == w->fail_sync)
 		return err_set(e, EIO, "the dirty log is gone");
@@ -72,6 +74,27 @@ static void world_resume(void *opaque)
 	w->resumes++;
 }
 
+static bool world_ask(void *opaque)
+{
+	struct world *w = opaque;
+
+	assert_true(w->logging && w->running && !w->hinting);
+	w->asked++;
+	w->hinting = true;
+	return true;
+}
+
+static bool world_has_no_balloon(void *opaque)
+{
+	((struct world *)opaque)->asked++;
+	return false;
+}
+
+static void world_ask_no_more(void *opaque)
+{
+	((struct world *)opaque)->hinting = false;
+}
+
 static bool world_cancelled(void *opaque)
 {
 	struct world *w = opaque;
@@ -79,9 +102,8 @@ static bool world_cancelled(void *opaque)
 	return w->cancel_at && w->syncs >= w->cancel_at;
 }
 
-static int precopy(struct world *w, struct migrate_job *job, struct err *e)
+static void hooks_fill(struct world *w, struct migrate_job *job)
 {
-	*job = guest_job(w->guest, w->channel);
 	job->hooks = (struct migrate_hooks){.dirty_start = world_start,
 					    .dirty_sync = world_sync,
 					    .dirty_clear = world_clear,
@@ -91,6 +113,12 @@ static int precopy(struct world *w, struct migrate_job *job, struct err *e)
 					    .cancelled = world_cancelled,
 					    .opaque = w};
 	w->running = true;
+}
+
+static int precopy(struct world *w, struct migrate_job *job, struct err *e)
+{
+	*job = guest_job(w->guest, w->channel);
+	hooks_fill(w, job);
 	return migrate_precopy(job, e);
 }
 
@@ -129,6 +157,34 @@ static void what_the_guest_writes_meanwhile_arrives(void **unused)
 	channel_destroy(c);
 	guest_destroy(b);
 	world_destroy(&w);
+}
+
+static unsigned int asked(bool (*hint_start)(void *opaque), unsigned int *ret_rounds)
+{
+	struct world w = world_create();
+	struct migrate_job job = guest_job(w.guest, w.channel);
+	struct err e = {0};
+
+	w.writes = 50; /* halved by each sync: some rounds, as any of it is above the limit */
+	job.options.limit_us = 1;
+	hooks_fill(&w, &job);
+	job.hooks.hint_start = hint_start;
+	job.hooks.hint_stop = world_ask_no_more;
+	assert_int_equal(migrate_precopy(&job, &e), 0);
+	assert_false(w.hinting);
+	*ret_rounds = job.progress.round;
+	world_destroy(&w);
+	return w.asked;
+}
+
+static void which_pages_are_free_is_asked_for_each_round(void **unused)
+{
+	unsigned int rounds;
+
+	assert_int_equal(asked(world_ask, &rounds), rounds);
+	assert_in_range(rounds, 2, 100);
+	assert_int_equal(asked(world_has_no_balloon, &rounds), 1);
+	assert_in_range(rounds, 2, 100);
 }
 
 static void a_cancelled_guest_never_stopped(void **unused)
@@ -224,6 +280,7 @@ int main(void)
 		cmocka_unit_test(what_an_answer_takes_is_not_the_links_rate),
 		cmocka_unit_test(a_limit_that_rounds_cannot_reach_ends_them),
 		cmocka_unit_test(what_the_guest_writes_meanwhile_arrives),
+		cmocka_unit_test(which_pages_are_free_is_asked_for_each_round),
 		cmocka_unit_test(a_cancelled_guest_never_stopped),
 		cmocka_unit_test(a_cut_cable_at_the_switchover_lets_the_guest_run_on),
 		cmocka_unit_test(a_failing_dirty_log_fails_the_job_only),

@@ -2,9 +2,9 @@
 /*
  * Theory of operation: a driver of virtio-balloon that has agreed on free-page hints tells, when a
  * migration begins, which pages it doesn't use; these needn't be sent. What it tells comes in on
- * the main thread while the job's thread sends the first round. Hints are for that round only: it
- * has all of memory to send, later ones what was written. They end before its sync, as QEMU's do,
- * and the driver is told that it has its pages back before its state is saved.
+ * the main thread while the job's thread sends a round. The driver is asked anew for each round,
+ * since what was freed meanwhile was written before; hints end before the round's sync, as QEMU's
+ * do, and the driver is told that it has its pages back before its state is saved.
  */
 #include "vmm/q35/migration/migration.h"
 
