@@ -116,6 +116,8 @@ static void run_loop(struct vm_vcpu *v)
 {
 	bool served = false;
 
+	if (!v->began_ns)
+		__atomic_store_n(&v->began_ns, time_ns(), __ATOMIC_RELEASE);
 	while (!vcpu_must_leave(v)) {
 		int r;
 

@@ -254,8 +254,10 @@ static void clocks_run(struct vm *vm)
 
 static void vcpus_run(struct vm *vm)
 {
-	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
 		vm->vcpus[i]->hold = false;
+		vm->vcpus[i]->began_ns = 0;
+	}
 	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);
 	vcpus_command(vm, VCPU_RUN);
 }
@@ -284,6 +286,19 @@ void vm_start(struct vm *vm)
 {
 	if (!vm_active(vm) && activate(vm))
 		vm_tell(vm, VM_RESUMED, 0);
+}
+
+/**
+ * vm_began_ns() - When the boot vCPU began to run after the last vm_start()
+ * @vm:		The machine
+ *
+ * Its thread notes it. That of the caller may get no CPU for a while once the vCPUs are told.
+ *
+ * Return: time_ns() of that moment, or 0 if it hasn't yet
+ */
+int64_t vm_began_ns(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->vcpus[0]->began_ns, __ATOMIC_ACQUIRE);
 }
 
 static int vcpus_stop(struct vm *vm, int64_t until_ns, struct err *e)

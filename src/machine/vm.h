@@ -123,6 +123,8 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  *		on. Own thread while it runs
  * @leaves:	Its thread ends by the next VCPU_LEAVE
  * @exits:	How often it left guest mode for us; own thread writes
+ * @began_ns:	When it began to run after the last vm_start() (time_ns()); 0: not yet. Own thread
+ *		writes, atomic
  * @rest_ns:	Stays out of guest mode until then (time_ns()); 0: doesn't. Atomic, see throttle.c
  * @rested_ns:	How long it has rested in all; own thread writes, atomic
  * @paced_ns:	How long it was last told to rest for what it wrote; 0: not. Atomic
@@ -138,6 +140,7 @@ struct vm_vcpu {
 	uint32_t signals;
 	bool hold, leaves;
 	uint64_t exits;
+	int64_t began_ns;
 	int64_t rest_ns;
 	uint64_t rested_ns;
 	int64_t paced_ns;
@@ -223,6 +226,7 @@ MUST_CHECK int vm_vcpu_add(struct vm *vm, unsigned int kvm_id, struct vm_vcpu **
 pid_t vm_vcpu_tid(struct vm_vcpu *v); /* waits until the thread has one */
 
 void vm_start(struct vm *vm);
+int64_t vm_began_ns(const struct vm *vm);
 void vm_stop(struct vm *vm, enum run_state why);
 MUST_CHECK int vm_stop_within(struct vm *vm, enum run_state why, int64_t until_ns, struct err *e);
 bool vm_running(const struct vm *vm);

@@ -337,7 +337,18 @@ enum owner ownership_wait(struct area *a, enum owner while_is, int64_t timeout_n
  */
 void area_mark(struct area *a, enum handover_mark mark)
 {
-	a->map->marks_ns[mark] = time_ns();
+	area_mark_at(a, mark, time_ns());
+}
+
+/**
+ * area_mark_at() - Note when a moment was reached
+ * @a:		The area
+ * @mark:	Which
+ * @at_ns:	Host monotonic clock
+ */
+void area_mark_at(struct area *a, enum handover_mark mark, int64_t at_ns)
+{
+	a->map->marks_ns[mark] = at_ns;
 }
 
 /**

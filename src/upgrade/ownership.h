@@ -33,7 +33,7 @@ enum handover_mark {
 	MARK_LOADED,   /* target: all state is checked, and in the devices */
 	MARK_APPLIED,  /* target: and in the vCPUs */
 	MARK_TAKEN,    /* target: won the word */
-	MARK_RUNNING,  /* target: vCPUs run */
+	MARK_RUNNING,  /* target: the boot vCPU begins to run */
 	HANDOVER_MARKS
 };
 
@@ -73,6 +73,7 @@ bool ownership_take(struct area *a);   /* OFFERED -> TARGET */
 enum owner ownership_wait(struct area *a, enum owner while_is, int64_t timeout_ns);
 
 void area_mark(struct area *a, enum handover_mark mark);
+void area_mark_at(struct area *a, enum handover_mark mark, int64_t at_ns);
 int64_t area_mark_ns(const struct area *a, enum handover_mark mark); /* 0: not reached */
 
 #endif

@@ -317,6 +317,16 @@ static void stand_aside(void)
 	nanosleep(&ms, NULL);
 }
 
+/* This thread came back from waking the vCPUs when a CPU was free for it again; the guest's pause
+ * ended before that. */
+static void mark_running(struct arrival *a)
+{
+	int64_t began_ns = vm_began_ns(&a->g->q->vm);
+
+	if (began_ns)
+		area_mark_at(&a->t.area, MARK_RUNNING, began_ns);
+}
+
 static int live(struct arrival *a, struct err *e)
 {
 	json_t *late;
@@ -334,6 +344,7 @@ static int live(struct arrival *a, struct err *e)
 	late = target_late(&a->t);
 	run_guest(a, late);
 	stand_aside();
+	mark_running(a);
 	settle(a, late);
 	json_decref(late);
 	target_close(&a->t);
