@@ -28,6 +28,7 @@ from measure.guest import cpu_seconds, felt_ms, ours, wanted
 from measure.machine import ReadyMemory
 
 UNIT = "ms"
+LONG = True
 SIZES = [int(mib) for mib in os.environ.get("OUTLIVE_BENCH_MIB", "1024").split(";")]
 MEMORY, DISK = "/dev/shm", os.environ.get("OUTLIVE_BENCH_DISK", str(ROOT / "build-tests"))
 FILLS = ("random", "half")
