@@ -106,7 +106,8 @@ int migrate_parameters_check(const json_t *values, enum option_form form, json_t
 static const char *const wait_states[] = {"setup", "pre-switchover", "device", NULL};
 static const char *const packings[] = {"none", "zstd", NULL};
 static const struct option migrate_args[] = {
-	{"uri", OPTION_STRING, "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH",
+	{"uri", OPTION_STRING,
+	 "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH[,offset=BYTES]",
 	 .required = true},
 	{"detach", OPTION_BOOL, "has no effect: the command always answers at once"},
 	{"resume", OPTION_BOOL, "go on with a cut post-copy"},

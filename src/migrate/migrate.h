@@ -276,6 +276,9 @@ struct preflight {
  * @mapped:	Capability mapped-ram: pages have fixed places in the file. Loading: set by what the
  *		stream says
  * @compress:	Snapshot files only: compress all of it by zstd; not with @mapped
+ * @file_offset: Snapshot files only: where in the file the stream begins. What is in front of it
+ *		stays, so not 0 means that the file is written in place
+ * @file_fd:	Snapshot files only: the file, open already; borrowed, written in place; 0: it isn't
  * @lazy:	Loading a snapshot file: the guest runs at once, pages come on demand; see lazy.h
  * @multifd:	For a job that has channels beside the stream
  * @xbzrle_bytes: Room for pages that were sent, so that their next versions go as what has changed;
@@ -294,6 +297,8 @@ struct migrate_options {
 	const struct preflight *preflight;
 	const char *runstate;
 	bool mapped, compress;
+	uint64_t file_offset;
+	int file_fd;
 	const struct lazy_hooks *lazy;
 	struct multifd_options multifd;
 	uint64_t xbzrle_bytes;

@@ -66,7 +66,7 @@ MUST_CHECK int channel_open_command(struct channel **ret, const char *command, b
 				    struct err *e);
 /* channel/zstd.c: the same, compressed by zstd; a file that begins with its magic is one. */
 MUST_CHECK int channel_open_zstd(struct channel **ret, int fd, struct err *e);
-bool fd_is_zstd(int fd);
+bool fd_is_zstd(int fd, uint64_t at);
 /* channel/memory.c: for tests, and for state that crosses in shared memory. Reads @bytes
  * (borrowed), keeps what is written. */
 struct channel *channel_open_memory(const void *bytes, size_t len);

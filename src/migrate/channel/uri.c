@@ -7,6 +7,7 @@
 #include "migrate/channel/uri.h"
 
 #include "base/fdstore.h"
+#include "base/option.h"
 #include "base/owned.h"
 #include "char/address.h"
 
@@ -35,10 +36,26 @@ static json_t *tcp_address(const char *rest)
 	return json_pack("{s:s%, s:s}", "host", rest, n, "port", port + 1);
 }
 
+/* Cuts ",offset=N" off a file's name. */
+static int take_offset(struct uri *u, struct err *e)
+{
+	static const char key[] = ",offset=";
+	char *rest = u->text + (u->rest - u->text), *at = NULL, *next = rest;
+
+	while ((next = strstr(next, key)))
+		at = next++;
+	if (!at)
+		return 0;
+	if (option_parse_size(at + strlen(key), 1, &u->offset) < 0)
+		return err_set(e, EINVAL, "'%s': the offset is no size", u->text);
+	*at = '\0';
+	return *rest ? 0 : err_set(e, EINVAL, "no file in front of the offset");
+}
+
 /**
  * uri_parse() - Understand a URI
  * @text:	"tcp:HOST:PORT", "tcp:[IPV6]:PORT", "unix:PATH", "fd:NAME", "exec:COMMAND",
- *		"file:PATH", "lazy:PATH"
+ *		"file:PATH[,offset=N]", "lazy:PATH[,offset=N]"
  * @ret:	Set on success only; uri_destroy() it
  * @e:		Set on failure only
  *
@@ -68,7 +85,9 @@ int uri_parse(const char *text, struct uri *ret, struct err *e)
 		ret->address = json_pack("{s:s}", "path", rest);
 	ret->text = str_dup(text);
 	ret->rest = ret->text + (rest - text);
-	return 0;
+	if (ret->kind != URI_FILE && ret->kind != URI_LAZY)
+		return 0;
+	return take_offset(ret, e);
 }
 
 /**

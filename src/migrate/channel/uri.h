@@ -14,8 +14,8 @@ enum uri_kind {
 	URI_UNIX,    /* unix:PATH */
 	URI_FD,      /* fd:NAME, passed or inherited */
 	URI_EXEC,    /* exec:COMMAND, by /bin/sh */
-	URI_FILE,    /* file:PATH: a snapshot, see migrate_snapshot_save() */
-	URI_LAZY,    /* lazy:PATH: the same, the guest runs before its memory is read */
+	URI_FILE,    /* file:PATH[,offset=N]: a snapshot, see migrate_snapshot_save() */
+	URI_LAZY,    /* lazy:PATH[,offset=N]: the same, the guest runs before its memory is read */
 };
 
 /**
@@ -23,12 +23,14 @@ enum uri_kind {
  * @kind:	What it is
  * @text:	All of it; owned
  * @rest:	Behind the colon; borrowed from @text
+ * @offset:	Of a file: where in it the stream begins
  * @address:	Of a socket, for address_connect(); owned, or NULL
  */
 struct uri {
 	enum uri_kind kind;
 	char *text;
 	const char *rest;
+	uint64_t offset;
 	json_t *address;
 };
 

@@ -188,11 +188,12 @@ int channel_open_zstd(struct channel **ret, int fd, struct err *e)
 /**
  * fd_is_zstd() - Does a file begin with a frame of zstd's?
  * @fd:	The file; its position isn't used
+ * @at:	Where it begins
  */
-bool fd_is_zstd(int fd)
+bool fd_is_zstd(int fd, uint64_t at)
 {
 	uint8_t magic[4];
 
-	return pread(fd, magic, sizeof(magic), 0) == sizeof(magic) &&
+	return pread(fd, magic, sizeof(magic), (off_t)at) == sizeof(magic) &&
 	       !memcmp(magic, frame_magic, sizeof(magic));
 }

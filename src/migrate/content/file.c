@@ -55,7 +55,7 @@ static int refuse_packed(const struct content_file *f, struct err *e)
 
 	if (n < 0)
 		return err_sys(e, "read");
-	if (fd_is_zstd(f->fd))
+	if (fd_is_zstd(f->fd, 0))
 		return err_set(e, EINVAL, "it is compressed: no page can be found in it");
 	if (load_be32(head) == WIRE_MAGIC && !memmem(head, sizeof(head), "mapped-ram", 10))
 		return err_set(e, EINVAL,

@@ -66,12 +66,13 @@ struct lazy {
  * lazy_create() - Get ready to read a file later
  * @ret:	Set on success only; lazy_destroy() it
  * @fd:		The file
+ * @begin:	Where in it the stream begins
  * @e:		Set on failure only
  *
  * Errors: as userfaultfd(2), mapped_open()
  * Return: 0, or a negative errno
  */
-int lazy_create(struct lazy **ret, int fd, struct err *e)
+int lazy_create(struct lazy **ret, int fd, uint64_t begin, struct err *e)
 {
 	struct lazy *l = mem_zalloc(sizeof(*l));
 	int r = 0;
@@ -81,13 +82,13 @@ int lazy_create(struct lazy **ret, int fd, struct err *e)
 	l->wake_fd = eventfd(0, EFD_CLOEXEC);
 	for (size_t i = 0; i < LOCKS; i++)
 		pthread_mutex_init(&l->locks[i], NULL);
-	mapped_begin(&l->file, l->fd);
+	mapped_begin(&l->file, l->fd, begin);
 	if (l->fd < 0 || l->wake_fd < 0)
 		r = err_sys(e, "open the snapshot twice");
 	if (r == 0)
 		r = demand_open(&l->demand_fd, e);
 	if (r == 0)
-		r = mapped_open(&l->file, l->fd, e);
+		r = mapped_open(&l->file, l->fd, begin, e);
 	if (r < 0)
 		lazy_destroy(l);
 	else

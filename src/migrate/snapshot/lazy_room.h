@@ -7,7 +7,8 @@
 
 /* How a load leaves RAM for later. Inside this room only. */
 
-MUST_CHECK int lazy_create(struct lazy **ret, int fd, struct err *e); /* @fd is duplicated */
+/* @fd is duplicated. */
+MUST_CHECK int lazy_create(struct lazy **ret, int fd, uint64_t begin, struct err *e);
 struct mapped *lazy_file(struct lazy *l);
 bool lazy_takes(const struct ram_block *b);
 /* The block that mapped_get_block() gave last is brought later. */

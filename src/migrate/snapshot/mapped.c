@@ -13,10 +13,11 @@
  * mapped_begin() - Get ready to write or read a file
  * @m:	Filled in; mapped_end() it
  * @fd:	The file; stays open while @m is used
+ * @begin: Where in it the stream begins
  */
-void mapped_begin(struct mapped *m, int fd)
+void mapped_begin(struct mapped *m, int fd, uint64_t begin)
 {
-	*m = (struct mapped){.fd = fd, .direct_fd = -1};
+	*m = (struct mapped){.fd = fd, .direct_fd = -1, .begin = begin};
 }
 
 /**

@@ -53,6 +53,7 @@ struct mapped_block {
  * struct mapped - A file being written or read
  * @fd:		The file; borrowed
  * @direct_fd:	It once more, past the page cache; -1: not
+ * @begin:	Where in the file the stream begins: places in the file count from its first byte
  * @cache:	Mapping of it that tells what of it is cached, @file_bytes; NULL: none
  * @blocks:	In stream order
  * @blocks_len, @blocks_room: How many there are and fit
@@ -67,6 +68,7 @@ struct mapped_block {
  */
 struct mapped {
 	int fd, direct_fd;
+	uint64_t begin;
 	uint8_t *cache;
 	struct mapped_block *blocks;
 	size_t blocks_len, blocks_room;
@@ -81,7 +83,7 @@ struct mapped {
 };
 
 /* mapped.c */
-void mapped_begin(struct mapped *m, int fd);
+void mapped_begin(struct mapped *m, int fd, uint64_t begin);
 void mapped_end(struct mapped *m);
 struct mapped_block *mapped_block_add(struct mapped *m, struct ram_block *b);
 uint64_t mapped_bitmap_bytes(const struct ram_block *b);
@@ -105,7 +107,7 @@ MUST_CHECK int mapped_put_wait(struct mapped *m, struct err *e);
 MUST_CHECK int mapped_put_end(struct mapped *m, struct channel *c, struct err *e);
 
 /* mapped_load.c */
-MUST_CHECK int mapped_open(struct mapped *m, int fd, struct err *e);
+MUST_CHECK int mapped_open(struct mapped *m, int fd, uint64_t begin, struct err *e);
 MUST_CHECK int mapped_get_block(struct mapped *m, struct channel *c, struct ram_block *b,
 				struct mapped_block **ret, struct err *e);
 MUST_CHECK int mapped_get_pages(struct mapped *m, struct mapped_block *mb, struct err *e);

@@ -23,7 +23,8 @@ static int map_sums(struct mapped *m, uint64_t end, struct err *e)
 {
 	void *sums;
 
-	if (m->sums_from % WIRE_PAGE || m->sums_from < m->stream_bytes || m->sums_from > end)
+	if (m->sums_from % WIRE_PAGE || m->sums_from < m->begin ||
+	    m->sums_from - m->begin < m->stream_bytes || m->sums_from > end)
 		return err_set(e, EBADMSG,
 			       "damaged: the trailer says that the sums are at %" PRIu64,
 			       m->sums_from);
@@ -42,17 +43,18 @@ static int map_sums(struct mapped *m, uint64_t end, struct err *e)
  * mapped_open() - Get ready to read a file
  * @m:		Filled in; mapped_end() it, also after a failure
  * @fd:		The file; stays open while @m is used
+ * @begin:	Where in it the stream begins
  * @e:		Set on failure only
  *
  * Errors: EBADMSG a trailer that can't be right; as fstat(2), mmap(2)
  * Return: 0, or a negative errno
  */
-int mapped_open(struct mapped *m, int fd, struct err *e)
+int mapped_open(struct mapped *m, int fd, uint64_t begin, struct err *e)
 {
 	uint8_t t[MAPPED_TRAILER_BYTES];
 	struct stat st;
 
-	mapped_begin(m, fd);
+	mapped_begin(m, fd, begin);
 	if (fstat(fd, &st) < 0)
 		return err_sys(e, "fstat");
 	m->file_bytes = (uint64_t)st.st_size;
@@ -146,14 +148,14 @@ int mapped_get_block(struct mapped *m, struct channel *c, struct ram_block *b,
 	r = channel_check(c, e);
 	if (r == 0)
 		r = header_check(m, mb, version, page, e);
-	if (r == 0 && mb->bitmap_at < channel_taken(c))
+	if (r == 0 && mb->bitmap_at < m->begin + channel_taken(c))
 		r = err_set(e, EBADMSG, "ram/%s: damaged: a bitmap at byte %" PRIu64, b->name,
 			    mb->bitmap_at);
 	if (r == 0)
 		r = read_bitmap(m, mb, e);
 	if (r < 0)
 		return r;
-	channel_seek(c, mb->pages_at + b->size);
+	channel_seek(c, mb->pages_at + b->size - m->begin);
 	*ret = mb;
 	return channel_check(c, e);
 }

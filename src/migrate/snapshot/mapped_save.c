@@ -35,7 +35,7 @@ void mapped_put_block(struct mapped *m, struct channel *c, struct ram_block *b)
 {
 	struct mapped_block *mb = mapped_block_add(m, b);
 
-	mb->bitmap_at = channel_offset(c) + MAPPED_HEADER_BYTES;
+	mb->bitmap_at = m->begin + channel_offset(c) + MAPPED_HEADER_BYTES;
 	mb->pages_at = ALIGN_UP(mb->bitmap_at + mapped_bitmap_bytes(b), (uint64_t)MAPPED_ALIGN);
 	mb->sums = mem_calloc(b->size / WIRE_PAGE, sizeof(*mb->sums));
 	if (bitmap_create(&mb->present, b->size / WIRE_PAGE) < 0)
@@ -44,7 +44,7 @@ void mapped_put_block(struct mapped *m, struct channel *c, struct ram_block *b)
 	channel_put_be64(c, WIRE_PAGE);
 	channel_put_be64(c, mb->bitmap_at);
 	channel_put_be64(c, mb->pages_at);
-	channel_seek(c, mb->pages_at + b->size);
+	channel_seek(c, mb->pages_at + b->size - m->begin);
 }
 
 /* Hashes a page, or finds that it is zeros. */
@@ -191,7 +191,7 @@ int mapped_put_end(struct mapped *m, struct channel *c, struct err *e)
 	int ret = 0;
 	size_t i;
 
-	sums_at = at = ALIGN_UP(stream_bytes, (uint64_t)WIRE_PAGE);
+	sums_at = at = ALIGN_UP(m->begin + stream_bytes, (uint64_t)WIRE_PAGE);
 	for (i = 0; i < m->blocks_len && ret == 0; i++)
 		ret = put_block_end(m, &m->blocks[i], &at, e);
 	memcpy(trailer, mapped_magic, sizeof(mapped_magic));

@@ -19,6 +19,7 @@
 #include "migrate/beacon.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 /* The kernel refused a vCPU: the images are the source's again, and what the devices have got is
@@ -63,6 +64,8 @@ static void run(struct migration *m)
 	const struct lazy_hooks lazy = migration_lazy(m);
 
 	migration_status_set(m, MIGRATION_ACTIVE);
+	m->job.options.file_offset = m->uri.offset;
+	m->job.options.file_fd = m->file_fd;
 	m->job.options.lazy = m->uri.kind == URI_LAZY ? &lazy : NULL;
 	if (is_file(m)) {
 		m->ret = migrate_snapshot_load(&m->job, m->uri.rest, &m->e);
@@ -201,7 +204,7 @@ static int listen_for_source(struct migration *m, struct err *e)
 static int begin(struct migration *m, struct err *e)
 {
 	struct channel *c = NULL;
-	int r = is_file(m) ? 0 : migration_tls(m, true, e);
+	int r = is_file(m) ? migration_take_file(m, O_RDONLY, e) : migration_tls(m, true, e);
 
 	if (r >= 0 && uri_waits(&m->uri))
 		return listen_for_source(m, e);

@@ -310,6 +310,9 @@ void migration_release(struct migration *m)
 	m->tls = NULL;
 	mem_free(&m->tls_host);
 	uri_destroy(&m->uri);
+	if (m->file_fd)
+		fd_close(&m->file_fd);
+	m->file_fd = 0;
 }
 
 /**

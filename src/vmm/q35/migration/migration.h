@@ -94,6 +94,7 @@ struct slowdown {
  * @busy:	There is a thread
  * @thread:	Owns @job
  * @uri:	Where to or from
+ * @file_fd:	Its file if that came as a descriptor; 0: it didn't
  * @channel:	The job's, for cutting it. Under @lock
  * @multifd, @multifd_len: Those beside it. Under @lock
  * @tls:	Its channels are TLS, with these; NULL: they aren't
@@ -142,6 +143,7 @@ struct migration {
 	bool incoming, exit_on_error, busy;
 	pthread_t thread;
 	struct uri uri;
+	int file_fd;
 	struct channel *channel, *multifd[MULTIFD_CHANNELS_MAX];
 	unsigned int multifd_len;
 	struct tls_credentials *tls;
@@ -240,6 +242,7 @@ control_op guest_rollback, guest_point_drop;
 MUST_CHECK int migration_may_leave(struct migration *m, struct err *e);
 MUST_CHECK int migration_connect_and_send(struct migration *m, struct err *e);
 MUST_CHECK int migration_take_fd(struct migration *m, struct err *e);
+MUST_CHECK int migration_take_file(struct migration *m, int flags, struct err *e);
 void migration_quiet_hooks(struct migration *m);
 
 /* check.c */

@@ -14,12 +14,14 @@
 #include "vmm/q35/migration/migration.h"
 
 #include "base/clock.h"
+#include "base/fdstore.h"
 #include "base/log.h"
 #include "base/owned.h"
 #include "block/block.h"
 #include "machine/gap.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -397,6 +399,8 @@ static void run(struct migration *m)
 	m->ret = migration_lazy_wait(m, &m->e);
 	if (m->ret < 0)
 		return;
+	m->job.options.file_offset = m->uri.offset;
+	m->job.options.file_fd = m->file_fd;
 	if (m->uri.kind == URI_FILE)
 		m->ret = migrate_snapshot_save(&m->job, m->uri.rest, true, &m->e);
 	else
@@ -489,6 +493,27 @@ int migration_take_fd(struct migration *m, struct err *e)
 	return r < 0 ? r : migration_channel(m, c, e);
 }
 
+/**
+ * migration_take_file() - A file of a set of descriptors; only the main thread knows those
+ * @m:		@uri is parsed, a file
+ * @flags:	O_RDONLY or O_WRONLY
+ * @e:		Set on failure only
+ *
+ * Errors: as fdstore_open()
+ * Return: 0 also if it is another file, which the job opens, or a negative errno
+ */
+int migration_take_file(struct migration *m, int flags, struct err *e)
+{
+	int fd, r;
+
+	if (strncmp(m->uri.rest, "/dev/fdset/", 11) != 0)
+		return 0;
+	r = fdstore_open(m->uri.rest, flags, 0, &fd, e);
+	if (r == 0)
+		m->file_fd = fd;
+	return r;
+}
+
 /* What only a file can have. */
 static int file_options(struct migration *m, const json_t *args, struct err *e)
 {
@@ -510,7 +535,7 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 			       "pages at fixed places (mapped-ram) can be neither compressed nor "
 			       "left out (x-ignore-shared)");
 	if (m->uri.kind == URI_FILE)
-		return 0;
+		return migration_take_file(m, O_WRONLY, e);
 	if (m->stays)
 		return err_set(e, EINVAL,
 			       "outlive-continue: only with file:, or the guest would run twice");
