@@ -33,7 +33,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (ret < 0 ? !e.msg[0] || guest->applied != before : guest->applied != before + 2)
 		abort();
 	channel_destroy(c);
-	if (inspect_stream(data, size, &stream, &e) == 0)
-		json_decref(stream);
+	e.msg[0] = '\0';
+	if (inspect_stream(data, size, size ? data[0] % 2 : 0, &stream, &e) < 0 && !e.msg[0])
+		abort();
+	json_decref(stream);
 	return 0;
 }

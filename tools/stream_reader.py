@@ -13,10 +13,13 @@ import argparse
 import dataclasses
 import json
 import mmap
+import os
+import stat
 import struct
 import sys
 
 PAGE = 4096
+PAGE_KINDS = ("zero", "normal", "xbzrle", "compressed", "known")  # the last two only where there are some
 MARKS = {1: "START", 2: "PART", 3: "END", 4: "FULL"}
 COMMANDS = {1: "OPEN_RETURN_PATH", 2: "PING", 3: "POSTCOPY_ADVISE", 4: "POSTCOPY_LISTEN", 5: "POSTCOPY_RUN",
             6: "POSTCOPY_RAM_DISCARD", 7: "PACKAGED", 8: "ENABLE_COLO", 9: "POSTCOPY_RESUME", 10: "RECV_BITMAP",
@@ -236,6 +239,12 @@ class Ram:
             c.u8("an XBZRLE page's encoding")
             c.take(c.be16("an XBZRLE page's length"), "an XBZRLE page")
             block["xbzrle"] += 1
+        elif flags & 0x100:
+            c.take(c.be32("a compressed page's length"), "a compressed page")
+            block["compressed"] = block.get("compressed", 0) + 1
+        elif flags & 0x800:
+            c.take(1 + 8 + 32, "a known page")
+            block["known"] = block.get("known", 0) + 1
         else:
             c.take(PAGE, "a page")
             block["normal"] += 1
@@ -251,12 +260,16 @@ class Ram:
                 break
             if flags == 0x04:
                 self.blocks_list(c, offset)
-            elif flags & ~0x20 in (0x02, 0x08, 0x40):
+            elif flags & ~0x20 in (0x02, 0x08, 0x40, 0x100, 0x800):
                 self.page(c, offset, flags)
-            else:
+            elif flags & ~0x20 != 0x200:  # which is for the channels beside the stream
                 raise StreamError(f"byte {at}: a RAM record with flags {flags:#x}")
-        part = {n: {k: b[k] - before.get(n, {}).get(k, 0) for k in ("zero", "normal", "xbzrle")}
+        part = {n: {k: b[k] - before.get(n, {}).get(k, 0) for k in PAGE_KINDS if k in b}
                 for n, b in self.blocks.items()}
+        for pages in part.values():
+            for kind in PAGE_KINDS[3:]:
+                if not pages.get(kind):
+                    pages.pop(kind, None)
         return {n: pages for n, pages in part.items() if any(pages.values())}
 
 
@@ -410,13 +423,13 @@ def read_virtio_pci_modern(c, into):
     sub.size = c.at - sub.offset
 
 
-def find_description(data):
+def find_description(data, begin=0):
     """The JSON at the end: returns (offset of its mark, dict, end of it)."""
     end = len(data)
     if data[-24:-16] == TRAILER:
         end -= 24
     elif data[-32:-24] == MAPPED_TRAILER:
-        end = min(struct.unpack(">Q", data[-24:-16])[0], end - 32)
+        end = min(begin + struct.unpack(">Q", data[-24:-16])[0], end - 32)
     at = data.rfind(b"\x06", 0, end)
     while at >= 0:
         if at + 5 <= end and struct.unpack_from(">I", data, at + 1)[0] == end - at - 5:
@@ -431,9 +444,9 @@ def find_description(data):
 class Reader:
     """A stream being read; the frame."""
 
-    def __init__(self, data):
-        self.c = Cursor(data)
-        self.description_at, self.description, self.end = find_description(data)
+    def __init__(self, data, begin=0):
+        self.c, self.begin = Cursor(data, begin), begin
+        self.description_at, self.description, self.end = find_description(data, begin)
         self.devices = list(self.description["devices"])
         self.sections, self.commands, self.ram, self.ram_number = [], [], None, None
 
@@ -459,7 +472,7 @@ class Reader:
             return None
         at = -32 if self.c.data[-32:-24] == MAPPED_TRAILER else -24
         length, checksum = struct.unpack_from(">QQ", self.c.data, len(self.c.data) + at + 8)
-        if length != self.end:
+        if length != self.end - self.begin:
             raise StreamError(f"byte {self.end}: the trailer says {length} bytes, {self.end} are before it")
         return {"offset": self.end, "bytes": length, "xxh3": f"{checksum:016x}"}
 
@@ -515,9 +528,9 @@ class Reader:
         read_described(self.c, d, s.fields)
 
 
-def read(data):
-    """Take a stream apart; StreamError says where it isn't one."""
-    return Reader(data).read()
+def read(data, begin=0):
+    """Take a stream apart that begins at a byte of a file; StreamError says where it isn't one."""
+    return Reader(data, begin).read()
 
 
 def print_section(s, fields):
@@ -560,16 +573,22 @@ def plain_section(s):
     return dict(s.plain(), mark=s.mark, **head)
 
 
+def data_of(path):
+    """The bytes of a file, which may be a pipe."""
+    with sys.stdin.buffer if path == "-" else open(path, "rb") as f:
+        return mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) if stat.S_ISREG(os.fstat(f.fileno()).st_mode) \
+            else f.read()
+
+
 def main(argv):
     parser = argparse.ArgumentParser(prog="stream-reader", description="Take a migration stream apart.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("--sections", action="store_true", help="sections only, without their fields")
-    parser.add_argument("file")
+    parser.add_argument("--offset", type=int, default=0, help="where in the file the stream begins")
+    parser.add_argument("file", help="- is standard input")
     args = parser.parse_args(argv)
-    with open(args.file, "rb") as f:
-        data = mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ)
     try:
-        stream = read(data)
+        stream = read(data_of(args.file), args.offset)
     except StreamError as e:
         print(f"{args.file}: {e}", file=sys.stderr)
         return 1

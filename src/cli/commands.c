@@ -123,7 +123,8 @@ static const struct cli_option save_options[] = {
 
 static const struct cli_option restore_options[] = {
 	SNAPSHOT_DIR,
-	{"force", 'f', NULL, "if the guest runs, end it first"},
+	{"force", 'f', NULL,
+	 "if the guest runs, end it first; also if its images were written since"},
 	{"lazy", 'l', NULL,
 	 "let the guest run at once; its memory is read on demand and beside it"},
 	{0},
@@ -156,6 +157,7 @@ static const struct cli_option rollback_options[] = {
 
 static const struct cli_option inspect_options[] = {
 	{"sections", 0, NULL, "names of the sections only"},
+	{"offset", 0, "BYTES", "where in the file the stream begins (default: 0)"},
 	{0},
 };
 
@@ -268,7 +270,8 @@ const struct cli_command cli_commands[] = {
 	 cmd_report},
 	{"inspect", "FILE", 1, 1, false, "Explain a migration stream or snapshot, ours or QEMU's",
 	 inspect_options,
-	 "  outlive inspect guest.snapshot\n  outlive inspect --sections stream.bin\n",
+	 "  outlive inspect guest.snapshot\n  zstd -dc packed.snapshot | outlive inspect "
+	 "--sections -\n",
 	 cmd_inspect},
 	{0},
 };

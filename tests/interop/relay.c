@@ -124,7 +124,7 @@ static int look_at(const char *path, json_t **ret, struct err *e)
 	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (bytes == MAP_FAILED)
 		return err_sys(e, "map %s", path);
-	result = inspect_stream(bytes, (size_t)st.st_size, ret, e);
+	result = inspect_stream(bytes, (size_t)st.st_size, 0, ret, e);
 	munmap(bytes, (size_t)st.st_size);
 	return result;
 }

@@ -58,7 +58,7 @@ static void both_readers_see_the_same(void **unused)
 		size_t len;
 		uint8_t *bytes = write_stream(ignore_shared, &len);
 
-		if (inspect_stream(bytes, len, &first, &e) < 0)
+		if (inspect_stream(bytes, len, 0, &first, &e) < 0)
 			fail_msg("%s", e.msg);
 		second = second_reader();
 		assert_true(json_equal(first, second));
@@ -84,7 +84,8 @@ static void a_byte_too_many_is_found(void **unused)
 		;
 	at += 11 + 8;
 	memmove(bytes + at + 1, bytes + at, len - 24 - at);
-	assert_int_equal(inspect_stream(bytes, len - 23, &j, &e), -EINVAL);
+	assert_int_equal(inspect_stream(bytes, len - 23, 0, &j, &e), -EINVAL);
+	json_decref(j);
 	assert_non_null(strstr(e.msg, "clock/irq")); /* its place is one further on */
 	free(bytes);
 }
@@ -98,15 +99,15 @@ static void damage_never_crashes_inspect(void **unused)
 
 	for (i = 0; i<len; i += i> 500 && i < len - 1800 ? 97 : 1) {
 		bytes[i] ^= 0xff;
-		if (inspect_stream(bytes, len, &j, &e) == 0)
-			json_decref(j);
+		if (inspect_stream(bytes, len, 0, &j, &e) < 0)
+			assert_true(e.msg[0]);
+		json_decref(j);
 		bytes[i] ^= 0xff;
 		cut = malloc(i + 1);
 		memcpy(cut, bytes, i);
-		if (inspect_stream(cut, i, &j, &e) == 0) {
+		if (inspect_stream(cut, i, 0, &j, &e) == 0)
 			assert_int_equal(i, len - 24); /* whole but for our trailer */
-			json_decref(j);
-		}
+		json_decref(j);
 		free(cut);
 	}
 	free(bytes);

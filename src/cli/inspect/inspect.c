@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: the file is mapped and taken apart into JSON (inspect/stream.c), which is
- * what
- * --json prints and what the text is made of. tools/stream-reader prints the same from other code.
+ * what --json prints and what the text is made of. tools/stream-reader prints the same from other
+ * code.
  */
 #include "cli/inspect/inspect.h"
 
@@ -10,28 +10,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-static const char usage[] =
-	"usage: outlive inspect [--json] [--sections] FILE\n"
-	"Explain a migration stream or snapshot, ours or QEMU's, with the offset of everything.\n"
-	"  --json      print JSON\n"
-	"  --sections  sections only, without their fields\n"
-	"Exit status: 0 a whole stream, 1 not one, 2 wrong usage.\n";
-
-/**
- * struct inspect_options - The command line
- * @json:	Print JSON
- * @sections:	Print sections only
- */
-struct inspect_options {
-	bool json, sections;
-};
+#define PIECE_BYTES ((size_t)1 << 20)
 
 static const char *text_of(const json_t *piece, const char *key)
 {
@@ -74,15 +59,28 @@ static void print_fields(const json_t *fields, int depth)
 	}
 }
 
+/* Of a kind of pages that few streams have. */
+static void print_more(const json_t *pages, const char *kind)
+{
+	if (number_of(pages, kind))
+		printf(", %" JSON_INTEGER_FORMAT " %s", number_of(pages, kind), kind);
+}
+
 static void print_pages(json_t *blocks)
 {
 	const char *name;
 	json_t *b;
 
-	json_object_foreach(blocks, name, b) printf(
-		"%12s%s: %" JSON_INTEGER_FORMAT " pages, %" JSON_INTEGER_FORMAT
-		" zero, %" JSON_INTEGER_FORMAT " XBZRLE\n",
-		"", name, number_of(b, "normal"), number_of(b, "zero"), number_of(b, "xbzrle"));
+	json_object_foreach(blocks, name, b)
+	{
+		printf("%12s%s: %" JSON_INTEGER_FORMAT " pages, %" JSON_INTEGER_FORMAT
+		       " zero, %" JSON_INTEGER_FORMAT " XBZRLE",
+		       "", name, number_of(b, "normal"), number_of(b, "zero"),
+		       number_of(b, "xbzrle"));
+		print_more(b, "compressed");
+		print_more(b, "known");
+		putchar('\n');
+	}
 }
 
 static void print_section(const json_t *s, const struct inspect_options *o)
@@ -118,25 +116,60 @@ static void print_text(const json_t *stream, const struct inspect_options *o)
 		       number_of(trailer, "offset"), text_of(trailer, "xxh3"));
 }
 
-static int map_file(const char *path, const uint8_t **ret_bytes, size_t *ret_len, struct err *e)
+/* What can't be mapped (a pipe) is read into memory first; a descriptor of that. */
+static int copy_of(int fd, struct err *e)
 {
-	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	OWNED(uint8_t) *room = mem_zalloc(PIECE_BYTES);
+	OWNED_FD copy = memfd_create("stream", MFD_CLOEXEC);
+	ssize_t n = copy < 0 ? -1 : 1;
+
+	while (n > 0) {
+		n = read(fd, room, PIECE_BYTES);
+		if (n > 0 && write(copy, room, (size_t)n) != n)
+			n = -1;
+	}
+	return n < 0 ? err_sys(e, "read") : fd_take(&copy);
+}
+
+static int open_file(const char *path, struct err *e)
+{
+	OWNED_FD fd = strcmp(path, "-") ? open(path, O_RDONLY | O_CLOEXEC) : dup(STDIN_FILENO);
 	struct stat st;
-	void *bytes;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, "open %s", path);
-	if (st.st_size == 0)
-		return err_set(e, EINVAL, "%s: empty", path);
-	bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+		return err_sys(e, "open");
+	return S_ISREG(st.st_mode) ? fd_take(&fd) : copy_of(fd, e);
+}
+
+static int map_file(const char *path, const uint8_t **ret_bytes, size_t *ret_len, struct err *e)
+{
+	OWNED_FD fd = open_file(path, e);
+	off_t len;
+	void *bytes;
+
+	if (fd < 0)
+		return fd;
+	len = lseek(fd, 0, SEEK_END);
+	if (len == 0)
+		return err_set(e, EINVAL, "empty");
+	bytes = mmap(NULL, (size_t)len, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (bytes == MAP_FAILED)
-		return err_sys(e, "map %s", path);
+		return err_sys(e, "map");
 	*ret_bytes = bytes;
-	*ret_len = (size_t)st.st_size;
+	*ret_len = (size_t)len;
 	return 0;
 }
 
-static int inspect_file(const char *path, const struct inspect_options *o, struct err *e)
+/**
+ * inspect_file() - Show what is in a file
+ * @path:	It; "-": standard input
+ * @o:		How
+ * @e:		Names the byte and what is wrong there
+ *
+ * Errors: EINVAL not a whole stream; as open(2), read(2), mmap(2)
+ * Return: 0, or a negative errno
+ */
+int inspect_file(const char *path, const struct inspect_options *o, struct err *e)
 {
 	const uint8_t *bytes = NULL;
 	json_t *stream;
@@ -144,55 +177,15 @@ static int inspect_file(const char *path, const struct inspect_options *o, struc
 	int ret = map_file(path, &bytes, &len, e);
 
 	if (ret < 0)
-		return ret;
-	ret = inspect_stream(bytes, len, &stream, e);
-	if (ret < 0) {
-		err_in(e, "%s", path);
-	} else {
-		if (o->json)
-			json_dumpf(stream, stdout, JSON_INDENT(1));
-		else
-			print_text(stream, o);
-		if (o->json)
-			putchar('\n');
-		json_decref(stream);
+		return err_in(e, "%s", path);
+	ret = inspect_stream(bytes, len, o->begin, &stream, e);
+	if (o->json && ret == 0) {
+		json_dumpf(stream, stdout, JSON_INDENT(1));
+		putchar('\n');
+	} else if (!o->json) {
+		print_text(stream, o);
 	}
+	json_decref(stream);
 	munmap((void *)(uintptr_t)bytes, len);
-	return ret;
-}
-
-/**
- * inspect_main() - The command "outlive inspect"
- * @argc:	Of @argv
- * @argv:	"inspect", options, the file
- *
- * Return: exit status: 0 a whole stream, 1 not one, 2 wrong usage
- */
-int inspect_main(int argc, char **argv)
-{
-	static const struct option options[] = {{"json", no_argument, NULL, 'j'},
-						{"sections", no_argument, NULL, 's'},
-						{"help", no_argument, NULL, 'h'},
-						{NULL, 0, NULL, 0}};
-	struct inspect_options o = {false, false};
-	struct err e = {0};
-	int c;
-
-	optind = 1;
-	while ((c = getopt_long(argc, argv, "", options, NULL)) >= 0) {
-		o.json |= c == 'j';
-		o.sections |= c == 's';
-		if (c == 'h' || c == '?') {
-			fputs(usage, c == 'h' ? stdout : stderr);
-			return c == 'h' ? 0 : 2;
-		}
-	}
-	if (argc - optind != 1) {
-		fputs(usage, stderr);
-		return 2;
-	}
-	if (inspect_file(argv[optind], &o, &e) == 0)
-		return 0;
-	fprintf(stderr, "outlive: %s\n", e.msg);
-	return 1;
+	return ret < 0 ? err_in(e, "%s", path) : 0;
 }

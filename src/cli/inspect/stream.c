@@ -2,8 +2,9 @@
 /*
  * Theory of operation: the frame of a stream is read as docs/wire.md says: header, configuration,
  * sections with marks and footers, RAM records, commands. The description is searched from the end
- * first, since device sections can't be read without it. Every byte must belong to something: what
- * is left over is an error, as is what is described and not there.
+ * first, since device sections can't be read without it: where it is missing, reading ends at the
+ * first of them. Every byte must belong to something: what is left over is an error, as is what is
+ * described and not there.
  */
 #include "base/bytes.h"
 #include "cli/inspect/cursor.h"
@@ -14,7 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAGE = 4096, TRAILER_BYTES = 24, MAPPED_TRAILER_BYTES = 32 };
+enum { PAGE = 4096, TRAILER_BYTES = 24, MAPPED_TRAILER_BYTES = 32, KNOWN_BYTES = 1 + 8 + 32 };
 
 /**
  * struct inspected - A stream being taken apart
@@ -24,6 +25,7 @@ enum { PAGE = 4096, TRAILER_BYTES = 24, MAPPED_TRAILER_BYTES = 32 };
  * @description: JSON from the end; owned
  * @devices:	Its list; borrowed
  * @next_device: Which of them the next device section must be
+ * @begin:	Offset of the stream
  * @description_at: Offset of its mark
  * @ram_number:	Section number of the RAM, -1 before its START
  * @block:	Name of the block of the last page record
@@ -35,33 +37,34 @@ struct inspected {
 	json_t *out, *sections, *commands, *blocks;
 	json_t *description;
 	const json_t *devices;
-	size_t next_device, description_at;
+	size_t next_device, begin, description_at;
 	int64_t ram_number;
 	char block[256];
 	bool ignore_shared, mapped;
 };
 
 /* Where the stream ends, by the trailer behind it. */
-static size_t stream_end(const uint8_t *bytes, size_t len)
+static size_t stream_end(const uint8_t *bytes, size_t len, size_t begin)
 {
-	uint64_t end;
+	uint64_t bytes_long, room;
 
 	if (len >= TRAILER_BYTES && !memcmp(bytes + len - TRAILER_BYTES, "OUTLIVE1", 8))
 		return len - TRAILER_BYTES;
 	if (len < MAPPED_TRAILER_BYTES ||
 	    memcmp(bytes + len - MAPPED_TRAILER_BYTES, "OUTLIVE2", 8) != 0)
 		return len;
-	end = load_be64(bytes + len - MAPPED_TRAILER_BYTES + 8);
-	return MIN(end, (uint64_t)len - MAPPED_TRAILER_BYTES);
+	bytes_long = load_be64(bytes + len - MAPPED_TRAILER_BYTES + 8);
+	room = len - MAPPED_TRAILER_BYTES - MIN(begin, len - MAPPED_TRAILER_BYTES);
+	return begin + MIN(bytes_long, room);
 }
 
-/* Finds the mark whose length leads exactly to the end, with JSON behind it. */
-static bool find_description(struct inspected *s)
+/* Finds the mark whose length leads exactly to the end, with JSON behind it, if there is one. */
+static void find_description(struct inspected *s)
 {
 	const uint8_t *bytes = s->c.data;
 	size_t end = s->c.end, at;
 
-	for (at = end < 5 ? 0 : end - 5; at > 0; at--) {
+	for (at = end < 5 ? 0 : end - 5; at > s->begin; at--) {
 		if (bytes[at] != 0x06 || load_be32(bytes + at + 1) != end - at - 5)
 			continue;
 		s->description = json_loadb((const char *)bytes + at + 5, end - at - 5, 0, NULL);
@@ -69,9 +72,8 @@ static bool find_description(struct inspected *s)
 			continue;
 		s->description_at = at;
 		s->devices = json_object_get(s->description, "devices");
-		return json_is_array(s->devices);
+		return;
 	}
-	return false;
 }
 
 static void read_capabilities(struct inspected *s, json_t *into)
@@ -108,16 +110,26 @@ static void read_configuration_subsection(struct inspected *s, json_t *into)
 	piece_end(sub, &s->c);
 }
 
+static void read_header(struct inspected *s)
+{
+	static const uint8_t zstd[4] = {0x28, 0xb5, 0x2f, 0xfd};
+	const uint8_t *head = cursor_take(&s->c, 8, "the header");
+
+	if (!head || !memcmp(head, "QEVM\0\0\0\3", 8))
+		return;
+	s->c.at = s->begin;
+	cursor_fail(&s->c, "not a migration stream of version 3%s",
+		    memcmp(head, zstd, sizeof(zstd)) ? ""
+						     : " but something packed by zstd: unpack it "
+						       "first, zstd -dc FILE | outlive inspect -");
+}
+
 static void read_configuration(struct inspected *s)
 {
-	const uint8_t *head = cursor_take(&s->c, 8, "the header"), *name;
+	const uint8_t *name;
 	json_t *conf, *machine;
 	size_t n;
 
-	if (head && memcmp(head, "QEVM\0\0\0\3", 8)) {
-		s->c.at = 0;
-		cursor_fail(&s->c, "not a migration stream of version 3");
-	}
 	conf = piece_new("configuration", "section", s->c.at);
 	json_object_set_new(s->out, "configuration", conf);
 	if (!cursor_at(&s->c, 0x07))
@@ -137,9 +149,9 @@ static void read_configuration(struct inspected *s)
 
 static void count(json_t *pages, const char *key)
 {
-	json_t *n = json_object_get(pages, key);
+	json_int_t n = json_integer_value(json_object_get(pages, key));
 
-	json_integer_set(n, json_integer_value(n) + 1);
+	json_object_set_new(pages, key, json_integer(n + 1));
 }
 
 static uint64_t bits_set(const uint8_t *bytes, size_t n)
@@ -239,9 +251,30 @@ static void read_page(struct inspected *s, uint64_t offset, uint64_t flags, json
 		cursor_take(&s->c, cursor_number(&s->c, 2, "an XBZRLE page's length"),
 			    "an XBZRLE page");
 		count_page(s, part, "xbzrle");
+	} else if (flags & 0x100) {
+		cursor_take(&s->c, cursor_number(&s->c, 4, "a compressed page's length"),
+			    "a compressed page");
+		count_page(s, part, "compressed");
+	} else if (flags & 0x800) {
+		cursor_take(&s->c, KNOWN_BYTES, "a known page");
+		count_page(s, part, "known");
 	} else {
 		cursor_take(&s->c, PAGE, "a page");
 		count_page(s, part, "normal");
+	}
+}
+
+static void read_ram_record(struct inspected *s, uint64_t offset, uint64_t flags, json_t *part)
+{
+	switch (flags & ~(uint64_t)0x20) {
+	case 0x04: read_blocks(s, offset, part); break;
+	case 0x02:
+	case 0x08:
+	case 0x40:
+	case 0x100:
+	case 0x800: read_page(s, offset, flags, part); break;
+	case 0x200: break; /* the channels beside the stream */
+	default: cursor_fail(&s->c, "a RAM record with flags %#" PRIx64, flags);
 	}
 }
 
@@ -249,21 +282,14 @@ static void read_page(struct inspected *s, uint64_t offset, uint64_t flags, json
 static void read_ram(struct inspected *s, json_t *section)
 {
 	json_t *part = json_object();
-	uint64_t word, flags;
+	uint64_t word;
 
 	json_object_set_new(section, "value", part);
 	do {
 		word = cursor_number(&s->c, 8, "a RAM record");
-		flags = word % PAGE;
-		if (s->c.failed || flags == 0x10)
+		if (s->c.failed || word % PAGE == 0x10)
 			return;
-		if (flags == 0x04)
-			read_blocks(s, word - flags, part);
-		else if ((flags & ~0x20ULL) == 0x02 || (flags & ~0x20ULL) == 0x08 ||
-			 (flags & ~0x20ULL) == 0x40)
-			read_page(s, word - flags, flags, part);
-		else
-			cursor_fail(&s->c, "a RAM record with flags %#" PRIx64, flags);
+		read_ram_record(s, word - word % PAGE, word % PAGE, part);
 	} while (!s->c.failed);
 }
 
@@ -272,6 +298,14 @@ static void read_device(struct inspected *s, json_t *section)
 	const json_t *d = json_array_get(s->devices, s->next_device++);
 	const char *name = json_string_value(json_object_get(section, "name"));
 
+	if (!s->description) {
+		cursor_fail(&s->c,
+			    "%s can't be read without the description at the stream's end, which "
+			    "is missing: the stream is cut short, or QEMU was told "
+			    "suppress-vmdesc=on",
+			    name);
+		return;
+	}
 	if (!d || !json_equal(json_object_get(d, "name"), json_object_get(section, "name")) ||
 	    !json_equal(json_object_get(d, "instance_id"), json_object_get(section, "instance"))) {
 		cursor_fail(&s->c, "section %s is there, and something else is described", name);
@@ -357,6 +391,8 @@ static void read_sections(struct inspected *s)
 		else if (mark)
 			cursor_fail(&s->c, "0x%02x begins no section", (unsigned int)mark);
 	} while (mark && !s->c.failed);
+	if (!s->description)
+		cursor_fail(&s->c, "there is no description at the end: not a whole stream");
 	if (s->next_device < json_array_size(s->devices))
 		cursor_fail(&s->c, "a section is described and not there");
 	if (s->c.at != s->description_at)
@@ -374,7 +410,7 @@ static void read_trailer(struct inspected *s, size_t len)
 	}
 	if (!memcmp(s->c.data + len - MAPPED_TRAILER_BYTES, "OUTLIVE2", 8))
 		t = s->c.data + len - MAPPED_TRAILER_BYTES;
-	if (load_be64(t + 8) != s->c.end)
+	if (load_be64(t + 8) != s->c.end - s->begin)
 		cursor_fail(&s->c, "the trailer says that the stream has %" PRIu64 " bytes",
 			    load_be64(t + 8));
 	json_object_set_new(s->out, "trailer",
@@ -384,40 +420,39 @@ static void read_trailer(struct inspected *s, size_t len)
 }
 
 /**
- * inspect_stream() - Take a whole stream apart
+ * inspect_stream() - Take a stream apart
  * @bytes:	The file
  * @len:	Its size
- * @ret:	Set on success only: configuration, ram, sections, commands, trailer; the caller's
- * reference
+ * @begin:	Where the stream begins in it
+ * @ret:	Set in any case: configuration, ram, sections, commands, trailer, as far as they
+ *		could be read; the caller's reference
  * @e:		Names the byte and what is wrong there
  *
  * Errors: EINVAL it isn't a stream, or not a whole one
  * Return: 0, or a negative errno
  */
-int inspect_stream(const uint8_t *bytes, size_t len, json_t **ret, struct err *e)
+int inspect_stream(const uint8_t *bytes, size_t len, size_t begin, json_t **ret, struct err *e)
 {
 	struct inspected s = {.c = {.data = bytes, .e = e}, .ram_number = -1};
 
-	s.c.end = stream_end(bytes, len);
-	if (!find_description(&s)) {
-		json_decref(s.description);
-		return err_set(e, EINVAL, "there is no description at the end: not a whole stream");
-	}
-	s.out = json_object();
+	s.c.end = stream_end(bytes, len, MIN(begin, len));
+	s.c.at = s.begin = MIN(begin, s.c.end);
+	s.out = *ret = json_object();
 	s.sections = json_array();
 	s.commands = json_array();
 	s.blocks = json_object();
-	read_configuration(&s);
 	json_object_set_new(s.out, "ram", s.blocks);
 	json_object_set_new(s.out, "sections", s.sections);
 	json_object_set_new(s.out, "commands", s.commands);
+	read_header(&s);
+	if (!s.c.failed) {
+		find_description(&s);
+		read_configuration(&s);
+	}
 	if (!s.c.failed)
 		read_sections(&s);
-	read_trailer(&s, len);
-	json_decref(s.description);
 	if (!s.c.failed)
-		*ret = s.out;
-	else
-		json_decref(s.out);
+		read_trailer(&s, len);
+	json_decref(s.description);
 	return s.c.failed ? -EINVAL : 0;
 }
