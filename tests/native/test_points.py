@@ -111,7 +111,7 @@ def test_a_disk_that_somebody_else_wrote_is_noticed(cli, db, image):
     cli("kill", db)
     os.utime(image, ns=(0, image.stat().st_mtime_ns + 10 ** 10))
     assert "somebody else" in cli("snapshot", "rollback", db, "one", code=FAILED)
-    cli("kill", db)
+    assert json.loads(cli("ls", "--json"))[0]["state"] == "ended", "the VMM that was started for it isn't left"
     cli("snapshot", "rollback", db, "one", "--force")
     works_on(cli)
 
@@ -135,13 +135,42 @@ def test_a_snapshot_without_its_disks_is_not_restored_onto_others(cli, db):
 
 
 def test_a_point_that_cannot_be_made_leaves_the_guest_alone(cli, db):
-    blocker = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots/one.disk0.undo"
-    os.makedirs(os.path.dirname(blocker), exist_ok=True)
-    os.mkdir(blocker)
+    folder = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots"
+    os.makedirs(f"{folder}/one.json.new")
     cli("snapshot", "point", db, "one", code=FAILED)
-    works_on(cli)
-    os.rmdir(blocker)
+    os.rmdir(f"{folder}/one.json.new")
+    assert os.listdir(folder) == []
+    assert "No such file" in cli("migrate", db, f"unix:{folder}/none", code=FAILED), "the disk is fed no more"
     cli("snapshot", "point", db, "one")
+    works_on(cli)
+
+
+def test_a_point_whose_command_was_killed_can_be_deleted_and_the_one_before_is_whole(cli, db, image):
+    """The VMM has made the point, and nobody has described it."""
+    cli("pause", db)
+    cli("snapshot", "point", db, "one")
+    was = image.read_bytes()
+    cli("resume", db)
+    works_on(cli, 1000)
+    folder = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots"
+    cli("qmp", db, "migrate", json.dumps({"uri": f"file:{folder}/two.snapshot", "outlive-continue": True,
+                                          "outlive-points": f"{folder}/two"}))
+    until(lambda: json.loads(cli("qmp", db, "query-migrate"))["status"] == "completed", 60, "it is written")
+    works_on(cli, 1000)
+    for command in "point", "save":
+        assert "snapshot delete removes what is left" in cli("snapshot", command, db, "two", code=REFUSED)
+    cli("snapshot", "delete", db, "two")
+    assert sorted(os.listdir(folder)) == ["one.disk0.undo", "one.json", "one.snapshot"]
+    works_on(cli, 1000)
+    cli("snapshot", "rollback", db, "one")
+    assert image.read_bytes() == was
+
+
+def test_a_snapshot_never_takes_the_place_of_a_point(cli, db):
+    cli("snapshot", "point", db, "one")
+    assert "is a point with disks" in cli("snapshot", "save", db, "one", code=REFUSED)
+    works_on(cli)
+    cli("snapshot", "rollback", db, "one")
     works_on(cli)
 
 

@@ -156,12 +156,84 @@ def test_only_pages_at_fixed_places_can_be_restored_lazily(cli, web, form):
     assert "can't be restored lazily" in cli("snapshot", "restore", web, "s", "--lazy", code=FAILED)
 
 
-def test_a_half_written_snapshot_has_no_name(cli, web, tmp_path):
+def test_a_half_written_snapshot_has_no_name_and_leaves_nothing(cli, web, tmp_path):
     cli("qmp", web, "migrate-set-parameters", "max-bandwidth=1000000")
     cli("qmp", web, "migrate", f"uri=file:{tmp_path / 'x.snapshot'}")
+    until(lambda: json.loads(cli("qmp", web, "query-migrate"))["status"] == "active", 60, "it is being written")
     pid = json.loads(cli("ls", "--json"))[0]["pid"]
     os.kill(pid, signal.SIGKILL)
-    assert not os.path.exists(tmp_path / "x.snapshot")
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 10, "the guest has ended")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_guest_that_no_file_describes_runs_on(cli, web, tmp_path):
+    """--stop ends the guest only when its snapshot is known: without a description nobody finds it."""
+    (tmp_path / "s.json.new").mkdir()
+    assert "s.json" in cli("snapshot", "save", web, "s", "--stop", "--dir", tmp_path, code=FAILED)
+    goes_on_well(cli, web)
+    (tmp_path / "s.json.new").rmdir()
+    cli("snapshot", "delete", web, "s", "--dir", tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_guest_that_runs_is_not_ended_for_a_file_that_cannot_be_it(cli, web):
+    path = json.loads(cli("snapshot", "save", web, "s", "--json"))["file"]
+    os.truncate(path, os.path.getsize(path) - 4096)
+    assert "isn't what s.json describes" in cli("snapshot", "restore", web, "s", "--force", code=FAILED)
+    os.unlink(path)
+    assert "No such file" in cli("snapshot", "restore", web, "s", "--force", code=FAILED)
+    goes_on_well(cli, web)
+
+
+@pytest.mark.parametrize("mapped", ["true", "false"], ids=["mapped", "stream"])
+def test_a_stream_behind_something_else_in_a_file(cli, web, mapped, tmp_path):
+    """As programs have it that put a header of their own in front: file:PATH,offset=N."""
+    path = tmp_path / "image"
+    path.write_bytes(b"header" * 1000)
+    cli("qmp", web, "migrate", f"uri=file:{path},offset=5000", "outlive-continue=true", f"outlive-mapped={mapped}")
+    until(lambda: json.loads(cli("qmp", web, "query-migrate"))["status"] == "completed", 60, "it is written")
+    assert path.read_bytes()[:5000] == (b"header" * 1000)[:5000]
+    ours = json.loads(cli("inspect", "--json", "--offset", 5000, path))
+    second = subprocess.run([ROOT / "tools" / "stream-reader", "--json", "--offset", "5000", path], check=True,
+                            capture_output=True)
+    assert json.loads(second.stdout) == ours
+    assert "not a migration stream" in cli("inspect", path, code=FAILED)
+    cli("kill", web)
+    for kind in ("file", "lazy") if mapped == "true" else ("file",):
+        cli("run", "again", "-m", "64M", "--", "-cpu", "host", "-incoming", f"{kind}:{path},offset=5000")
+        until(lambda: json.loads(cli("qmp", "again", "query-status"))["status"] == "running", 60, "it has arrived")
+        goes_on_well(cli, "again")
+        cli("kill", "again")
+
+
+def test_what_is_no_file_is_left_as_it_is(cli, web, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    (tmp_path / "real").write_bytes(b"old")
+    for uri, said in ((f"file:{tmp_path}/pipe", "is no regular file"), (f"file:{tmp_path}", "is no regular file"),
+                      (f"file:{tmp_path}/real,offset=soon", "is no size")):
+        assert said in cli("migrate", web, uri, code=FAILED)
+    assert (tmp_path / "real").read_bytes() == b"old"
+    cli("qmp", web, "migrate", f"uri=file:{tmp_path}/link", "outlive-continue=true")
+    until(lambda: json.loads(cli("qmp", web, "query-migrate"))["status"] == "completed", 60, "it is written")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").stat().st_size > 100000
+    goes_on_well(cli, web)
+
+
+def test_inspect_shows_what_there_is_of_a_stream(cli, web, tmp_path):
+    path = json.loads(cli("snapshot", "save", web, "s", "--stream", "--json"))["file"]
+    with open(path, "rb") as file:
+        piped = subprocess.run([program(), "inspect", "--json", "-"], input=file.read(), check=True,
+                               capture_output=True)
+    assert json.loads(piped.stdout) == json.loads(cli("inspect", "--json", path))
+    os.truncate(path, os.path.getsize(path) - 200000)
+    cut = subprocess.run([program(), "inspect", path], check=False, capture_output=True, text=True)
+    assert cut.returncode == FAILED and "block pc.ram, 67108864 bytes" in cut.stdout and "cut short" in cut.stderr
+    packed = tmp_path / "packed"
+    subprocess.run(["zstd", "-qo", packed, path], check=True)
+    assert "zstd -dc FILE | outlive inspect -" in cli("inspect", packed, code=FAILED)
+    packed.write_bytes(os.urandom(100000))
+    assert "not a migration stream" in cli("inspect", packed, code=FAILED)
 
 
 def test_the_command_moves_a_guest_and_ends_what_it_left(cli, web, outlive):

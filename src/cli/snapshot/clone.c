@@ -16,7 +16,6 @@
 #include <unistd.h>
 
 #define OPEN_SECONDS 10
-#define STOP_SECONDS 10
 
 static void clone_release(struct clone *c)
 {
@@ -109,13 +108,9 @@ static int launch(struct clone *c, struct err *e)
 static void give_up(struct clone *c)
 {
 	struct err e;
-	struct qmp q;
 
-	if (guest_refresh(&c->to) && qmp_open(&c->to, OPEN_SECONDS, &q, &e) == 0) {
-		if (qmp_command(&q, "quit", NULL, NULL, &e) == 0)
-			guest_wait_end(&c->to, STOP_SECONDS);
-		qmp_close(&q);
-	}
+	if (snapshot_guest_end(&c->to, &e) < 0)
+		fprintf(stderr, "outlive: %s: %s\n", c->to.name, e.msg);
 	clone_disks_remove(c);
 }
 

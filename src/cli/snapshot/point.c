@@ -28,6 +28,18 @@ const json_t *point_disks(const json_t *description)
 	return json_object_get(json_object_get(description, "migration"), "outlive-disks");
 }
 
+/* What keeps the disks is of no use without a description, and mustn't be fed for ever. */
+static void take_back(struct guest *g, const char *dir, const char *name)
+{
+	OWNED_JSON *left = NULL;
+	struct err e = {0};
+
+	if (snapshot_remains(dir, name, g, &left, &e) < 0)
+		return;
+	if (point_drop(g, dir, left, &e) < 0 || snapshot_forget(dir, name, left, &e) < 0)
+		fprintf(stderr, "outlive: %s: %s\n", g->name, e.msg);
+}
+
 static int point(const struct cli_args *args, struct guest *g, struct err *e)
 {
 	const char *name = args->words[1];
@@ -41,17 +53,22 @@ static int point(const struct cli_args *args, struct guest *g, struct err *e)
 	about = snapshot_file(dir, name, "json");
 	if (access(about, F_OK) == 0)
 		return err_set(e, EEXIST, "there is a snapshot '%s' already", name);
-	r = qmp_open(g, OPEN_SECONDS, &q, e);
+	r = snapshot_cut_off(dir, name, e);
+	if (r >= 0)
+		r = qmp_open(g, OPEN_SECONDS, &q, e);
 	if (r < 0)
 		return r;
 	path = snapshot_file(dir, name, "snapshot");
 	prefix = str_printf("%s/%s", dir, name);
 	r = snapshot_write(args, &q, path, prefix, &info, e);
 	qmp_close(&q);
-	if (r >= 0)
-		r = snapshot_describe(dir, name, g, info, e);
+	if (r < 0)
+		return r;
+	r = snapshot_describe(dir, name, g, info, e);
 	if (r >= 0)
 		snapshot_report(args, path, info);
+	else
+		take_back(g, dir, name);
 	return r;
 }
 
@@ -136,6 +153,8 @@ static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 {
 	OWNED(char) *dir = snapshot_folder(args, g), *path = NULL;
 	OWNED_JSON *target = NULL, *points = NULL;
+	struct err other;
+	bool launched;
 	int r = dir ? snapshot_description(dir, args->words[1], &target, e) : err_sys(e, "--dir");
 
 	if (r >= 0 && !snapshot_is_point(target))
@@ -143,13 +162,18 @@ static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 			    "'%s' is no point but a snapshot without disks: outlive "
 			    "snapshot restore",
 			    args->words[1]);
-	if (r >= 0 && !guest_refresh(g))
+	if (r >= 0)
+		r = snapshot_file_check(dir, args->words[1], target, e);
+	launched = r >= 0 && !guest_refresh(g);
+	if (launched)
 		r = launch_waiting(g, target, e);
 	if (r < 0)
 		return r;
 	points = snapshot_points(dir);
 	path = snapshot_file(dir, args->words[1], "snapshot");
 	r = go_back(args, g, path, point_way_back(points, target), e);
+	if (r < 0 && launched && snapshot_guest_end(g, &other) < 0)
+		err_hint(e, "its VMM still waits: %s", other.msg);
 	if (r >= 0)
 		r = forget_newer(dir, points, target, e);
 	if (r >= 0 && !args->json)
@@ -200,7 +224,7 @@ int point_drop(struct guest *g, const char *dir, const json_t *description, stru
 {
 	OWNED_JSON *points = snapshot_points(dir);
 	const json_t *older = point_before(points, description);
-	bool newest = option_int(json_array_get(points, 0), "order", 0) ==
+	bool newest = option_int(json_array_get(points, 0), "order", 0) <=
 		      option_int(description, "order", 0);
 	struct qmp q;
 	int r;

@@ -62,15 +62,21 @@ int snapshot_wait_loaded(struct guest *g, struct err *e)
 	return guest_blame_log(g, e);
 }
 
-static int end_running(const struct cli_args *args, struct guest *g, struct err *e)
+/**
+ * snapshot_guest_end() - Have a guest's VMM end
+ * @g:	Running or not
+ * @e:	Set on failure only
+ *
+ * Errors: ETIMEDOUT it doesn't
+ * Return: 0, or a negative errno
+ */
+int snapshot_guest_end(struct guest *g, struct err *e)
 {
 	struct qmp q;
 	int r;
 
 	if (!guest_refresh(g))
 		return 0;
-	if (!cli_switch(args, "force"))
-		return err_set(e, EEXIST, "it runs; --force ends it and goes back");
 	r = qmp_open(g, OPEN_SECONDS, &q, e);
 	if (r < 0)
 		return r;
@@ -79,6 +85,13 @@ static int end_running(const struct cli_args *args, struct guest *g, struct err 
 	if (r >= 0 && !guest_wait_end(g, STOP_SECONDS))
 		r = err_set(e, ETIMEDOUT, "it doesn't end");
 	return r;
+}
+
+static int end_running(const struct cli_args *args, struct guest *g, struct err *e)
+{
+	if (guest_refresh(g) && !cli_switch(args, "force"))
+		return err_set(e, EEXIST, "it runs; --force ends it and goes back");
+	return snapshot_guest_end(g, e);
 }
 
 /**
@@ -137,9 +150,11 @@ static int restore(const struct cli_args *args, struct guest *g, struct err *e)
 		r = err_set(e, EEXIST, "'%s' is a point with disks: outlive snapshot rollback",
 			    args->words[1]);
 	if (r >= 0)
-		r = end_running(args, g, e);
+		r = snapshot_file_check(dir, args->words[1], description, e);
 	if (r >= 0 && !cli_switch(args, "force"))
 		r = snapshot_images_check(description, e);
+	if (r >= 0)
+		r = end_running(args, g, e);
 	if (r < 0)
 		return r;
 	path = snapshot_file(dir, args->words[1], "snapshot");

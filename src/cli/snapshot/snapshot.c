@@ -20,6 +20,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,6 +29,7 @@
 
 #define OPEN_SECONDS 10
 #define LOOK_MS      5
+#define END_BYTES    32
 
 /**
  * snapshot_folder() - Where a guest's snapshots are
@@ -82,6 +84,23 @@ char *snapshot_file(const char *dir, const char *name, const char *kind)
 	return str_printf("%s/%s.%s", dir, name, kind);
 }
 
+/* The last bytes of a snapshot's file in hex, which its checksum is among: new with each save. */
+static int last_bytes(const char *dir, const char *name, char ret[2 * END_BYTES + 1], struct err *e)
+{
+	OWNED(char) *path = snapshot_file(dir, name, "snapshot");
+	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	uint8_t bytes[END_BYTES];
+
+	if (fd < 0)
+		return err_sys(e, "%s", path);
+	if (lseek(fd, -(off_t)END_BYTES, SEEK_END) < 0 ||
+	    read(fd, bytes, sizeof(bytes)) != sizeof(bytes))
+		return err_set(e, EBADMSG, "%s is too short for a snapshot", path);
+	for (size_t i = 0; i < END_BYTES; i++)
+		snprintf(ret + 2 * i, 3, "%02x", bytes[i]);
+	return 0;
+}
+
 /**
  * snapshot_describe() - Write the description, which makes a snapshot known
  * @dir:	Folder
@@ -97,11 +116,42 @@ int snapshot_describe(const char *dir, const char *name, const struct guest *g, 
 {
 	OWNED(char) *path = snapshot_file(dir, name, "json");
 	int64_t now = time_wall_ns();
-	OWNED_JSON *d = json_pack("{s:s, s:s, s:I, s:I, s:O, s:O}", "name", name, "guest", g->name,
-				  "taken", (json_int_t)(now / NS_PER_SEC), "order", (json_int_t)now,
-				  "launch", g->record, "migration", info);
+	char end[2 * END_BYTES + 1];
+	OWNED_JSON *d = NULL;
+	int r = last_bytes(dir, name, end, e);
 
+	if (r < 0)
+		return r;
+	d = json_pack("{s:s, s:s, s:I, s:I, s:s, s:O, s:O}", "name", name, "guest", g->name,
+		      "taken", (json_int_t)(now / NS_PER_SEC), "order", (json_int_t)now, "end", end,
+		      "launch", g->record, "migration", info);
 	return json_store(d, path, JSON_INDENT(2), e);
+}
+
+/**
+ * snapshot_file_check() - Is the file the one that was described?
+ * @dir:	Folder
+ * @name:	Of the snapshot
+ * @description: Of it
+ * @e:		Set on failure only
+ *
+ * Looks at its end only: a file that is missing, cut short or of another save is found before a
+ * guest is ended for it.
+ *
+ * Errors: EBADMSG it isn't; as open(2)
+ * Return: 0, or a negative errno
+ */
+int snapshot_file_check(const char *dir, const char *name, const json_t *description, struct err *e)
+{
+	char end[2 * END_BYTES + 1];
+	int r = last_bytes(dir, name, end, e);
+
+	if (r < 0 || !strcmp(option_str(description, "end", end), end))
+		return r;
+	return err_set(e, EBADMSG,
+		       "%s/%s.snapshot isn't what %s.json describes: it is cut short, or saving "
+		       "it again was cut off",
+		       dir, name, name);
 }
 
 /**
@@ -157,9 +207,29 @@ int snapshot_write(const struct cli_args *args, struct qmp *q, const char *path,
 		r = migration_follow(q, &w, info, e);
 	if (r >= 0 && strcmp(option_str(*info, "status", ""), "completed"))
 		r = err_set(e, EIO, "%s", option_str(*info, "error-desc", "cancelled"));
-	if (r >= 0 && !stays)
-		r = qmp_command(q, "quit", NULL, NULL, e);
 	return r;
+}
+
+/**
+ * snapshot_end() - After a guest was written: with --stop it ends, if the snapshot is known
+ * @args:	--stop
+ * @q:		To its VMM
+ * @known:	The description is there; else @e is set, and the guest runs on
+ * @e:		Set on failure only
+ *
+ * Return: 0, or a negative errno
+ */
+int snapshot_end(const struct cli_args *args, struct qmp *q, bool known, struct err *e)
+{
+	struct err other;
+
+	if (!cli_switch(args, "stop"))
+		return 0;
+	if (known)
+		return qmp_command(q, "quit", NULL, NULL, e);
+	if (qmp_command(q, "cont", NULL, NULL, &other) < 0)
+		err_hint(e, "the guest is stopped: %s", other.msg);
+	return 0;
 }
 
 /**
@@ -180,22 +250,41 @@ void snapshot_report(const struct cli_args *args, const char *path, const json_t
 		printf("%s: %s is written; paused for %.2f ms\n", args->words[0], path, pause_ms);
 }
 
+/* A point has more to it than a file, and may be fed: it can't just be written over. */
+static int replace_check(const char *dir, const char *name, struct err *e)
+{
+	OWNED_JSON *old = NULL;
+	struct err none;
+
+	if (snapshot_description(dir, name, &old, &none) < 0)
+		return snapshot_cut_off(dir, name, e);
+	if (!snapshot_is_point(old))
+		return 0;
+	return err_set(e, EEXIST,
+		       "'%s' is a point with disks: delete it first, or take another name", name);
+}
+
 static int save(const struct cli_args *args, struct guest *g, struct err *e)
 {
 	OWNED(char) *dir = NULL, *path = NULL;
 	OWNED_JSON *info = NULL;
 	struct qmp q;
-	int r = snapshot_folder_make(args, g, &dir, e);
+	int r = snapshot_folder_make(args, g, &dir, e), ended;
 
+	if (r >= 0)
+		r = replace_check(dir, args->words[1], e);
 	if (r >= 0)
 		r = qmp_open(g, OPEN_SECONDS, &q, e);
 	if (r < 0)
 		return r;
 	path = snapshot_file(dir, args->words[1], "snapshot");
 	r = snapshot_write(args, &q, path, NULL, &info, e);
-	qmp_close(&q);
-	if (r >= 0)
+	if (r >= 0) {
 		r = snapshot_describe(dir, args->words[1], g, info, e);
+		ended = snapshot_end(args, &q, r >= 0, e);
+		r = r < 0 ? r : ended;
+	}
+	qmp_close(&q);
 	if (r >= 0)
 		snapshot_report(args, path, info);
 	return r;
@@ -331,12 +420,15 @@ int snapshot_forget(const char *dir, const char *name, const json_t *description
 	json_t *d;
 	size_t i;
 
-	if (unlink(about) < 0 || (unlink(path) < 0 && errno != ENOENT))
+	if ((unlink(about) < 0 && errno != ENOENT) || (unlink(path) < 0 && errno != ENOENT))
 		return err_sys(e, "%s", path);
 	json_array_foreach(disks, i,
 			   d) if (unlink(option_str(d, "file", "")) < 0 &&
 				  errno != ENOENT) return err_sys(e, "%s",
 								  option_str(d, "file", ""));
+	json_array_foreach(json_object_get(description, "files"), i,
+			   d) if (unlink(json_string_value(d)) < 0 &&
+				  errno != ENOENT) return err_sys(e, "%s", json_string_value(d));
 	return 0;
 }
 
@@ -346,6 +438,8 @@ static int delete (const struct cli_args *args, struct guest *g, struct err *e)
 	OWNED_JSON *d = NULL;
 	int r = dir ? snapshot_description(dir, args->words[1], &d, e) : err_sys(e, "--dir");
 
+	if (r == -ENOENT)
+		r = snapshot_remains(dir, args->words[1], g, &d, e);
 	if (r >= 0 && snapshot_is_point(d))
 		r = point_drop(g, dir, d, e);
 	return r < 0 ? r : snapshot_forget(dir, args->words[1], d, e);
