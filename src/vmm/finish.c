@@ -14,6 +14,7 @@
 
 #define DAEMON_STDIO "-nographic puts the console on stdio, a daemon has none"
 #define RAM_DEFAULT  (128 * MiB)
+#define SMP_MAX      288U
 
 static const struct vmm_item *item_of(const struct vmm_options *o, enum vmm_group g)
 {
@@ -128,6 +129,7 @@ static int smp_finish(struct vmm_options *o, struct err *e)
 				   count(m, "dies"),   count(m, "clusters"), count(m, "cores"),
 				   count(m, "threads")};
 	topology_complete(t);
+	t->max_cpus = t->max_cpus ? t->max_cpus : t->cpus; /* the product of too many is 0 */
 	if (t->clusters != 1)
 		err_set(e, EINVAL, "clusters=%u: this machine has no clusters, only 1 is possible",
 			t->clusters);
@@ -135,6 +137,8 @@ static int smp_finish(struct vmm_options *o, struct err *e)
 		err_set(e, EINVAL,
 			"sockets (%u) * dies (%u) * cores (%u) * threads (%u) is not maxcpus (%u)",
 			t->sockets, t->dies, t->cores, t->threads, t->max_cpus);
+	else if (t->max_cpus > SMP_MAX)
+		err_set(e, EINVAL, "%u vCPUs: this machine has room for %u", t->max_cpus, SMP_MAX);
 	else if (t->cpus > t->max_cpus)
 		err_set(e, EINVAL, "maxcpus (%u) is less than cpus (%u)", t->max_cpus, t->cpus);
 	else

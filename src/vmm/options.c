@@ -129,6 +129,23 @@ static int check_open(const struct vmm_option *o, json_t *values, enum option_fo
 	return r;
 }
 
+/* -machine kernel_irqchip=on is kernel-irqchip=on, as on QEMU. */
+static json_t *dashed(const json_t *values)
+{
+	json_t *result = json_object(), *v;
+	const char *key;
+
+	json_object_foreach((json_t *)(uintptr_t)values, key, v)
+	{
+		OWNED(char *) name = str_dup(key);
+
+		for (char *p = name; *p; p++)
+			*p = *p == '_' ? '-' : *p;
+		json_object_set(result, name, v);
+	}
+	return result;
+}
+
 static bool asks_help(const json_t *values)
 {
 	return json_object_get(values, "help") || json_object_get(values, "?");
@@ -148,7 +165,7 @@ static int item_check(struct vmm_item *item, json_t *values, struct err *e)
 	if (o->nest && !item->json)
 		r = keyval_nest(values, &nested, e);
 	else
-		nested = json_incref(values);
+		nested = o->group == VMM_MACHINE ? dashed(values) : json_incref(values);
 	if (r < 0)
 		return r;
 	if (o->open)

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "char/char.h"
+#include "vmm/served.h"
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -150,7 +151,7 @@ static int refusals(struct vmm *v, struct err *e)
 		err_set(e, ENOTSUP, "there is no parallel port");
 		return vmm_err_item(e, item);
 	}
-	return 0;
+	return served_check(v->options, e);
 }
 
 static int memory_lock(struct vmm *v, struct err *e)

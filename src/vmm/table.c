@@ -30,18 +30,19 @@ static const struct option machine_options[] = {
 	B("mem-merge", "let the kernel merge equal pages (KSM)"),
 	S("memory-backend", "id of the -object that is guest RAM"),
 	B("hpet", "high precision event timer"),
-	{"acpi", OPTION_ENUM, "ACPI tables", .names = on_off_auto},
+	{"acpi", OPTION_ENUM, "ACPI tables (not off)", .names = on_off_auto},
 	S("pflash0", "node of the firmware's code"),
 	S("pflash1", "node of the firmware's variables"),
-	{"kernel-irqchip", OPTION_ENUM, "interrupt controllers in KVM", .names = irqchips},
+	{"kernel-irqchip", OPTION_ENUM, "interrupt controllers in KVM (only on)",
+	 .names = irqchips},
 	{"smm", OPTION_ENUM, "system management mode", .names = on_off_auto},
-	{"vmport", OPTION_ENUM, "VMware I/O port", .names = on_off_auto},
-	B("i8042", "keyboard and mouse controller"),
-	B("sata", "AHCI controller of the chipset"),
-	B("smbus", "SMBus controller of the chipset"),
+	{"vmport", OPTION_ENUM, "VMware's I/O port and mouse", .names = on_off_auto},
+	B("i8042", "keyboard and mouse controller (only on)"),
+	B("sata", "AHCI controller of the chipset (only on)"),
+	B("smbus", "SMBus controller of the chipset (only on)"),
 	B("graphics", "graphics output"),
-	B("suppress-vmdesc", "no description at the end of a migration stream"),
-	{"max-ram-below-4g", OPTION_SIZE, "RAM below 4 GiB"},
+	B("suppress-vmdesc", "no description at the end of a migration stream (only off)"),
+	{"max-ram-below-4g", OPTION_SIZE, "RAM below 4 GiB (not here)"},
 	S("kernel", "as -kernel"),
 	S("initrd", "as -initrd"),
 	S("append", "as -append"),
@@ -51,7 +52,8 @@ static const struct option machine_options[] = {
 
 static const struct option accel_options[] = {
 	S("accel", "accelerator: kvm"),
-	{"kernel-irqchip", OPTION_ENUM, "interrupt controllers in KVM", .names = irqchips},
+	{"kernel-irqchip", OPTION_ENUM, "interrupt controllers in KVM (only on)",
+	 .names = irqchips},
 	{"dirty-ring-size", OPTION_INT,
 	 "entries of the dirty ring per vCPU, a power of two; 0: dirty log", .max = 65536},
 	OPTIONS_END,
@@ -64,8 +66,8 @@ static const struct option cpu_options[] = {
 
 static const struct option memory_options[] = {
 	{"size", OPTION_SIZE, "RAM; without suffix in MiB", .unit = MiB},
-	{"slots", OPTION_INT, "places for memory hot-plug", .max = 256},
-	{"maxmem", OPTION_SIZE, "RAM with everything plugged", .unit = MiB},
+	{"slots", OPTION_INT, "places for memory hot-plug (only 0)", .max = 256},
+	{"maxmem", OPTION_SIZE, "RAM with everything plugged (only the size)", .unit = MiB},
 	OPTIONS_END,
 };
 
@@ -117,6 +119,7 @@ static const struct option netdev_options[] = {
 
 static const struct option nic_options[] = {
 	{"type", OPTION_STRING, "none, or kind of back end as -netdev", .required = true},
+	S("id", "name of the back end and of the device"),
 	S("model", "kind of device (default virtio-net-pci)"),
 	S("mac", "MAC address"),
 	OPTIONS_END,
@@ -134,7 +137,7 @@ static const char *const caches[] = {"none",       "writeback", "writethrough",
 				     "directsync", "unsafe",    NULL};
 static const struct option drive_options[] = {
 	S("file", "file, device or NBD address"),
-	S("format", "driver: raw, qcow2 (default raw)"),
+	S("format", "driver (default raw)"),
 	{"if", OPTION_ENUM, "what the disk is attached to (default virtio)", .names = drive_ifs},
 	S("id", "name of the node"),
 	{"index", OPTION_INT, "place on its interface", .max = 255},
@@ -145,7 +148,7 @@ static const struct option drive_options[] = {
 	B("readonly", "no writes"),
 	B("read-only", "no writes"),
 	S("discard", "unmap or ignore"),
-	S("detect-zeroes", "off, on or unmap"),
+	S("detect-zeroes", "only off"),
 	B("snapshot", "writes go to a temporary file (only off)"),
 	S("werror", "what a write error does: report, ignore, enospc, stop"),
 	S("rerror", "what a read error does: report, ignore, stop"),
@@ -197,7 +200,7 @@ static const char *const clocks[] = {"host", "vm", "rt", NULL};
 static const char *const driftfixes[] = {"none", "slew", NULL};
 static const struct option rtc_options[] = {
 	S("base", "utc, localtime or a date (2026-01-31T12:00:00)"),
-	{"clock", OPTION_ENUM, "which clock drives it", .names = clocks},
+	{"clock", OPTION_ENUM, "which clock drives it (only host)", .names = clocks},
 	{"driftfix", OPTION_ENUM, "what becomes of lost ticks", .names = driftfixes},
 	OPTIONS_END,
 };
@@ -214,7 +217,7 @@ static const struct option boot_options[] = {
 };
 
 static const struct option smbios_options[] = {
-	S("file", "binary table"),
+	S("file", "binary table (not here)"),
 	{"type", OPTION_INT, "which table", .max = 255},
 	S("vendor", "type 0"),
 	S("version", "types 0 to 4"),
@@ -262,7 +265,7 @@ static const struct option add_fd_options[] = {
 
 static const struct option overcommit_options[] = {
 	B("mem-lock", "lock all memory of the process"),
-	B("cpu-pm", "let the guest use the CPU's power management"),
+	B("cpu-pm", "let the guest use the CPU's power management (only off)"),
 	OPTIONS_END,
 };
 
@@ -279,7 +282,7 @@ static const struct option sandbox_options[] = {
 
 static const struct option msg_options[] = {
 	B("timestamp", "log lines begin with the time"),
-	B("guest-name", "log lines name the guest"),
+	B("guest-name", "log lines name the guest (only off)"),
 	OPTIONS_END,
 };
 
@@ -377,7 +380,7 @@ const struct vmm_option vmm_options_table[] = {
 	       "guest RAM"),
 	KEYVAL("smp", VMM_SMP, "cpus", smp_options, "[cpus=]N[,maxcpus=N,sockets=N,...]", "vCPUs"),
 	KEYVALS("numa", VMM_NUMA, "type", numa_options, "node|dist|cpu,...",
-		"NUMA node or distance"),
+		"NUMA node or distance (not here)"),
 	OPEN("device", VMM_DEVICE, "driver", device_options, "DRIVER[,PROPERTY=VALUE...]",
 	     "add a device"),
 	NESTED("netdev", VMM_NETDEV, "type", netdev_options, "TYPE,id=ID[,...]",
@@ -386,7 +389,9 @@ const struct vmm_option vmm_options_table[] = {
 	 .group = VMM_NIC,
 	 .form = VMM_KEYVAL,
 	 .repeat = true,
+	 .json = true,
 	 .open = true,
+	 .nest = true,
 	 .implied = "type",
 	 .table = nic_options,
 	 .argument = "none|TYPE[,...]",

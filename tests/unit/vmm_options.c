@@ -5,6 +5,7 @@
  * meant.
  */
 #include "vmm/options.h"
+#include "vmm/served.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -47,6 +48,18 @@ static int parse(const char *const *argv, struct err *e)
 		if (!strstr(e_.msg, words))                               \
 			fail_msg("'%s' doesn't say '%s'", e_.msg, words); \
 		vmm_options_release(&o);                                  \
+	} while (0)
+
+/* Well formed, but not what the machine does. */
+#define refuse_unserved(words, ...)                                        \
+	do {                                                               \
+		struct err unserved_ = {0};                                \
+		accept(__VA_ARGS__);                                       \
+		if (served_check(&o, &unserved_) == 0)                     \
+			fail_msg("taken, but should say '%s'", words);     \
+		if (!strstr(unserved_.msg, words))                         \
+			fail_msg("'%s' isn't '%s'", unserved_.msg, words); \
+		vmm_options_release(&o);                                   \
 	} while (0)
 
 static int release(void **state)
@@ -179,6 +192,37 @@ static void bad_values_say_what_is_wanted(void **state)
 	refuse("only mode=control", "-mon", "chardev=a,mode=readline");
 }
 
+static void what_would_not_be_done_is_refused(void **state)
+{
+	refuse_unserved("snapshot=on isn't here: writes would reach the image", "-drive",
+			"file=x,snapshot=on");
+	refuse_unserved("argument 1 (-numa node): a guest has one node", "-numa", "node");
+	refuse_unserved("slots=2 isn't here: memory can't be plugged", "-m",
+			"1G,slots=2,maxmem=2G");
+	refuse_unserved("maxmem is more than size", "-m", "1G,maxmem=2G");
+	refuse_unserved("kernel-irqchip=split isn't here", "-machine", "q35,kernel_irqchip=split");
+	refuse_unserved("acpi=off isn't here", "-machine", "q35,acpi=off");
+	refuse_unserved("cpu-pm=on isn't here", "-overcommit", "cpu-pm=on");
+	refuse_unserved("type=9 isn't here", "-smbios", "type=9");
+}
+
+static void what_is_done_is_served(void **state)
+{
+	struct err e = {0};
+
+	accept("-machine", "q35,kernel_irqchip=on,acpi=auto", "-m", "1G,maxmem=1G", "-drive",
+	       "file=x,snapshot=off", "-smbios", "type=11,value=x", "-rtc", "clock=host");
+	assert_int_equal(served_check(&o, &e), 0);
+}
+
+static void more_vcpus_than_there_is_room_for_are_refused(void **state)
+{
+	accept("-smp", "288");
+	vmm_options_release(&o);
+	refuse("289 vCPUs: this machine has room for 288", "-smp", "289");
+	refuse("is not maxcpus (2)", "-smp", "2,sockets=2,cores=2");
+}
+
 static void repeated_options_may_agree(void **state)
 {
 	accept("-machine", "q35", "-machine", "hpet=off", "-no-hpet", "-nodefaults", "-nodefaults");
@@ -201,6 +245,9 @@ int main(void)
 		cmocka_unit_test_teardown(unknown_words_name_the_nearest, release),
 		cmocka_unit_test_teardown(contradictions_point_at_both_sides, release),
 		cmocka_unit_test_teardown(bad_values_say_what_is_wanted, release),
+		cmocka_unit_test_teardown(what_would_not_be_done_is_refused, release),
+		cmocka_unit_test_teardown(what_is_done_is_served, release),
+		cmocka_unit_test_teardown(more_vcpus_than_there_is_room_for_are_refused, release),
 		cmocka_unit_test_teardown(repeated_options_may_agree, release),
 		cmocka_unit_test_teardown(help_is_found_in_its_places, release),
 	};

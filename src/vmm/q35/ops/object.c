@@ -8,6 +8,7 @@
 #include "vmm/q35/ops/ops.h"
 
 #include "vmm/q35/migration/migration.h"
+#include "vmm/served.h"
 
 #include "device/virtio/io_thread.h"
 
@@ -61,8 +62,10 @@ static int object_make(struct guest *g, const json_t *values, struct err *e)
 /* One that is new here: its files are looked at. Those of another process were when it got them. */
 static int object_make_new(struct guest *g, const json_t *values, struct err *e)
 {
-	int r = tls_object_check(g, values, e);
+	int r = served_object_check(values, e);
 
+	if (r >= 0)
+		r = tls_object_check(g, values, e);
 	return r < 0 ? r : object_make(g, values, e);
 }
 
@@ -119,7 +122,8 @@ void guest_objects_release(struct guest *g)
  * @ret:	Stays NULL
  * @e:		Set on failure only
  *
- * Errors: EEXIST the id is taken; ENOTSUP nothing here could use it; as tls_object_check()
+ * Errors: EEXIST the id is taken; ENOTSUP nothing here could use it; as served_object_check(),
+ * tls_object_check()
  * Return: 0, or a negative errno
  */
 int op_object_add(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
