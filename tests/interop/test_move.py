@@ -81,6 +81,15 @@ def test_apic_ids_may_leave_numbers_out(outlive, qemu_any, traveller, begin):
     assert guest.check()["cpus"] == 6
 
 
+@pytest.mark.parametrize("begin", ["qemu", "outlive"])
+def test_a_guest_without_vmwares_port_goes_there_and_back(outlive, qemu_any, traveller, begin):
+    first, second = (qemu_any, outlive) if begin == "qemu" else (outlive, qemu_any)
+    guest = traveller(first, "-machine", "vmport=off", memory_mib=64, args=DIRTYING)
+    guest.go(second)
+    guest.go(first)
+    guest.check()
+
+
 def all_devices(folder, echo):
     """A guest with each virtio device, those in use that the witness drives."""
     disk = folder / "disk"

@@ -25,6 +25,15 @@ def twice(guest):
     guest.upgrade()
 
 
+@pytest.mark.parametrize("choice, there", [("off", False), ("auto", True)])
+def test_vmwares_port_is_there_or_not_as_before(live, tmp_path, choice, there):
+    guest = live("-machine", f"vmport={choice}", memory_mib=64)
+    twice(guest)
+    guest.qmp.command("migrate", uri=f"exec:cat > {tmp_path / 'stream'}")
+    until(lambda: guest.qmp.command("query-migrate").get("status") == "completed", 60, "the stream")
+    assert (b"vmmouse" in (tmp_path / "stream").read_bytes()) == there
+
+
 def test_descriptors_that_clients_gave_are_still_there(live, tmp_path):
     guest = live(memory_mib=64)
     ours, theirs = socket.socketpair()

@@ -195,6 +195,11 @@ static bool with_hpet(const struct q35 *q)
 	return q->hpet;
 }
 
+static bool with_vmport(const struct q35 *q)
+{
+	return q->vmport;
+}
+
 static const struct part parts[] = {
 	{"cfi.pflash01", prepare_flash, with_flash, 0},
 	{"cfi.pflash01", prepare_flash, with_second_flash, 1},
@@ -211,8 +216,8 @@ static const struct part parts[] = {
 	{"ps2-kbd", prepare_keyboard, NULL, 0},
 	{"ps2-mouse", prepare_mouse, NULL, 0},
 	{"i8042", prepare_i8042, NULL, 0},
-	{"vmmouse", prepare_vmmouse, NULL, 0},
-	{"vmport", prepare_vmport, NULL, 0},
+	{"vmmouse", prepare_vmmouse, with_vmport, 0},
+	{"vmport", prepare_vmport, with_vmport, 0},
 	{"port92", NULL, NULL, 0},
 	{"ich9-ahci", prepare_ahci, NULL, 0},
 	{"i2c-bus", NULL, NULL, 0},

@@ -203,6 +203,7 @@ int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop, 
 	q->cpus = c->cpus;
 	q->max_cpus = c->max_cpus;
 	q->hpet = c->hpet;
+	q->vmport = c->vmport;
 	q->serials = c->serials;
 	memcpy(q->pflash, c->ram.pflash, sizeof(q->pflash));
 	q->adopted = c->ram.adopt != NULL;

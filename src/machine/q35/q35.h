@@ -41,6 +41,7 @@ enum q35_smm { Q35_SMM_AUTO, Q35_SMM_ON, Q35_SMM_OFF };
  * @kernel, @initrd, @append: Direct boot; NULL: from firmware
  * @boot:	-boot
  * @hpet:	There is an HPET
+ * @vmport:	There are VMware's port and its mouse
  * @smm:	Whether there is system management mode
  * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
  * @uuid:	16 bytes
@@ -61,7 +62,7 @@ struct q35_config {
 	struct x86_topology topology;
 	const char *cpu, *kernel, *initrd, *append;
 	struct q35_boot_config boot;
-	bool hpet, incoming;
+	bool hpet, vmport, incoming;
 	enum q35_smm smm;
 	uint8_t serials, uuid[16];
 	const char *(*smbios)(void *opaque, int type, const char *name);
@@ -109,7 +110,7 @@ struct q35 {
 	struct vm vm;
 	unsigned int cpus, max_cpus; /* at start, and places */
 	uint8_t serials;
-	bool hpet, smm;
+	bool hpet, vmport, smm;
 	uint8_t boot_kinds[3]; /* -boot order=, as CMOS has it */
 	bool boot_once;        /* CMOS has the order of the first start */
 	bool boot_strict, started;

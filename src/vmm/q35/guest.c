@@ -58,6 +58,14 @@ static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err 
 	return 0;
 }
 
+/* -kernel and the like, or -machine kernel=. */
+static const char *boot_text(const struct vmm_options *o, enum vmm_group group, const char *key)
+{
+	const char *text = vmm_text(o, group);
+
+	return text ? text : option_str(vmm_values(o, VMM_MACHINE), key, NULL);
+}
+
 /*
  * Firmware is a file, or the name of one where Debian's packages put them. Without a kernel to
  * start SeaBIOS is what a guest begins with.
@@ -71,7 +79,7 @@ static const char *firmware(struct vmm *v)
 
 	if (!name)
 		name = option_str(vmm_values(v->options, VMM_MACHINE), "firmware", NULL);
-	if (!name && vmm_text(v->options, VMM_KERNEL))
+	if (!name && boot_text(v->options, VMM_KERNEL, "kernel"))
 		return NULL;
 	if (!name)
 		name = "bios-256k.bin";
@@ -273,11 +281,12 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 		.max_cpus = o->smp.max_cpus,
 		.topology = {o->smp.sockets, o->smp.dies, o->smp.cores, o->smp.threads},
 		.cpu = vmm_given(o, VMM_CPU) ? o->groups[VMM_CPU].items[0].argument : "host",
-		.kernel = vmm_text(o, VMM_KERNEL),
-		.initrd = vmm_text(o, VMM_INITRD),
-		.append = vmm_text(o, VMM_APPEND),
+		.kernel = boot_text(o, VMM_KERNEL, "kernel"),
+		.initrd = boot_text(o, VMM_INITRD, "initrd"),
+		.append = boot_text(o, VMM_APPEND, "append"),
 		.hpet = !vmm_given(o, VMM_NO_HPET) &&
 			option_bool(vmm_values(o, VMM_MACHINE), "hpet", true),
+		.vmport = strcmp(option_str(vmm_values(o, VMM_MACHINE), "vmport", "auto"), "off"),
 		.smm = smm_of(o),
 		.incoming = vmm_given(o, VMM_INCOMING),
 		.serials = serials_of(v),
@@ -348,6 +357,7 @@ int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *pa
 	c.io_error_opaque = g;
 	if (parts) {
 		c.smm = parts->smm ? Q35_SMM_ON : Q35_SMM_OFF;
+		c.vmport = parts->vmport;
 		c.ram.adopt = parts->adopt_ram;
 		c.ram.opaque = parts->opaque;
 	}

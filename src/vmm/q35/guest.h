@@ -62,12 +62,13 @@ struct guest_file {
  * @devices:	Array of the user's devices, serial ports included
  * @objects:	Array of objects; NULL: those of the command line
  * @smm:	The machine has system management mode
+ * @vmport:	It has VMware's port
  * @adopt_ram:	File of a RAM block or, as "fw_cfg/NAME", of a -fw_cfg file; -1 for none
  * @opaque:	For @adopt_ram
  */
 struct guest_parts {
 	const json_t *devices, *objects;
-	bool smm;
+	bool smm, vmport;
 	int (*adopt_ram)(void *opaque, const char *name);
 	void *opaque;
 };

@@ -175,6 +175,7 @@ static int guest_make(struct arrival *a, struct err *e)
 	struct guest_parts parts = {.devices = body(a, "devices"),
 				    .objects = body(a, "objects"),
 				    .smm = option_bool(a->t.bundle.body, "smm", false),
+				    .vmport = option_bool(a->t.bundle.body, "vmport", true),
 				    .adopt_ram = adopt_ram,
 				    .opaque = a};
 	struct migrate_sections sections;

@@ -236,6 +236,7 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 	json_object_set(b->body, "argv", d->g->v->argv);
 	json_object_set_new(b->body, "devices", guest_devices_carried(d->g));
 	json_object_set_new(b->body, "smm", json_boolean(d->g->q->smm));
+	json_object_set_new(b->body, "vmport", json_boolean(d->g->q->vmport));
 	json_object_set(b->body, "objects", d->g->objects);
 	json_object_set_new(b->body, "rtc-base", json_integer(d->g->q->rtc->base_s));
 	json_object_set_new(b->body, "policy", policy_describe(&d->g->q->vm.c.policy));
