@@ -34,7 +34,7 @@ struct block_node {
 	unsigned int refs;
 	void *priv;
 	uint64_t size;
-	bool read_only, nested;
+	bool read_only, nested, write_through;
 	char *user;
 	bool writable;
 	void (*resized)(void *opaque);

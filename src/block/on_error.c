@@ -21,6 +21,18 @@ void block_policy_set(struct block_node *n, const struct block_policy *p)
 {
 	n->on_read = p->on_read;
 	n->on_write = p->on_write;
+	n->write_through = p->write_through;
+}
+
+/**
+ * block_write_through() - Does -drive say that a write is on the medium when it is done?
+ * @n:		The node
+ *
+ * Return: whether a device that leaves it to the node has no volatile cache
+ */
+bool block_write_through(const struct block_node *n)
+{
+	return n->write_through;
 }
 
 /**

@@ -20,15 +20,19 @@ enum block_io_status { BLOCK_IO_OK, BLOCK_IO_FAILED, BLOCK_IO_NOSPACE };
 extern const char *const block_on_error_names[]; /* NULL-terminated */
 
 /**
- * struct block_policy - What a disk does about errors
+ * struct block_policy - What a disk does about errors, and its cache
  * @on_read, @on_write: enum block_on_error
+ * @write_through: Of a node: a write is on the medium when it is done, unless the device says
+ *		otherwise
  */
 struct block_policy {
 	int on_read, on_write;
+	bool write_through;
 };
 
 /* -drive's, for devices that leave it to the node. */
 void block_policy_set(struct block_node *n, const struct block_policy *p);
+bool block_write_through(const struct block_node *n);
 enum block_error_action block_error_action(struct block_node *n, const struct block_policy *p,
 					   enum block_op op, int ret);
 /* As query-block tells it; "ok" again when the guest goes on. */

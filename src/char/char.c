@@ -66,10 +66,24 @@ static const struct char_kind *kind_find(const char *name, struct err *e)
 	return NULL;
 }
 
+/* "nowait", as many a command line for QEMU still has it, is wait=off. */
+static json_t *modern(const struct char_kind *kind, const json_t *options)
+{
+	json_t *copy = json_copy((json_t *)(uintptr_t)options);
+
+	if (kind == &char_socket && !json_object_get(copy, "wait") &&
+	    !strcmp(option_str(copy, "nowait", ""), "on")) {
+		json_object_del(copy, "nowait");
+		json_object_set_new(copy, "wait", json_false());
+	}
+	return copy;
+}
+
 /* A row of one table or the other. */
 static int check_options(const struct char_kind *kind, const json_t *options, json_t **ret,
 			 struct err *e)
 {
+	OWNED_JSON *given = modern(kind, options);
 	struct option table[48];
 	size_t n = 0;
 
@@ -78,7 +92,7 @@ static int check_options(const struct char_kind *kind, const json_t *options, js
 	for (const struct option *o = kind->options; o && o->kind != OPTION_END; o++)
 		table[n++] = *o;
 	table[n] = (struct option)OPTIONS_END;
-	return option_check(table, options, OPTION_JSON, ret, e);
+	return option_check(table, given, OPTION_JSON, ret, e);
 }
 
 /**

@@ -2,6 +2,7 @@
 /* Theory of operation: disk nodes: made, removed, resized, listed. What a device makes of them is
  * asked of the machine. */
 #include "block/block.h"
+#include "block/on_error.h"
 #include "block/throttle.h"
 #include "control/command.h"
 
@@ -88,7 +89,7 @@ static json_t *cache_info(const struct block_node *n)
 {
 	const json_t *cache = json_object_get(block_options(n), "cache");
 
-	return json_pack("{s:b, s:b, s:b}", "writeback", 1, "direct",
+	return json_pack("{s:b, s:b, s:b}", "writeback", !block_write_through(n), "direct",
 			 option_bool(cache, "direct", false), "no-flush",
 			 option_bool(cache, "no-flush", false));
 }

@@ -285,6 +285,7 @@ struct device {
 };
 
 /* registry.c */
+const char *device_name_of(const char *name);
 const struct device_class *device_class_find(const char *name);
 const struct device_class *const *device_classes(void); /* NULL-terminated */
 void device_classes_add(const struct device_class *const *more);

@@ -55,14 +55,42 @@ static bool is_of_family(const struct device_class *c, const char *name)
 	return n > end + 1 && name[n - end - 1] == '-' && !strcmp(name + n - end, c->name);
 }
 
+/* Short names that QEMU has for what is meant on a PC. */
+static const struct {
+	const char *alias, *name;
+} aliases[] = {
+	{"ahci", "ich9-ahci"},
+	{"virtio-balloon", "virtio-balloon-pci"},
+	{"virtio-blk", "virtio-blk-pci"},
+	{"virtio-net", "virtio-net-pci"},
+	{"virtio-rng", "virtio-rng-pci"},
+	{"virtio-scsi", "virtio-scsi-pci"},
+	{"virtio-serial", "virtio-serial-pci"},
+};
+
+/**
+ * device_name_of() - What a kind of device is called in full
+ * @name:	As on the command line
+ *
+ * Return: borrowed; @name where it is no short name
+ */
+const char *device_name_of(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(aliases); i++)
+		if (!strcmp(aliases[i].alias, name))
+			return aliases[i].name;
+	return name;
+}
+
 /**
  * device_class_find() - A kind of device by name
- * @name:	As on the command line
+ * @name:	As on the command line, short or in full
  *
  * Return: the class, or NULL
  */
 const struct device_class *device_class_find(const char *name)
 {
+	name = device_name_of(name);
 	for (const struct device_class *const *c = classes; *c; c++)
 		if (!strcmp((*c)->name, name) || ((*c)->family && is_of_family(*c, name)))
 			return *c;

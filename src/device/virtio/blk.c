@@ -111,12 +111,19 @@ static unsigned int blk_drain(struct virtio *v, int64_t until_ns)
 	return b->bq ? block_drain_until(b->bq, until_ns) : 0;
 }
 
+static bool cache_at_start(const struct virtio_blk *b)
+{
+	if (b->write_cache == PROP_IS_AUTO)
+		return !block_write_through(b->drive);
+	return b->write_cache == PROP_IS_ON;
+}
+
 static void blk_reset(struct virtio *v)
 {
 	struct virtio_blk *b = blk_of(v);
 
 	carried_release(&b->carried);
-	__atomic_store_n(&b->wce, b->write_cache != PROP_IS_OFF, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->wce, cache_at_start(b), __ATOMIC_RELAXED);
 }
 
 static void blk_resume(struct virtio *v)
@@ -304,7 +311,7 @@ static int blk_setup(struct virtio_blk *b, struct err *e)
 	if (r)
 		return r;
 	b->attached = true;
-	b->wce = b->write_cache != PROP_IS_OFF;
+	b->wce = cache_at_start(b);
 	features_offer(b);
 	for (unsigned int i = 0; i < b->num_queues; i++)
 		sizes[i] = b->queue_size;

@@ -354,7 +354,8 @@ static int props_check(struct scsi_disk *d, struct err *e)
 			       d->logical, d->physical);
 	if (d->discard_granularity == AUTO)
 		d->discard_granularity = MAX(d->logical, 4096u);
-	d->wce = d->write_cache != PROP_IS_OFF;
+	d->wce = d->write_cache == PROP_IS_AUTO ? !block_write_through(d->drive)
+						: d->write_cache == PROP_IS_ON;
 	d->attention = scsi_reset_happened;
 	return 0;
 }

@@ -5,6 +5,7 @@
  * and booleans become the text that a property takes.
  */
 #include "base/fdstore.h"
+#include "base/nearest.h"
 #include "base/owned.h"
 #include "block/on_error.h"
 #include "net/net.h"
@@ -64,11 +65,12 @@ static int drive_open(const json_t *d, size_t index, struct err *e)
 	int r;
 
 	guest_drive_name(d, index, name);
-	options = json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:b, s:s, s:{s:b, s:b}}}", "driver",
+	options = json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:b, s:s, s:s*, s:{s:b, s:b}}}", "driver",
 			    format, "node-name", name, "read-only", read_only, "file", "driver",
 			    "file", "filename", option_str(d, "file", ""), "read-only", read_only,
-			    "discard", option_str(d, "discard", "ignore"), "cache", "direct",
-			    direct, "no-flush", !strcmp(cache, "unsafe"));
+			    "discard", option_str(d, "discard", "ignore"), "aio",
+			    option_str(d, "aio", NULL), "cache", "direct", direct, "no-flush",
+			    !strcmp(cache, "unsafe"));
 	r = block_open(options, &n, e);
 	json_decref(options);
 	return r;
@@ -110,13 +112,15 @@ static int policy_word(const json_t *d, const char *key, bool read, int *ret, st
 
 static int drive_policy(const json_t *d, struct block_policy *ret, struct err *e)
 {
+	const char *cache = option_str(d, "cache", "writeback");
 	int r = policy_word(d, "rerror", true, &ret->on_read, e);
 
+	ret->write_through = !strcmp(cache, "writethrough") || !strcmp(cache, "directsync");
 	return r < 0 ? r : policy_word(d, "werror", false, &ret->on_write, e);
 }
 
 /**
- * guest_drive_policies() - Tell the nodes of -drive what its werror and rerror say
+ * guest_drive_policies() - Tell the nodes of -drive what its werror, rerror and cache say
  * @v:		The process; nodes are there
  * @e:		Set on failure only: names the argument
  *
@@ -141,6 +145,42 @@ int guest_drive_policies(const struct vmm *v, struct err *e)
 	return 0;
 }
 
+static bool nic_wanted(const struct vmm_item *item)
+{
+	return strcmp(option_str(item->values, "type", ""), "none") != 0;
+}
+
+/* What a -nic calls its back end. */
+static void nic_name(const struct vmm_item *item, size_t index, char name[64])
+{
+	snprintf(name, 64, "%s", option_str(item->values, "id", ""));
+	if (!*name)
+		snprintf(name, 64, "nic%zu", index);
+}
+
+static int nic_backend_add(const struct vmm_item *item, size_t index, struct err *e)
+{
+	OWNED_JSON *values = json_deep_copy(item->values);
+	char name[64];
+
+	nic_name(item, index, name);
+	json_object_del(values, "model");
+	json_object_del(values, "mac");
+	json_object_set_new(values, "id", json_string(name));
+	return net_add(values, fd_of, NULL, e);
+}
+
+static int nics_open(struct guest *g, struct err *e)
+{
+	const struct vmm_item *item;
+	size_t index = 0;
+
+	for_each_item(item, g,
+		      VMM_NIC) if (nic_wanted(item) && nic_backend_add(item, index++, e) <
+							       0) return vmm_err_item(e, item);
+	return 0;
+}
+
 /**
  * guest_backends_make() - Disks and networks that the options name
  * @g:		Its process is set
@@ -160,7 +200,7 @@ int guest_backends_make(struct guest *g, struct err *e)
 					      0) return vmm_err_item(e, item);
 	for_each_item(item, g, VMM_NETDEV) if (net_add(item->values, fd_of, NULL, e) <
 					       0) return vmm_err_item(e, item);
-	return 0;
+	return nics_open(g, e);
 }
 
 /**
@@ -248,13 +288,30 @@ static int instance_of(struct guest *g, const struct device_class *class)
 static void remember(struct guest *g, struct device *dev, const json_t *values)
 {
 	json_t *copy = json_deep_copy(values);
+	const char *name = device_name_of(option_str(values, "driver", ""));
 	const struct pci_device *pci = CONTAINER_OF(dev, struct pci_device, dev);
 
+	json_object_set_new(copy, "driver", json_string(name));
 	if (!strcmp(dev->class->bus, "PCI"))
 		json_object_set_new(
 			copy, "addr",
 			json_sprintf("0x%x.0x%x", PCI_SLOT(pci->devfn), PCI_FN(pci->devfn)));
 	json_array_append_new(g->devices, copy);
+}
+
+static const char *class_name(const void *table, size_t index)
+{
+	const struct device_class *const *classes = table;
+
+	while (*classes && (!(*classes)->user || index))
+		index -= (*classes++)->user ? 1 : 0;
+	return *classes ? (*classes)->name : NULL;
+}
+
+static int no_such_device(const char *driver, struct err *e)
+{
+	err_set(e, ENOENT, "'%s' is not a device model (see -device help)", driver);
+	return err_nearest(e, nearest(driver, device_classes(), class_name));
 }
 
 /**
@@ -274,7 +331,7 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 	int r;
 
 	if (!class || !class->user)
-		return err_set(e, ENOENT, "'%s' is not a device model (see -device help)", driver);
+		return no_such_device(driver, e);
 	if (id && guest_device_find(g, id))
 		return err_set(e, EEXIST, "there is a device '%s' already", id);
 	if (class == &vcpu_class && guest_vcpu_check(g, driver, e) < 0)
@@ -326,6 +383,19 @@ static int serial_add(struct guest *g, size_t index, const char *chardev, struct
 	return r;
 }
 
+static int nic_device_add(struct guest *g, const struct vmm_item *item, size_t index, struct err *e)
+{
+	const char *model = option_str(item->values, "model", "virtio-net-pci");
+	OWNED_JSON *values = NULL;
+	char name[64];
+
+	nic_name(item, index, name);
+	values = json_pack("{s:s, s:s, s:s*}", "driver",
+			   strcmp(model, "virtio") ? model : "virtio-net-pci", "netdev", name,
+			   "mac", option_str(item->values, "mac", NULL));
+	return guest_device_add(g, values, e);
+}
+
 static int drive_device_add(struct guest *g, const json_t *d, size_t index, struct err *e)
 {
 	char name[64];
@@ -351,11 +421,14 @@ static int drive_device_add(struct guest *g, const json_t *d, size_t index, stru
 int guest_devices_make(struct guest *g, struct err *e)
 {
 	const struct vmm_item *item;
-	size_t index = 0;
+	size_t index = 0, nic = 0;
 
 	for (size_t i = 0; i < 4; i++)
 		if (vmm_serial(g->v, i) && serial_add(g, i, vmm_serial(g->v, i), e) < 0)
 			return -e->code;
+	for_each_item(item, g,
+		      VMM_NIC) if (nic_wanted(item) && nic_device_add(g, item, nic++, e) <
+							       0) return vmm_err_item(e, item);
 	for_each_item(item, g, VMM_DEVICE) if (guest_device_add(g, item->values, e) <
 					       0) return vmm_err_item(e, item);
 	for_each_item(item, g, VMM_DRIVE) if (drive_device_add(g, item->values, index++, e) <
