@@ -29,6 +29,7 @@
 #define AER_BYTES       0x48
 #define ACS             0x148
 #define ACS_BITS        0x5f
+#define RESERVE_LEN     32
 #define UNC_SUPPORTED   0x03fff030u
 #define COR_SUPPORTED   0x0000f1c1u
 
@@ -359,11 +360,12 @@ static int reserve_init(struct pcie_port *p, struct err *e)
 		return err_set(e, ERANGE, "pref32-reserve must be less than 4G");
 	if (!reserves(p))
 		return 0;
-	at = pci_add_capability(&p->pci, PCI_CAP_ID_VNDR, 0, 40, e);
+	at = pci_add_capability(&p->pci, PCI_CAP_ID_VNDR, 0, RESERVE_LEN, e);
 	if (at < 0)
 		return at;
 	c = p->pci.config + at;
-	c[2] = 40;
+	c[2] = RESERVE_LEN;
+	p->pci.cmask[at + 2] = 0; /* 0.1 said 40, and its guests keep it */
 	c[3] = 1;
 	store_le32(c + 4, p->bus_reserve);
 	store_le64(c + 8, p->io_reserve);
