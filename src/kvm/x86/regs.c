@@ -88,6 +88,7 @@ static int set_events_none(struct kvm_vcpu *c, struct err *e)
  * x86_vcpu_reset() - Put a vCPU into its state after reset
  * @c:		The vCPU, parked; its CPUID is set
  * @boot:	It is the one that runs firmware
+ * @signature:	Family, model and stepping, as CPUID 1 has them in EAX
  * @e:		Set on failure
  *
  * MSRs and the local APIC are not touched here.
@@ -96,9 +97,9 @@ static int set_events_none(struct kvm_vcpu *c, struct err *e)
  * Source: Intel SDM volume 3, 10.1.1 and 10.1.4
  * Return: 0, or a negative errno
  */
-int x86_vcpu_reset(struct kvm_vcpu *c, bool boot, struct err *e)
+int x86_vcpu_reset(struct kvm_vcpu *c, bool boot, uint32_t signature, struct err *e)
 {
-	struct kvm_regs regs = {.rip = 0xfff0, .rflags = X86_RFLAGS_1, .rdx = 0x600};
+	struct kvm_regs regs = {.rip = 0xfff0, .rflags = X86_RFLAGS_1, .rdx = signature};
 	struct kvm_sregs sregs;
 	int r;
 

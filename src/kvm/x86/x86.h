@@ -29,8 +29,8 @@ struct x86_entry {
 };
 
 /* Registers after reset; @boot: the boot vCPU, which runs from 0xfffffff0, the others wait for
- * their start-up IPI. */
-MUST_CHECK int x86_vcpu_reset(struct kvm_vcpu *c, bool boot, struct err *e);
+ * their start-up IPI. @signature: CPUID's, which firmware finds in EDX. */
+MUST_CHECK int x86_vcpu_reset(struct kvm_vcpu *c, bool boot, uint32_t signature, struct err *e);
 /* Over x86_vcpu_reset(): enters a kernel directly. */
 MUST_CHECK int x86_vcpu_enter(struct kvm_vcpu *c, const struct x86_entry *entry, struct err *e);
 

@@ -22,7 +22,7 @@ static int cpu_init(struct x86_cpus *c, struct vm_vcpu *v, struct err *e)
 	if (r == 0 && v->index == 0)
 		r = x86_msr_list_probe(kvm, &c->msrs, e);
 	if (r == 0)
-		r = x86_vcpu_reset(kvm, v->index == 0, e);
+		r = x86_vcpu_reset(kvm, v->index == 0, c->signature, e);
 	if (r == 0)
 		r = x86_vcpu_capture(kvm, &c->msrs, &cpu->fresh, e);
 	x86_msr_put(&cpu->fresh, MSR_TSC, NULL, 0);
@@ -86,6 +86,14 @@ static unsigned int phys_bits(const struct x86_cpuid *cpuid)
 	return l ? l->eax & 0xff : 36;
 }
 
+/* Family, model and stepping. */
+static unsigned int signature(const struct x86_cpuid *cpuid)
+{
+	const struct kvm_cpuid_entry2 *l = x86_cpuid_find(cpuid, 1, 0);
+
+	return l ? l->eax : 0;
+}
+
 static struct x86_cpu_model model_of(const struct x86_processor *p)
 {
 	return (struct x86_cpu_model){
@@ -117,6 +125,7 @@ int x86_cpus_create(struct x86_cpus **ret, struct vm *vm, unsigned int max,
 	c->vm = vm;
 	c->host = kvm_vm_host(vm->c.kvm);
 	c->phys_bits = phys_bits(cpuid);
+	c->signature = signature(cpuid);
 	c->model = model_of(&cpuid->cpu);
 	c->lmce = cpuid->cpu.lmce;
 	c->len = max;

@@ -40,7 +40,7 @@ struct x86_cpu_model {
 /**
  * struct x86_cpus - All vCPUs. Main thread
  * @len:	Places for them; @cpu has as many
- * @lmce:	Of the CPU model, for those that come
+ * @lmce, @signature: Of the CPU model, for those that come
  * @model:	The same for all of them
  * @smm:	The machine has system management mode; set after x86_cpus_create()
  * @captured:	@now holds the state as of the last stop
@@ -55,7 +55,7 @@ struct x86_cpus {
 	const struct kvm_host *host;
 	struct x86_msr_list msrs;
 	struct x86_cpu_model model;
-	unsigned int phys_bits, len;
+	unsigned int phys_bits, signature, len;
 	bool smm, lmce, captured, loading, pristine, faulted;
 	struct x86_cpu *cpu;
 	struct err fault;
