@@ -183,6 +183,8 @@ int cmd_snapshot_delete(const struct cli_args *args);
 int cmd_pause(const struct cli_args *args);
 int cmd_resume(const struct cli_args *args);
 int cmd_reset(const struct cli_args *args);
+int cmd_send_key(const struct cli_args *args);
+int cmd_dump(const struct cli_args *args);
 int cmd_kill(const struct cli_args *args);
 int cmd_logs(const struct cli_args *args);
 int cmd_qmp(const struct cli_args *args);

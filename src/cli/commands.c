@@ -36,6 +36,11 @@ static const struct cli_option stop_options[] = {
 	{0},
 };
 
+static const struct cli_option send_key_options[] = {
+	{"hold", 0, "SECONDS", "from one key to the next, down and up (default 0.1)"},
+	{0},
+};
+
 static const struct cli_option logs_options[] = {
 	{"follow", 'f', NULL, "go on until the guest ends"},
 	{"console", 'c', NULL, "what the guest wrote to its console"},
@@ -245,6 +250,14 @@ const struct cli_command cli_commands[] = {
 	 cmd_reset},
 	{"kill", "NAME", 1, 1, false, "End a guest at once, as if its power cord were pulled", NULL,
 	 "  outlive kill web\n", cmd_kill},
+	{"send-key", "NAME KEY...", 2, 32, false, "Press keys of a guest's keyboard together",
+	 send_key_options,
+	 "  outlive send-key web ctrl alt delete\n  outlive send-key web alt-sysrq-s\n"
+	 "  outlive send-key web shift-a --hold 0.01\n",
+	 cmd_send_key},
+	{"dump", "NAME FILE", 2, 2, false,
+	 "Write a guest's memory and registers as a core file, for crash or gdb", NULL,
+	 "  outlive dump web /var/crash/web.core\n  outlive dump web web.core --json\n", cmd_dump},
 	{"logs", "NAME", 1, 1, false, "Print the VMM's log", logs_options,
 	 "  outlive logs web --follow\n  outlive logs web --console\n", cmd_logs},
 	{"qmp", "NAME [COMMAND [KEY=VALUE... | JSON]]", 1, 64, false, "Run a QMP command",

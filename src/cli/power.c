@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: what starts and ends with one QMP command or a signal: pause, resume, reset,
- * stop, kill. */
+ * send-key, stop, kill. */
 #include "base/owned.h"
 #include "cli/cli.h"
 
@@ -23,9 +23,11 @@ static int say(const struct cli_args *args, const char *name, const char *what)
 	return CLI_OK;
 }
 
-/* One command to a running guest. */
-static int order(const char *name, const char *command, struct guest *ret, struct err *e)
+/* One command to a running guest; @arguments are taken. */
+static int order(const char *name, const char *command, json_t *arguments, struct guest *ret,
+		 struct err *e)
 {
+	OWNED_JSON *owned = arguments;
 	struct qmp q;
 	int r = guest_open_running(name, ret, e);
 
@@ -33,7 +35,7 @@ static int order(const char *name, const char *command, struct guest *ret, struc
 		return r;
 	r = qmp_open(ret, ANSWER_SECONDS, &q, e);
 	if (r == 0) {
-		r = qmp_command(&q, command, NULL, NULL, e);
+		r = qmp_command(&q, command, json_incref(owned), NULL, e);
 		qmp_close(&q);
 	}
 	if (r < 0)
@@ -41,11 +43,12 @@ static int order(const char *name, const char *command, struct guest *ret, struc
 	return r;
 }
 
-static int order_only(const struct cli_args *args, const char *command, const char *done)
+static int order_only(const struct cli_args *args, const char *command, json_t *arguments,
+		      const char *done)
 {
 	struct guest g;
 	struct err e;
-	int r = order(args->words[0], command, &g, &e);
+	int r = order(args->words[0], command, arguments, &g, &e);
 
 	if (r < 0)
 		return cli_fail(guest_exit_code(r), &e);
@@ -61,7 +64,7 @@ static int order_only(const struct cli_args *args, const char *command, const ch
  */
 int cmd_pause(const struct cli_args *args)
 {
-	return order_only(args, "stop", "paused");
+	return order_only(args, "stop", NULL, "paused");
 }
 
 /**
@@ -72,7 +75,7 @@ int cmd_pause(const struct cli_args *args)
  */
 int cmd_resume(const struct cli_args *args)
 {
-	return order_only(args, "cont", "running");
+	return order_only(args, "cont", NULL, "running");
 }
 
 /**
@@ -83,7 +86,35 @@ int cmd_resume(const struct cli_args *args)
  */
 int cmd_reset(const struct cli_args *args)
 {
-	return order_only(args, "system_reset", "reset");
+	return order_only(args, "system_reset", NULL, "reset");
+}
+
+/* "ctrl-alt-delete" is three keys. */
+static void keys_add(json_t *keys, const char *word)
+{
+	for (size_t len; *word; word += len + (word[len] == '-')) {
+		len = strcspn(word, "-");
+		json_array_append_new(keys,
+				      json_pack("{s:s, s:s%}", "type", "qcode", "data", word, len));
+	}
+}
+
+/**
+ * cmd_send_key() - outlive send-key: press keys of the guest's keyboard together
+ * @args:	Parsed
+ *
+ * Return: enum cli_exit
+ */
+int cmd_send_key(const struct cli_args *args)
+{
+	json_t *keys = json_array();
+	double hold = cli_seconds(args, "hold", 0.1);
+
+	for (size_t i = 1; i < args->words_len; i++)
+		keys_add(keys, args->words[i]);
+	return order_only(args, "send-key",
+			  json_pack("{s:o, s:i}", "keys", keys, "hold-time", (int)(hold * 1000)),
+			  "typed");
 }
 
 /* By a descriptor of the process: the number can't mean another one. */
@@ -120,7 +151,7 @@ int cmd_stop(const struct cli_args *args)
 	const char *name = args->words[0];
 	struct guest g;
 	struct err e;
-	int r = order(name, "system_powerdown", &g, &e);
+	int r = order(name, "system_powerdown", NULL, &g, &e);
 
 	if (r < 0)
 		return cli_fail(guest_exit_code(r), &e);

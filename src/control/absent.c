@@ -19,7 +19,6 @@
 #define SECURE   "there are no encrypted guests and enclaves"
 #define TPM      "there is no TPM"
 #define ROCKER   "there is no such switch"
-#define DUMP     "use pmemsave for a range of memory, or outlive snapshot save"
 #define POSTCOPY "there is no post-copy yet"
 #define INTERNAL "for those who debug QEMU; outlive inspect shows state"
 
@@ -69,7 +68,6 @@ const struct absent_command absent_commands[] = {
 	{"display-update", SCREEN},
 	{"drive-backup", JOBS},
 	{"drive-mirror", JOBS},
-	{"dump-guest-memory", DUMP},
 	{"dumpdtb", "x86 machines have no device tree"},
 	{"eject", MEDIA},
 	{"expire_password", SCREEN},
@@ -79,7 +77,6 @@ const struct absent_command absent_commands[] = {
 	{"job-finalize", JOBS},
 	{"job-pause", JOBS},
 	{"job-resume", JOBS},
-	{"memsave", "use pmemsave, which takes physical addresses"},
 	{"migrate-recover", POSTCOPY},
 	{"migrate-start-postcopy", POSTCOPY},
 	{"nbd-server-add", EXPORTS},
@@ -89,11 +86,8 @@ const struct absent_command absent_commands[] = {
 	{"query-block-exports", EXPORTS},
 	{"query-block-jobs", JOBS},
 	{"query-colo-status", COLO},
-	{"query-current-machine", "query-machines tells the same of the one machine type"},
 	{"query-dirty-rate", "query-migrate has the rate of each round"},
 	{"query-display-options", SCREEN},
-	{"query-dump", DUMP},
-	{"query-dump-guest-memory-capability", DUMP},
 	{"query-mice", SCREEN},
 	{"query-pr-managers", "there are no persistent reservations"},
 	{"query-replay", EMULATED},
@@ -122,7 +116,6 @@ const struct absent_command absent_commands[] = {
 	{"replay-seek", EMULATED},
 	{"rtc-reset-reinjection", "ticks that a guest missed don't come later"},
 	{"screendump", SCREEN},
-	{"send-key", "nobody types on the keyboard: use the serial console"},
 	{"set-numa-node", "the machine is made from the command line as a whole"},
 	{"set-vcpu-dirty-limit", "migration sets it by itself: capability dirty-limit"},
 	{"set_password", SCREEN},

@@ -140,6 +140,8 @@ static const struct option expansion_args[] = {
 
 const struct command commands_machine[] = {
 	{"query-machines", NULL, "[MachineInfo]", query_machines, .help = "machine types"},
+	{"query-current-machine", NULL, "CurrentMachineParams",
+	 .op = COMMAND_OP(query_current_machine), .help = "what this machine can do"},
 	{"query-cpu-definitions", NULL, "[CpuDefinitionInfo]",
 	 .op = COMMAND_OP(query_cpu_definitions), .help = "CPU models"},
 	{"query-cpu-model-expansion", expansion_args, "CpuModelExpansionInfo",

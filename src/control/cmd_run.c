@@ -64,6 +64,23 @@ static const struct option watchdog_args[] = {
 	OPTIONS_END,
 };
 
+static const char *const key_kinds[] = {"number", "qcode", NULL};
+
+static const struct option key_fields[] = {
+	{"type", OPTION_ENUM, "how the key is told", .required = true, .names = key_kinds,
+	 .type = "KeyValueKind"},
+	{"data", OPTION_ANY, "its name, or its code in set 1 with bit 7 for the prefix 0xe0",
+	 .required = true},
+	OPTIONS_END,
+};
+
+static const struct option send_key_args[] = {
+	{"keys", OPTION_OBJECT, "pressed in this order and released in the opposite one",
+	 .required = true, .list = true, .fields = key_fields, .type = "KeyValue"},
+	{"hold-time", OPTION_INT, "ms from one to the next (default 10)", .min = 0, .max = 60000},
+	OPTIONS_END,
+};
+
 const struct command commands_run[] = {
 	{"query-status", NULL, "StatusInfo", query_status, .help = "run state"},
 	{"stop", .op = COMMAND_OP(stop), .help = "stop the vCPUs"},
@@ -73,6 +90,8 @@ const struct command commands_run[] = {
 	{"system_wakeup", .fn = system_wakeup, .help = "wake a suspended guest"},
 	{"quit", .fn = quit, .help = "end the VMM at once"},
 	{"inject-nmi", .op = COMMAND_OP(inject_nmi), .help = "non-maskable interrupt to all vCPUs"},
+	{"send-key", send_key_args, .op = COMMAND_OP(send_key),
+	 .help = "press keys of the guest's keyboard together"},
 	{"set-action", action_args, .op = COMMAND_OP(set_action), .help = "what guest events do"},
 	{"watchdog-set-action", watchdog_args, .op = COMMAND_OP(watchdog_set_action),
 	 .help = "what a watchdog does"},

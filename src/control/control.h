@@ -44,12 +44,13 @@ typedef int control_op(void *opaque, struct control_request *rq, const json_t *a
  * struct control_ops - The machine's part of QMP; each member is named after its command. NULL: not
  * available
  * @memory_read: Copies @len bytes of guest physical memory; false if any of it isn't RAM
+ * @memory_read_virtual: Copies up to 1 MiB as a vCPU sees it
  */
 struct control_ops {
 	void *opaque;
 	control_op *query_status, *stop, *cont, *system_reset, *system_powerdown, *system_wakeup,
 		*quit;
-	control_op *inject_nmi;
+	control_op *inject_nmi, *send_key;
 	control_op *device_add, *device_del, *object_add, *object_del;
 	control_op *qom_list, *qom_get, *qom_set;
 	control_op *query_cpus_fast, *query_hotpluggable_cpus, *query_acpi_ospm_status,
@@ -64,10 +65,14 @@ struct control_ops {
 		*query_migrate;
 	control_op *migrate_set_capabilities, *query_migrate_capabilities, *migrate_set_parameters,
 		*query_migrate_parameters, *check_migration, *query_vcpu_dirty_limit;
-	control_op *query_cpu_definitions, *query_cpu_model_expansion, *query_machines;
+	control_op *query_cpu_definitions, *query_cpu_model_expansion, *query_machines,
+		*query_current_machine;
+	control_op *dump_guest_memory, *query_dump;
 	control_op *upgrade, *query_blockers, *query_configuration;
 	control_op *rollback, *point_drop, *snapshot_save, *snapshot_load, *snapshot_delete;
 	bool (*memory_read)(void *opaque, uint64_t gpa, void *buf, uint64_t len);
+	int (*memory_read_virtual)(void *opaque, unsigned int vcpu, uint64_t gva, void *buf,
+				   uint64_t len, struct err *e);
 };
 
 /**

@@ -63,6 +63,9 @@ FIELDS(machine_info) = {STR("name", "machine type"),
 			BOOL("numa-mem-supported", "-numa mem="),
 			BOOL("deprecated", "will go"),
 			OPTIONS_END};
+FIELDS(current_machine) = {
+	BOOL("wakeup-suspend-support", "a guest that sleeps can be woken by system_wakeup"),
+	OPTIONS_END};
 FIELDS(cpu_definition) = {
 	STR("name", "model"),
 	STR("typename", "kind"),
@@ -103,6 +106,11 @@ FIELDS(balloon_info) = {INT("actual", "bytes"), OPTIONS_END};
 FIELDS(memory_info) = {INT("base-memory", "bytes at start"),
 		       {"plugged-memory", OPTION_INT, "bytes plugged"},
 		       OPTIONS_END};
+FIELDS(dump_info) = {STR("status", "none, active, completed or failed"),
+		     INT("completed", "bytes written"), INT("total", "of"), OPTIONS_END};
+FIELDS(dump_capability) = {
+	{"formats", OPTION_STRING, "of dump-guest-memory", .required = true, .list = true},
+	OPTIONS_END};
 FIELDS(job_info) = {STR("id", "its name"),
 		    STR("type", "what it does"),
 		    STR("status", "where it is"),
@@ -175,6 +183,7 @@ const struct qmp_type qmp_types[] = {
 	{"AddfdInfo", addfd_info},
 	{"FdsetInfo", fdset_info},
 	{"MachineInfo", machine_info},
+	{"CurrentMachineParams", current_machine},
 	{"CpuDefinitionInfo", cpu_definition},
 	{"CpuModelExpansionInfo", model_expansion},
 	{"CpuInfoFast", cpu_info},
@@ -183,6 +192,8 @@ const struct qmp_type qmp_types[] = {
 	{"GuidInfo", guid_info},
 	{"BalloonInfo", balloon_info},
 	{"MemoryInfo", memory_info},
+	{"DumpQueryResult", dump_info},
+	{"DumpGuestMemoryCapability", dump_capability},
 	{"JobInfo", job_info},
 	{"MigrationCapabilityStatus", capability_status},
 	{"MigrationInfo", migration_info},
@@ -235,6 +246,11 @@ FIELDS(io_error_event) = {STR("device", "the disk"),
 			  STR("reason", "why"),
 			  OPTIONS_END};
 
+FIELDS(dump_event) = {{"result", OPTION_OBJECT, "how it ended", .required = true,
+		       .fields = dump_info, .type = "DumpQueryResult"},
+		      {"error", OPTION_STRING, "why it failed"},
+		      OPTIONS_END};
+
 const struct qmp_event qmp_events[] = {
 	{"SHUTDOWN", "the guest powered off, or the VMM is asked to end", shutdown_event},
 	{"POWERDOWN", "the power button was pressed", NULL},
@@ -254,6 +270,7 @@ const struct qmp_event qmp_events[] = {
 	{"MIGRATION", "a new phase", migration_event},
 	{"MIGRATION_PASS", "a new round over guest RAM", pass_event},
 	{"JOB_STATUS_CHANGE", "a job got further", job_event},
+	{"DUMP_COMPLETED", "dump-guest-memory is over", dump_event},
 	{"BALLOON_CHANGE", "the balloon changed its size", balloon_event},
 	{"RTC_CHANGE", "the guest set its clock", rtc_event},
 	{"VSERPORT_CHANGE", "the guest opened or closed a port", serial_event},

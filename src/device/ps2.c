@@ -17,6 +17,7 @@
 #define ACK    0xfa
 #define RESEND 0xfe
 #define PASSED 0xaa
+#define BREAK  0xf0
 
 static void queue_reset(struct ps2_queue *q)
 {
@@ -192,17 +193,45 @@ uint8_t ps2_keyboard_read(struct ps2_keyboard *k)
 	return value;
 }
 
-/**
- * ps2_keyboard_input() - Somebody types
- * @k:		The keyboard; main thread
- * @codes:	Scan codes of one key, as the guest shall read them
- * @len:	How many; all or none fit
- */
-void ps2_keyboard_input(struct ps2_keyboard *k, const uint8_t *codes, size_t len)
+/* As the controller would translate what it gets, if it is told to. */
+static size_t translate(struct ps2_keyboard_state *s, uint8_t *codes, size_t len)
 {
+	size_t n = 0;
+
+	for (size_t i = 0; i < len; i++) {
+		if (codes[i] == BREAK) {
+			s->high_bit = true;
+			continue;
+		}
+		codes[n++] = ps2_translate(codes[i]) | (s->high_bit ? 0x80 : 0);
+		s->high_bit = false;
+	}
+	return n;
+}
+
+/**
+ * ps2_keyboard_key() - A key goes down or up
+ * @k:		The keyboard; main thread
+ * @key:	Which
+ * @down:	It goes down
+ *
+ * What the queue has no room for is lost, as is what is typed while the guest doesn't listen.
+ */
+void ps2_keyboard_key(struct ps2_keyboard *k, const struct ps2_key *key, bool down)
+{
+	uint8_t codes[PS2_KEY_CODES];
+	size_t n;
+
 	pthread_mutex_lock(k->dev.lock);
-	if (k->s.scan_enabled && len <= PS2_QUEUE) {
-		queue_put(&k->s.queue, codes, (int)len);
+	if (down)
+		k->held |= ps2_key_modifier(key);
+	else
+		k->held &= ~ps2_key_modifier(key);
+	if (k->s.scan_enabled) {
+		n = ps2_key_codes(key, down, k->s.scancode_set, k->held, codes);
+		if (k->s.translate)
+			n = translate(&k->s, codes, n);
+		queue_put(&k->s.queue, codes, (int)n);
 		keyboard_line(k);
 	}
 	pthread_mutex_unlock(k->dev.lock);

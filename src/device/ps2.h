@@ -42,11 +42,13 @@ struct ps2_mouse_state {
 /**
  * struct ps2_keyboard - A keyboard
  * @irq:	High while bytes wait; the i8042 connects it
+ * @held:	Modifiers that are down, of enum ps2_modifier; they never stay so over a hand-over
  */
 struct ps2_keyboard {
 	struct device dev;
 	struct ps2_keyboard_state s;
 	struct irq irq;
+	unsigned int held;
 };
 
 /**
@@ -64,9 +66,43 @@ void ps2_keyboard_write(struct ps2_keyboard *k, uint8_t value);
 uint8_t ps2_keyboard_read(struct ps2_keyboard *k);
 void ps2_mouse_write(struct ps2_mouse *m, uint8_t value);
 uint8_t ps2_mouse_read(struct ps2_mouse *m);
-/* From the outside, main thread: scan codes as the guest shall read them; movement and buttons
- * (left 1, right 2, middle 4). */
-void ps2_keyboard_input(struct ps2_keyboard *k, const uint8_t *codes, size_t len);
+
+/**
+ * struct ps2_key - A key of a keyboard
+ * @name:	As QMP's send-key has it
+ * @number:	Code in set 1, with bit 7 set for the prefix 0xe0: what send-key takes as a number
+ * @set2, @set3: Codes in the other sets, the upper byte being a prefix; 0: none
+ */
+struct ps2_key {
+	const char *name;
+	uint8_t number;
+	uint16_t set2;
+	uint8_t set3;
+};
+
+enum ps2_modifier {
+	PS2_SHIFT = 1,
+	PS2_SHIFT_R = 2,
+	PS2_CTRL = 4,
+	PS2_CTRL_R = 8,
+	PS2_ALT = 16,
+	PS2_ALT_R = 32
+};
+
+#define PS2_KEY_CODES 8 /* bytes that a key says at most */
+
+/* ps2_keys.c */
+const struct ps2_key *ps2_key_find(const char *name);
+const struct ps2_key *ps2_key_numbered(int64_t number);
+const struct ps2_key *ps2_key_at(size_t i);
+unsigned int ps2_key_modifier(const struct ps2_key *key);
+size_t ps2_key_codes(const struct ps2_key *key, bool down, int set, unsigned int held,
+		     uint8_t codes[PS2_KEY_CODES]);
+uint8_t ps2_translate(uint8_t code);
+
+/* From the outside, main thread: a key goes down or up; movement and buttons (left 1, right 2,
+ * middle 4). */
+void ps2_keyboard_key(struct ps2_keyboard *k, const struct ps2_key *key, bool down);
 void ps2_mouse_input(struct ps2_mouse *m, int dx, int dy, int dz, uint8_t buttons);
 
 #endif

@@ -146,6 +146,8 @@ MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
 
 /* The vCPU's registers as text for a log, several lines. */
 void kvm_vcpu_describe(struct kvm_vcpu *c, char *buf, size_t size);
+/* Where the vCPU's page tables lead now; false: nowhere. Out of guest mode. */
+bool kvm_vcpu_translate(struct kvm_vcpu *c, uint64_t gva, uint64_t *ret_gpa);
 /* A non-maskable interrupt to a vCPU (watchdog, "inject-nmi"). */
 void kvm_vcpu_nmi(struct kvm_vcpu *c);
 /* A system management interrupt; needs caps.smm. */

@@ -303,6 +303,25 @@ int kvm_vcpu_settle(struct kvm_vcpu *c, struct err *e)
 }
 
 /**
+ * kvm_vcpu_translate() - Where the vCPU's page tables lead
+ * @c:		The vCPU; its own thread, or it is parked
+ * @gva:	Address as the guest's code has it
+ * @ret_gpa:	Set on success; without paging it is @gva
+ *
+ * Source: KVM API 4.7
+ * Return: false: nothing is mapped there
+ */
+bool kvm_vcpu_translate(struct kvm_vcpu *c, uint64_t gva, uint64_t *ret_gpa)
+{
+	struct kvm_translation t = {.linear_address = gva};
+
+	if (ioctl(c->fd, KVM_TRANSLATE, &t) < 0 || !t.valid)
+		return false;
+	*ret_gpa = t.physical_address;
+	return true;
+}
+
+/**
  * kvm_vcpu_nmi() - Send a non-maskable interrupt to a vCPU
  * @c:		The vCPU; its own thread, or it is parked: the kernel would wait for KVM_RUN to end
  */

@@ -415,6 +415,15 @@ void vm_set_state(struct vm *vm, enum run_state s)
 	vm->state = s;
 }
 
+/* All vCPUs are parked. */
+static void vcpus_work(struct vm *vm, vm_vcpu_fn *fn, void *opaque)
+{
+	vm->work = fn;
+	vm->work_opaque = opaque;
+	vcpus_command(vm, VCPU_WORK);
+	(void)!vcpus_wait(vm, TIME_NEVER);
+}
+
 /**
  * vm_each_vcpu() - Do a piece of work on every vCPU's own thread at once
  * @vm:		The machine, stopped
@@ -424,10 +433,20 @@ void vm_set_state(struct vm *vm, enum run_state s)
 void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque)
 {
 	assert(!vm_running(vm));
-	vm->work = fn;
-	vm->work_opaque = opaque;
-	vcpus_command(vm, VCPU_WORK);
-	(void)!vcpus_wait(vm, TIME_NEVER);
+	vcpus_work(vm, fn, opaque);
+}
+
+/**
+ * vm_visit_vcpus() - The same, of a guest that may run: its vCPUs leave guest mode for that long
+ * @vm:		The machine
+ * @fn:		The work, a short one; clock and devices go on
+ * @opaque:	For @fn
+ */
+void vm_visit_vcpus(struct vm *vm, vm_vcpu_fn *fn, void *opaque)
+{
+	vcpus_park(vm);
+	vcpus_work(vm, fn, opaque);
+	vcpus_unpark(vm);
 }
 
 static void devices_reset(struct vm *vm)

@@ -241,6 +241,8 @@ void vm_set_state(struct vm *vm,
 void vm_reset(struct vm *vm, bool by_guest);
 /* Runs @fn for every vCPU on the vCPU's own thread, all at once, and waits. Stopped only. */
 void vm_each_vcpu(struct vm *vm, vm_vcpu_fn *fn, void *opaque);
+/* The same, also while the guest runs. */
+void vm_visit_vcpus(struct vm *vm, vm_vcpu_fn *fn, void *opaque);
 
 /* From devices (struct device_env.request with the vm as opaque) and exits: any thread. */
 void vm_request(void *vm, int what, int arg);

@@ -206,6 +206,9 @@ struct memory {
 	void *offer_opaque;
 };
 
+/* What is where now, as devices see it, by address; *@ret: the caller frees it. */
+size_t memory_ranges(struct memory *m, struct memory_range **ret);
+
 enum memory_access { MEMORY_READ, MEMORY_WRITE };
 
 void memory_init(struct memory *m);

@@ -293,3 +293,25 @@ bool view_find(const struct memory_views *views, gpa_t gpa, struct memory_range 
 	} while (found < 0);
 	return found;
 }
+
+/**
+ * memory_ranges() - What is where, as devices see it now
+ * @m:		Guest memory
+ * @ret:	Set: RAM and ROM by address; the caller frees it
+ *
+ * Return: how many
+ */
+size_t memory_ranges(struct memory *m, struct memory_range **ret)
+{
+	const struct memory_view *v;
+	size_t len;
+
+	pthread_mutex_lock(&m->lock);
+	v = m->views[MEMORY_NORMAL].now;
+	len = v ? v->len : 0;
+	*ret = mem_calloc(len + 1, sizeof(**ret));
+	if (len)
+		memcpy(*ret, v->ranges, len * sizeof(**ret));
+	pthread_mutex_unlock(&m->lock);
+	return len;
+}

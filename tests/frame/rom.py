@@ -190,6 +190,19 @@ def cmos_guest(*indices):
     return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
 
 
+def keyboard_guest(mode, *commands):
+    """A ROM that sets the i8042's mode, sends commands to the keyboard, and writes what it types to port 0x402."""
+    wait = bytes.fromhex("e464 a802 75fa")  # in al, 0x64; test 2; jnz back
+    code = wait + bytes.fromhex("b060 e664") + wait + bytes([0xb0, mode, 0xe6, 0x60])
+    for command in commands:
+        code += wait + bytes([0xb0, command, 0xe6, 0x60]) + bytes.fromhex("e464 a801 74fa e460")  # and its answer
+    code += bytes.fromhex("ba0204 b052 ee")                               # 'R': ready
+    loop = bytes.fromhex("e464 a801 74fa e460 ee")                        # a byte waits: from 0x60 to 0x402
+    code += loop + bytes([0xeb, 256 - len(loop) - 2])
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
 def smm_guest(folder):
     """The ROM of smm.S, which lives in system management mode."""
     out = [folder / "smm.o", folder / "smm.bin"]

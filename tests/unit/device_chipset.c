@@ -132,7 +132,6 @@ static void rtc_interrupts_periodically(void **state)
 
 static void keyboard_controller_tests_itself(void **state)
 {
-	static const uint8_t key[] = {0x1e, 0x9e};
 	struct bench *b = bench_create();
 	struct ps2_keyboard *k = bench_device(b, &ps2_keyboard_class);
 	struct ps2_mouse *m = bench_device(b, &ps2_mouse_class);
@@ -150,11 +149,59 @@ static void keyboard_controller_tests_itself(void **state)
 	port_out(b, 0x64, 0xd4, 1);
 	port_out(b, 0x60, 0xff, 1); /* mouse: reset */
 	assert_int_equal(m->s.queue.count, 3);
-	ps2_keyboard_input(k, key, sizeof(key));
 	port_out(b, 0x64, 0xfe, 1);
 	assert_int_equal(b->request, MACHINE_RESET);
 	device_destroy(&d->dev);
 	device_destroy(&m->dev);
+	device_destroy(&k->dev);
+	bench_destroy(b);
+}
+
+/* The bytes that wait, in hex. */
+static const char *typed(struct ps2_keyboard *k)
+{
+	static char text[64];
+	size_t at = 0;
+
+	text[0] = '\0';
+	while (k->s.queue.count)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, at ? " %02x" : "%02x",
+				       ps2_keyboard_read(k));
+	return text;
+}
+
+static const char *type(struct ps2_keyboard *k, const char *key, bool down)
+{
+	ps2_keyboard_key(k, ps2_key_find(key), down);
+	return typed(k);
+}
+
+static void keys_have_a_code_in_each_set(void **state)
+{
+	struct bench *b = bench_create();
+	struct ps2_keyboard *k = bench_device(b, &ps2_keyboard_class);
+
+	assert_string_equal(type(k, "a", true), "1c");
+	assert_string_equal(type(k, "a", false), "f0 1c");
+	assert_string_equal(type(k, "delete", false), "e0 f0 71");
+	assert_string_equal(type(k, "pause", true), "e1 14 77 e1 f0 14 f0 77");
+	k->s.translate = 1;
+	assert_string_equal(type(k, "a", true), "1e");
+	assert_string_equal(type(k, "delete", false), "e0 d3");
+	assert_string_equal(type(k, "pause", true), "e1 1d 45 e1 9d c5");
+	assert_string_equal(type(k, "alt", true), "38");
+	assert_string_equal(type(k, "print", true), "b8 38 54");
+	assert_string_equal(type(k, "alt", false), "b8");
+	k->s.translate = 0;
+	k->s.scancode_set = 1;
+	assert_string_equal(type(k, "delete", false), "e0 d3");
+	assert_string_equal(type(k, "print", true), "e0 2a e0 37");
+	k->s.scancode_set = 3;
+	assert_string_equal(type(k, "delete", false), "f0 64");
+	k->s.scan_enabled = 0;
+	assert_string_equal(type(k, "a", true), "");
+	assert_ptr_equal(ps2_key_numbered(0xd3), ps2_key_find("delete"));
+	assert_null(ps2_key_find("delet"));
 	device_destroy(&k->dev);
 	bench_destroy(b);
 }
@@ -307,6 +354,7 @@ int main(void)
 		cmocka_unit_test(rtc_tells_the_time_and_takes_it),
 		cmocka_unit_test(rtc_interrupts_periodically),
 		cmocka_unit_test(keyboard_controller_tests_itself),
+		cmocka_unit_test(keys_have_a_code_in_each_set),
 		cmocka_unit_test(hpet_counts_and_fires_once),
 		cmocka_unit_test(hpet_bounds_a_tiny_period),
 		cmocka_unit_test(power_management_works),

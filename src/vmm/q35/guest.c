@@ -386,6 +386,8 @@ void guest_destroy(struct guest *g)
 	announce_end(g);
 	migration_end(g->migration);
 	if (g->q) {
+		guest_keystrokes_release(g);
+		guest_dump_release(g);
 		q35_destroy(g->q);
 		guest_eject_release(g);
 	}

@@ -7,6 +7,8 @@
 #include "vmm/vmm.h"
 
 struct migration;
+struct keystrokes;
+struct dump;
 
 /**
  * struct guest - A q35 machine made from a command line, with its back ends and the user's devices.
@@ -26,6 +28,8 @@ struct migration;
  * @balloon_moved: Atomic: the event is on its way
  * @eject_lock:	A leaf lock: protects @ejected
  * @ejected, @ejected_len: Devices that the guest let go and the main thread hasn't destroyed yet
+ * @keystrokes:	What send-key has to type yet, see ops/keys.c; NULL: nothing was ever typed
+ * @dump:	The last dump of its memory, see ops/dump.c; NULL: there was none
  * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's
  *		business
  */
@@ -43,6 +47,8 @@ struct guest {
 	pthread_mutex_t eject_lock;
 	struct device **ejected;
 	size_t ejected_len;
+	struct keystrokes *keystrokes;
+	struct dump *dump;
 };
 
 /**
@@ -99,8 +105,9 @@ struct device *guest_device_find(struct guest *g, const char *id);
 /* flash.c */
 MUST_CHECK int guest_flash_fill(const struct vmm *v, struct q35_ram_config *ram, struct err *e);
 
-/* ops/machine.c, guest_events.c */
+/* ops/machine.c, ops/dump.c, guest_events.c */
 MUST_CHECK int guest_stays(const struct guest *g, struct err *e);
+MUST_CHECK int guest_not_dumping(const struct guest *g, struct err *e);
 void guest_ops_fill(struct guest *g);
 void guest_events_watch(struct guest *g);
 void guest_io_error(void *opaque, const struct device_io_error *what);

@@ -471,7 +471,7 @@ int migration_may_leave(struct migration *m, struct err *e)
 	if (m->guest->q->vm.state == RUN_POSTMIGRATE)
 		return err_set(e, EPERM,
 			       "Can't migrate the vm that was paused due to previous migration");
-	return 0;
+	return guest_not_dumping(m->guest, e);
 }
 
 /**

@@ -25,7 +25,10 @@ static int stop(void *opaque, struct control_request *rq, const json_t *args, js
 		struct err *e)
 {
 	struct guest *g = opaque;
+	int r = guest_not_dumping(g, e);
 
+	if (r < 0)
+		return r;
 	if (g->q->vm.state == RUN_INMIGRATE)
 		g->stopped = true;
 	else if (g->q->vm.state == RUN_FINISH_MIGRATE)
@@ -50,21 +53,26 @@ static int run_here(struct guest *g, struct err *e)
  * @g:		The guest
  * @e:		Set on failure only
  *
- * Errors: EBUSY it is being migrated or upgraded
+ * Errors: EBUSY it is being migrated, upgraded or dumped
  * Return: 0, or a negative errno
  */
 int guest_stays(const struct guest *g, struct err *e)
 {
 	if (migration_busy(g->migration))
 		return err_set(e, EBUSY, "not while the guest is being migrated");
-	return upgrade_busy() ? err_set(e, EBUSY, "not while the guest is being upgraded") : 0;
+	if (upgrade_busy())
+		return err_set(e, EBUSY, "not while the guest is being upgraded");
+	return guest_not_dumping(g, e);
 }
 
 static int cont(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
 		struct err *e)
 {
 	struct guest *g = opaque;
+	int r = guest_not_dumping(g, e);
 
+	if (r < 0)
+		return r;
 	switch (g->q->vm.state) {
 	case RUN_INMIGRATE: g->stopped = false; return 0;
 	case RUN_INTERNAL_ERROR:
@@ -82,6 +90,8 @@ static int system_reset(void *opaque, struct control_request *rq, const json_t *
 
 	if (g->q->vm.state == RUN_FINISH_MIGRATE || g->q->vm.state == RUN_INMIGRATE)
 		return err_set(e, EPERM, "the guest is just moving");
+	if (guest_not_dumping(g, e) < 0)
+		return -e->code;
 	vm_reset(&g->q->vm, false);
 	return 0;
 }
@@ -112,11 +122,14 @@ static int quit(void *opaque, struct control_request *rq, const json_t *args, js
 	return 0;
 }
 
-static bool memory_read_op(void *opaque, uint64_t gpa, void *buf, uint64_t len)
+/* Without firmware there is nobody whom a guest could wake up to: it isn't offered to sleep. */
+static int query_current_machine(void *opaque, struct control_request *rq, const json_t *args,
+				 json_t **ret, struct err *e)
 {
-	struct guest *g = opaque;
+	const struct guest *g = opaque;
 
-	return memory_read(&g->q->memory, gpa, buf, len);
+	*ret = json_pack("{s:b}", "wakeup-suspend-support", !g->q->direct);
+	return 0;
 }
 
 /**
@@ -134,12 +147,14 @@ void guest_ops_fill(struct guest *g)
 		.system_powerdown = system_powerdown,
 		.system_wakeup = system_wakeup,
 		.quit = quit,
+		.query_current_machine = query_current_machine,
 		.query_cpus_fast = op_query_cpus_fast,
 		.query_hotpluggable_cpus = op_query_hotpluggable_cpus,
 		.query_acpi_ospm_status = op_query_acpi_ospm_status,
 		.query_cpu_definitions = op_query_cpu_definitions,
 		.query_cpu_model_expansion = op_query_cpu_model_expansion,
 		.inject_nmi = op_inject_nmi,
+		.send_key = op_send_key,
 		.set_action = op_set_action,
 		.watchdog_set_action = op_watchdog_set_action,
 		.device_add = op_device_add,
@@ -163,7 +178,10 @@ void guest_ops_fill(struct guest *g)
 		.query_rx_filter = op_query_rx_filter,
 		.query_pci = op_query_pci,
 		.announce_self = op_announce_self,
-		.memory_read = memory_read_op,
+		.dump_guest_memory = op_dump_guest_memory,
+		.query_dump = op_query_dump,
+		.memory_read = guest_memory_read,
+		.memory_read_virtual = guest_memory_read_virtual,
 		.migrate = guest_migrate,
 		.check_migration = guest_check_migration,
 		.query_vcpu_dirty_limit = guest_query_vcpu_dirty_limit,

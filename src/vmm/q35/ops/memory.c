@@ -5,6 +5,7 @@
  */
 #include "vmm/q35/ops/ops.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -169,5 +170,91 @@ int op_query_memory_devices(void *opaque, struct control_request *rq, const json
 			    json_t **ret, struct err *e)
 {
 	*ret = json_array();
+	return 0;
+}
+
+/**
+ * guest_memory_read() - Copy guest memory
+ * @opaque:	The guest
+ * @gpa:	First address
+ * @buf:	Set
+ * @len:	Bytes
+ *
+ * Return: false: some of it isn't RAM
+ */
+bool guest_memory_read(void *opaque, uint64_t gpa, void *buf, uint64_t len)
+{
+	return memory_read(&((struct guest *)opaque)->q->memory, gpa, buf, len);
+}
+
+#define PAGE_BYTES 4096
+
+/* Pages that a vCPU is asked for. */
+struct translation {
+	struct kvm_vcpu *vcpu;
+	uint64_t gva;
+	uint64_t gpas[MiB / PAGE_BYTES + 1]; /* NO_PAGE: none */
+	size_t len;
+};
+
+#define NO_PAGE UINT64_MAX
+
+static void translate(struct vm_vcpu *v, void *opaque)
+{
+	struct translation *t = opaque;
+
+	if (v->kvm != t->vcpu)
+		return;
+	for (size_t i = 0; i < t->len; i++)
+		if (!kvm_vcpu_translate(v->kvm, t->gva + i * PAGE_BYTES, &t->gpas[i]))
+			t->gpas[i] = NO_PAGE;
+}
+
+static struct kvm_vcpu *vcpu_at(const struct vm *vm, unsigned int place)
+{
+	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+		if (vm->vcpus[i]->index == place)
+			return vm->vcpus[i]->kvm;
+	return NULL;
+}
+
+/**
+ * guest_memory_read_virtual() - Copy guest memory as a vCPU's page tables show it now
+ * @opaque:	The guest
+ * @place:	The vCPU's
+ * @gva:	First address
+ * @buf:	Set
+ * @len:	Bytes, up to 1 MiB
+ * @e:		Set on failure only
+ *
+ * The guest may run: its vCPUs leave guest mode while the tables are walked, not for the copy.
+ *
+ * Errors: EINVAL there is no such vCPU; EFAULT not mapped, or no RAM
+ * Return: 0, or a negative errno
+ */
+int guest_memory_read_virtual(void *opaque, unsigned int place, uint64_t gva, void *buf,
+			      uint64_t len, struct err *e)
+{
+	struct guest *g = opaque;
+	uint64_t skip = gva % PAGE_BYTES;
+	struct translation t = {.vcpu = vcpu_at(&g->q->vm, place),
+				.gva = gva - skip,
+				.len = (skip + len + PAGE_BYTES - 1) / PAGE_BYTES};
+	uint8_t *to = buf;
+
+	assert(len <= MiB);
+	if (!t.vcpu)
+		return err_set(e, EINVAL, "there is no vCPU %u, see query-cpus-fast", place);
+	vm_visit_vcpus(&g->q->vm, translate, &t);
+	for (size_t i = 0; i < t.len; i++) {
+		uint64_t n = MIN(PAGE_BYTES - skip, len);
+
+		if (t.gpas[i] == NO_PAGE || !memory_read(&g->q->memory, t.gpas[i] + skip, to, n))
+			return err_set(e, EFAULT, "vCPU %u sees no memory at %#jx", place,
+				       (uintmax_t)(t.gva + i * PAGE_BYTES + skip));
+		to += n;
+		len -= n;
+		skip = 0;
+	}
 	return 0;
 }

@@ -46,6 +46,10 @@ json_t *guest_devices_carried(struct guest *g);
 
 /* memory.c */
 control_op op_balloon, op_query_balloon, op_query_memory_size, op_query_memory_devices;
+/* struct control_ops.memory_read and .memory_read_virtual */
+bool guest_memory_read(void *opaque, uint64_t gpa, void *buf, uint64_t len);
+MUST_CHECK int guest_memory_read_virtual(void *opaque, unsigned int place, uint64_t gva, void *buf,
+					 uint64_t len, struct err *e);
 /* The balloon, or NULL. Changes of its size become events while it is there. */
 struct device *guest_balloon(struct guest *g);
 void guest_balloon_watch(struct guest *g, struct device *dev);
@@ -61,6 +65,14 @@ control_op op_query_pci;
 /* net.c */
 control_op op_set_link, op_announce_self, op_query_rx_filter;
 bool device_is_nic(const struct device *dev);
+
+/* dump.c */
+control_op op_dump_guest_memory, op_query_dump;
+void guest_dump_release(struct guest *g);
+
+/* keys.c */
+control_op op_send_key;
+void guest_keystrokes_release(struct guest *g);
 
 /* run.c */
 control_op op_inject_nmi, op_set_action, op_watchdog_set_action;

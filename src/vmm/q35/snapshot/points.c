@@ -290,6 +290,8 @@ int guest_rollback(void *opaque, struct control_request *rq, const json_t *args,
 
 	if (migration_busy(g->migration) || migration_lazy_info(g->migration))
 		return err_set(e, EBUSY, "There's a migration process in progress");
+	if (guest_not_dumping(g, e) < 0)
+		return -e->code;
 	if (vm_active(&g->q->vm))
 		vm_stop(&g->q->vm, RUN_RESTORE_VM);
 	r = go_back(g, args, e);
@@ -321,6 +323,8 @@ int guest_point_drop(void *opaque, struct control_request *rq, const json_t *arg
 
 	if (migration_busy(g->migration))
 		return err_set(e, EBUSY, "There's a migration process in progress");
+	if (guest_not_dumping(g, e) < 0)
+		return -e->code;
 	g->quiet = true;
 	if (runs)
 		vm_stop(&g->q->vm, RUN_SAVE_VM);

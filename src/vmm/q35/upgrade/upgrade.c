@@ -73,6 +73,7 @@ static void list_blockers(struct guest *g, json_t *sentences)
 {
 	const char *job = control_job_running(g->v->control);
 	struct device *dev;
+	struct err e;
 
 	if (job)
 		json_array_append_new(sentences, json_sprintf("job %s runs", job));
@@ -95,6 +96,8 @@ static void list_blockers(struct guest *g, json_t *sentences)
 						  "snapshot; query-migrate shows how far it is"));
 	if (migration_busy(g->migration))
 		json_array_append_new(sentences, json_string("the guest is being migrated"));
+	if (guest_not_dumping(g, &e) < 0)
+		json_array_append_new(sentences, json_string(e.msg));
 }
 
 static void blockers(void *opaque, json_t *sentences)
