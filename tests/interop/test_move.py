@@ -91,7 +91,7 @@ def test_a_guest_without_vmwares_port_goes_there_and_back(outlive, qemu_any, tra
 
 
 def test_ports_reserve_for_firmware_what_they_reserve_on_qemu(outlive, qemu_any, traveller):
-    port = "pcie-root-port,id=port,chassis=1,io-reserve=4k,mem-reserve=2M,pref64-reserve=32M,bus-reserve=2"
+    port = "pcie-root-port,id=rp,chassis=1,io-reserve=4k,mem-reserve=2M,pref64-reserve=32M,bus-reserve=2"
     guest = traveller(qemu_any, "-device", port, memory_mib=64, args=DIRTYING)
     guest.go(outlive)
     guest.go(qemu_any)
