@@ -28,7 +28,6 @@ void vcpu_fault(struct vm_vcpu *v, const char *fmt, ...)
 	va_end(ap);
 	kvm_vcpu_describe(v->kvm, regs, sizeof(regs));
 	log_error("vCPU %u: %s\n%s", v->index, text, regs);
-	v->hold = true;
 	vm_request(v->vm, VM_REQUEST_INTERNAL_ERROR, 0);
 }
 

@@ -164,7 +164,7 @@ void vm_request(void *opaque, int what, int arg)
 	struct vm_vcpu *v = vcpu_current();
 
 	if (v && holds(what))
-		v->hold = true;
+		v->hold |= 1U << what;
 	__atomic_store_n(&vm->request_arg[what], arg, __ATOMIC_RELAXED);
 	if (!__atomic_fetch_or(&vm->requests, 1U << what, __ATOMIC_SEQ_CST))
 		loop_post(vm->c.loop, serve_requests, vm);

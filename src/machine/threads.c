@@ -130,8 +130,9 @@ static void run_loop(struct vm_vcpu *v)
 		served = r == 0;
 		if (r < 0 && r != -EINTR)
 			vcpu_fault(v, "KVM_RUN: %s", strerror(-r));
-		else if (r == 0 && !vcpu_exit_serve(v))
-			v->hold = true;
+		else if (r == 0)
+			(void)!vcpu_exit_serve(
+				v); /* what it can't go on before, it has asked for */
 		v->exits++;
 	}
 	if (served)

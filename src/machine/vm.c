@@ -252,10 +252,13 @@ static void clocks_run(struct vm *vm)
 		guest_clock_set_ns(vm->c.clock, guest_clock_now_ns(vm->c.clock) + vm->gap_ns);
 }
 
+/* A vCPU whose request hasn't been served yet runs no further: the stop came between. */
 static void vcpus_run(struct vm *vm)
 {
+	uint32_t unserved = __atomic_load_n(&vm->requests, __ATOMIC_SEQ_CST);
+
 	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
-		vm->vcpus[i]->hold = false;
+		vm->vcpus[i]->hold &= unserved;
 		vm->vcpus[i]->began_ns = 0;
 	}
 	__atomic_store_n(&vm->stop, false, __ATOMIC_SEQ_CST);

@@ -119,8 +119,8 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @seen:	Last command this thread has taken
  * @done:	Last command it has done; own thread writes, atomic
  * @signals:	Bits of enum vcpu_signal that it gets before it runs on; atomic
- * @hold:	Stay out of the run loop until vm_start(): the vCPU asked for a reset, or can't go
- *		on. Own thread while it runs
+ * @hold:	Stay out of the run loop until these requests of its own are served (bits by
+ *		number): it asked for a reset, or can't go on. Own thread while it runs
  * @leaves:	Its thread ends by the next VCPU_LEAVE
  * @exits:	How often it left guest mode for us; own thread writes
  * @began_ns:	When it began to run after the last vm_start() (time_ns()); 0: not yet. Own thread
@@ -138,7 +138,8 @@ struct vm_vcpu {
 	pid_t tid;
 	uint32_t seen, done;
 	uint32_t signals;
-	bool hold, leaves;
+	uint32_t hold;
+	bool leaves;
 	uint64_t exits;
 	int64_t began_ns;
 	int64_t rest_ns;
