@@ -43,11 +43,15 @@ int takeover_main(int sock);
 /* start.c: everything between the parsed options and a running loop. */
 MUST_CHECK int vmm_start(struct vmm *v, struct err *e);
 void vmm_stop_all(struct vmm *v);
+MUST_CHECK int vmm_memory_lock(struct vmm *v, struct err *e);
 /* Id of the character back end of serial port @index; NULL: it has none. */
 const char *vmm_serial(const struct vmm *v, size_t index);
 
-/* main.c */
+/* signals.c */
 MUST_CHECK int vmm_signals_watch(struct vmm *v, struct err *e);
+int vmm_signal_waits(void); /* of those, that the loop hasn't served; 0: none */
+
+/* main.c */
 void vmm_end(struct vmm *v);
 void vmm_present(const struct vmm_options *o);
 

@@ -15,6 +15,10 @@ MUST_CHECK int carryover_adopt(struct guest *g, struct bundle *b, struct err *e)
 MUST_CHECK int guest_files_describe(struct guest *g, struct bundle *b, struct err *e);
 void carryover_resume(struct guest *g, const struct bundle *b);
 
+/* surroundings.c: who watches this process. Main thread. */
+void surroundings_blockers(json_t *sentences);
+void surroundings_succeeded(pid_t pid);
+
 /* {section: schema} of the sections of one machine. New reference. */
 json_t *schema_of_machine(const struct migrate_sections *s);
 
