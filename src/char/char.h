@@ -89,11 +89,13 @@ void char_on_quit(void (*fn)(void *opaque), void *opaque);
  * @fds:	In the order that @state names them; borrowed from the back end, which goes on until
  *		char_release()
  * @fds_len:	How many
+ * @log_fd:	Of its log file, borrowed likewise; -1: it has none
  */
 struct char_handover {
 	json_t *state;
 	int fds[4];
 	size_t fds_len;
+	int log_fd;
 };
 
 /*
@@ -113,9 +115,9 @@ void char_owned(struct char_backend *c); /* after the hand-over has succeeded */
  * stay).
  */
 void char_release(struct char_backend *c);
-/* Makes the back end from a description; owns @fds on success. */
+/* Makes the back end from a description; owns @fds on success, @log_fd in any case. */
 MUST_CHECK int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fds_len,
-			  struct char_backend **ret, struct err *e);
+			  int log_fd, struct char_backend **ret, struct err *e);
 
 /* Ring buffers, for ringbuf-read and ringbuf-write. EINVAL if @c is no ring buffer. */
 MUST_CHECK int char_ringbuf_read(struct char_backend *c, uint8_t *buf, size_t *len, struct err *e);

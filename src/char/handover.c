@@ -90,7 +90,8 @@ int char_handover(struct char_backend *c, struct char_handover *ret, struct err 
 {
 	int r = 0;
 
-	*ret = (struct char_handover){.state = json_pack("{s:s, s:s, s:O}", "id", c->id, "kind",
+	*ret = (struct char_handover){.log_fd = c->log_fd,
+				      .state = json_pack("{s:s, s:s, s:O}", "id", c->id, "kind",
 							 c->kind->name, "options", c->options)};
 	if (c->kind->handover)
 		r = c->kind->handover(c, ret, e);
@@ -126,13 +127,14 @@ static const struct char_kind *kind_of(const char *name)
  * @state:	The description
  * @fds:	Owned from here on
  * @fds_len:	How many
+ * @log_fd:	Of the log file, owned from here on; -1: it is opened by its path, if there is one
  * @ret:	Set on success only; owned by the list
  * @e:		Set on failure only
  *
  * Errors: EINVAL a bad description, ENOTSUP this kind can't be adopted
  * Return: 0, or a negative errno
  */
-int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fds_len,
+int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fds_len, int log_fd,
 	       struct char_backend **ret, struct err *e)
 {
 	const struct char_kind *kind = kind_of(option_str(state, "kind", ""));
@@ -143,12 +145,14 @@ int char_adopt(struct loop *loop, const json_t *state, const int *fds, size_t fd
 	if (!kind || !kind->adopt) {
 		for (size_t i = 0; i < fds_len; i++)
 			close(fds[i]);
+		fd_close(&log_fd);
 		return err_set(e, ENOTSUP, "chardev %s: '%s' can't be taken over", id,
 			       option_str(state, "kind", "?"));
 	}
 	c = back_alloc(kind, id, loop);
 	c->options = json_incref(json_object_get(state, "options"));
-	r = back_log_open(c, true, e);
+	c->log_fd = log_fd;
+	r = log_fd < 0 ? back_log_open(c, true, e) : 0;
 	if (r == 0)
 		r = back_start(c, e);
 	c->opened = r == 0;

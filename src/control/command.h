@@ -170,6 +170,7 @@ const char *error_class(const struct err *e);
 
 /* monitor.c */
 void monitor_send(struct monitor *m, const json_t *message);
+void monitor_refuse(struct monitor *m, json_t *id, const struct err *e);
 void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e);
 void monitor_flush(struct monitor *m);
 void monitor_destroy(struct monitor *m);

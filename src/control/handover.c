@@ -90,29 +90,37 @@ int control_handover(const struct control *c, json_t **ret, struct err *e)
 	return 0;
 }
 
-static int requests_adopt(struct monitor *m, const json_t *state, struct err *e)
+/* One that this build doesn't know is answered by that; the client stays. */
+static struct control_request *request_adopt(struct monitor *m, json_t *message)
+{
+	struct err e;
+	struct control_request *rq = request_create(m, message, &e);
+
+	if (!rq)
+		monitor_refuse(m, json_object_get(message, "id"), &e);
+	return rq;
+}
+
+static void requests_adopt(struct monitor *m, const json_t *state)
 {
 	json_t *running = json_object_get(state, "running");
 	const json_t *waiting = json_object_get(state, "waiting");
 	size_t i;
 	json_t *message;
 
-	if (running) {
-		m->running = request_create(m, running, e);
-		if (!m->running)
-			return err_in(e, "command under way");
+	if (running)
+		m->running = request_adopt(m, running);
+	if (m->running)
 		list_add_tail(&m->control->orphans, &m->running->link);
-	}
 	json_array_foreach(waiting, i, message)
 	{
-		struct control_request *rq = request_create(m, message, e);
+		struct control_request *rq = request_adopt(m, message);
 
 		if (!rq)
-			return err_in(e, "waiting command");
+			continue;
 		list_add_tail(&m->queue, &rq->link);
 		m->queued++;
 	}
-	return 0;
 }
 
 static void ignore_value(void *opaque, const char *text, size_t len, const char *error)
@@ -135,8 +143,8 @@ static int monitor_adopt(struct control *c, const json_t *state, struct err *e)
 	m->out = bytes_of(json_object_get(state, "out"), &m->out_len);
 	in = bytes_of(json_object_get(state, "in"), &len);
 	json_stream_feed(&m->in, (const uint8_t *)in, len, ignore_value, NULL);
-	r = requests_adopt(m, state, e);
-	return r < 0 ? err_in(e, "monitor %s", option_str(state, "chardev", "")) : 0;
+	requests_adopt(m, state);
+	return 0;
 }
 
 /**
@@ -145,34 +153,48 @@ static int monitor_adopt(struct control *c, const json_t *state, struct err *e)
  * @state:	From control_handover()
  * @e:		Set on failure only
  *
- * Nothing is sent or run before control_adopted().
+ * Nothing is sent or run before control_adopted(). A monitor that can't be served keeps no other
+ * one from it.
  *
- * Errors: ENOENT a back end is missing, EINVAL, ENOSYS a command that isn't known here
- * Return: 0, or a negative errno
+ * Errors: ENOENT a back end is missing, EBUSY something else uses it
+ * Return: 0, or a negative errno of the first that failed
  */
 int control_adopt(struct control *c, const json_t *state, struct err *e)
 {
 	size_t i;
 	json_t *one;
+	int ret = 0;
 
 	json_array_foreach(state, i, one)
 	{
-		int r = monitor_adopt(c, one, e);
+		int r = monitor_adopt(c, one, ret < 0 ? NULL : e);
 
-		if (r < 0)
-			return r;
+		ret = ret < 0 ? ret : r;
 	}
-	return 0;
+	return ret;
+}
+
+/* What the other process was at and nobody goes on with. */
+static void orphans_refuse(struct control *c)
+{
+	struct control_request *rq, *next;
+	struct err e;
+
+	err_set(&e, ECANCELED, "the process that did this was replaced meanwhile");
+	list_for_each_safe (rq, next, &c->orphans, link)
+		control_complete(rq, NULL, &e);
 }
 
 /**
  * control_adopted() - The guest is ours: answer what waits
- * @c:		After control_adopt()
+ * @c:		After control_adopt(); commands that the other process had begun and that nobody has
+ *		completed here are refused
  */
 void control_adopted(struct control *c)
 {
 	struct monitor *m;
 
+	orphans_refuse(c);
 	list_for_each (m, &c->monitors, link) {
 		m->held = false;
 		monitor_flush(m);

@@ -123,7 +123,13 @@ static size_t can_receive(void *opaque)
 	return 4096;
 }
 
-static void answer_error(struct monitor *m, json_t *id, const struct err *e)
+/**
+ * monitor_refuse() - Answer by an error
+ * @m:		The monitor
+ * @id:		Of the command, borrowed; NULL: none
+ * @e:		Why
+ */
+void monitor_refuse(struct monitor *m, json_t *id, const struct err *e)
 {
 	OWNED_JSON *answer = json_pack("{s:{s:s, s:s}}", "error", "class", error_class(e), "desc",
 				       e->msg);
@@ -166,12 +172,12 @@ static void on_value(void *opaque, const char *text, size_t len, const char *err
 		message = json_loadb(text, len, 0, &bad);
 	if (!message) {
 		err_set(&e, EINVAL, "JSON parse error, %s", error ? error : bad.text);
-		answer_error(m, NULL, &e);
+		monitor_refuse(m, NULL, &e);
 		return;
 	}
 	rq = request_create(m, message, &e);
 	if (!rq) {
-		answer_error(m, json_object_get(message, "id"), &e);
+		monitor_refuse(m, json_object_get(message, "id"), &e);
 		return;
 	}
 	if (rq->oob) {
@@ -226,7 +232,7 @@ void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e
 	if (was_running)
 		m->running = NULL;
 	if (m && e) {
-		answer_error(m, rq->id, e);
+		monitor_refuse(m, rq->id, e);
 	} else if (m) {
 		answer = json_pack("{s:O}", "return", ret ? ret : json_object());
 		if (!ret)

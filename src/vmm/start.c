@@ -154,7 +154,17 @@ static int refusals(struct vmm *v, struct err *e)
 	return served_check(v->options, e);
 }
 
-static int memory_lock(struct vmm *v, struct err *e)
+/**
+ * vmm_memory_lock() - Keep all memory from being swapped out, if -overcommit says so
+ * @v:		With its options
+ * @e:		Set on failure only
+ *
+ * Holds for what is mapped now and later; a process that follows this one asks for it anew.
+ *
+ * Errors: as mlockall(2)
+ * Return: 0, or a negative errno
+ */
+int vmm_memory_lock(struct vmm *v, struct err *e)
 {
 	if (!option_bool(vmm_values(v->options, VMM_OVERCOMMIT), "mem-lock", false))
 		return 0;
@@ -186,8 +196,8 @@ static int control_open(struct vmm *v, struct err *e)
 int vmm_start(struct vmm *v, struct err *e)
 {
 	static int (*const steps[])(struct vmm *, struct err *) = {
-		refusals,     fds_take,      chardevs_open, serials_open,
-		control_open, monitors_open, memory_lock,   machine_start,
+		refusals,     fds_take,      chardevs_open,   serials_open,
+		control_open, monitors_open, vmm_memory_lock, machine_start,
 	};
 	int r = 0;
 

@@ -317,7 +317,7 @@ static void a_connected_socket_goes_to_another_owner(void **state)
 		fds[i] = dup(h.fds[i]);
 	char_release(c);
 	assert_int_equal(access("s", F_OK), 0);
-	assert_int_equal(char_adopt(loop, h.state, fds, h.fds_len, &c, &e), 0);
+	assert_int_equal(char_adopt(loop, h.state, fds, h.fds_len, -1, &c, &e), 0);
 	json_decref(h.state);
 	attach(c, &b);
 	assert_int_equal(b.opened, 1);

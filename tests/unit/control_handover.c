@@ -127,7 +127,7 @@ static void replace(void)
 		fds[i] = dup(h.fds[i]);
 	char_release(c);
 	serve();
-	assert_int_equal(char_adopt(loop, h.state, fds, h.fds_len, &c, &e), 0);
+	assert_int_equal(char_adopt(loop, h.state, fds, h.fds_len, -1, &c, &e), 0);
 	json_decref(h.state);
 	if (control_adopt(control, monitors, &e) < 0)
 		fail_msg("%s", e.msg);

@@ -97,11 +97,12 @@ static int chars_take(struct arrival *a, struct err *e)
 	{
 		size_t len = MIN((size_t)option_int(state, "fds", 0), (size_t)4);
 		struct char_backend *c;
+		const char *id = option_str(state, "id", "");
 		int fds[4], r;
 
 		for (size_t k = 0; k < len; k++)
-			fds[k] = take_fd(a, "char", option_str(state, "id", ""), k);
-		r = char_adopt(a->v.loop, state, fds, len, &c, e);
+			fds[k] = take_fd(a, "char", id, k);
+		r = char_adopt(a->v.loop, state, fds, len, take_fd(a, "charlog", id, 0), &c, e);
 		if (r < 0)
 			return r;
 	}
@@ -204,10 +205,16 @@ static int guest_make(struct arrival *a, struct err *e)
 	return r;
 }
 
+static int memory_lock(struct arrival *a, struct err *e)
+{
+	return vmm_memory_lock(&a->v, e);
+}
+
 static int build(struct arrival *a, struct err *e)
 {
 	static int (*const steps[])(struct arrival *, struct err *) = {
-		options_take, chars_take, blocks_take, nets_take, control_make, guest_make,
+		options_take, chars_take,  blocks_take, nets_take,
+		control_make, memory_lock, guest_make,
 	};
 	int r = loop_create(&a->v.loop, e);
 
@@ -304,9 +311,9 @@ static void settle(struct arrival *a, const json_t *late)
 	sd_notifyf(0, "MAINPID=%lu\nREADY=1", (unsigned long)getpid());
 	carryover_resume(a->g, &a->t.bundle);
 	control_event(a->v.control, "OUTLIVE_UPGRADED", json_incref(report));
-	control_adopted(a->v.control);
 	while ((rq = control_adopted_request(a->v.control, "outlive-upgrade")))
 		control_complete(rq, json_incref(report), NULL);
+	control_adopted(a->v.control);
 }
 
 /* The vCPUs were just woken, perhaps on this CPU, where they would wait until this thread has used
