@@ -179,6 +179,35 @@ void loop_exit(struct loop *l)
 		loop_post(l, exit_here, l);
 }
 
+/**
+ * loop_exiting() - Was loop_exit() called?
+ * @l:		The loop; its thread
+ *
+ * Return: whether loop_run() returns as soon as what is being served is done
+ */
+bool loop_exiting(struct loop *l)
+{
+	int code;
+
+	return sd_event_get_exit_code(l->event, &code) >= 0;
+}
+
+/**
+ * loop_pending() - Does work wait that other threads, or this one, have posted?
+ * @l:		The loop
+ *
+ * Return: whether, in this moment
+ */
+bool loop_pending(struct loop *l)
+{
+	bool pending;
+
+	pthread_mutex_lock(&l->lock);
+	pending = !list_empty(&l->posts);
+	pthread_mutex_unlock(&l->lock);
+	return pending;
+}
+
 static void post_add(struct loop *l, struct post *p)
 {
 	uint64_t one = 1;

@@ -5,6 +5,7 @@
 #include "base/err.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <systemd/sd-event.h>
 
@@ -22,6 +23,8 @@ MUST_CHECK int loop_create(struct loop **ret, struct err *e);
 void loop_destroy(struct loop *l);
 sd_event *loop_event(struct loop *l);
 MUST_CHECK int loop_run(struct loop *l, struct err *e);
+bool loop_pending(struct loop *l);
+bool loop_exiting(struct loop *l);
 void loop_exit(struct loop *l);
 void loop_post(struct loop *l, loop_fn *fn, void *opaque);
 void loop_call(struct loop *l, loop_fn *fn, void *opaque);

@@ -118,6 +118,13 @@ bool bundle_equal(const struct bundle *a, const struct bundle *b)
 	return true;
 }
 
+static int send_failed(int r, struct err *e)
+{
+	if (r == -EAGAIN)
+		return err_set(e, ETIMEDOUT, "the other process didn't read in time");
+	return err_ret(e, r, "hand-over socket");
+}
+
 static int send_all(int sock, const uint8_t *buf, size_t len, struct err *e)
 {
 	while (len) {
@@ -126,7 +133,7 @@ static int send_all(int sock, const uint8_t *buf, size_t len, struct err *e)
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
-			return err_sys(e, "hand-over socket");
+			return send_failed(-errno, e);
 		buf += n;
 		len -= (size_t)n;
 	}
@@ -139,8 +146,10 @@ static int send_fds(int sock, const struct bundle *b, struct err *e)
 		ssize_t n = scm_send(sock, "f", 1, b->fds + at,
 				     MIN(b->len - at, (size_t)FDS_CHUNK));
 
-		if (n < 0)
-			return err_ret(e, (int)n, "hand over descriptors");
+		if (n < 0) {
+			send_failed((int)n, e);
+			return err_in(e, "hand over descriptors");
+		}
 	}
 	return 0;
 }

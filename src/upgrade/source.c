@@ -7,7 +7,13 @@
  * ownership word alone who runs the guest.
  *
  * What was handed over is compared with what is there just before the pause; if a client came or a
- * device went meanwhile (EAGAIN), all stages begin anew with a new target, a few times.
+ * device went meanwhile (EAGAIN), all stages begin anew with a new target, a few times. If the main
+ * thread has work waiting in the moment of the pause (EINTR; a reset that the guest asked for,
+ * a signal), the guest runs on until it is done, and the switch alone is tried again.
+ *
+ * Whoever started this process, systemd above all, may end all that is left of the service when it
+ * ends. So it stays until the target has said who it is everywhere (the pid file, the service
+ * manager) and closes its end of the socket.
  */
 #include "base/clock.h"
 #include "base/log.h"
@@ -28,7 +34,11 @@
 #define STATE_ROOM (8 * MiB)
 #define STATE_MORE (256 * KiB) /* than twice the rehearsed state: lists are empty there */
 #define TARGET_FD  3           /* the target finds its end of the socket pair here */
-#define TRIES      3 /* a client that comes or goes while a target is prepared costs one */
+#define TRIES      3  /* a client that comes or goes while a target is prepared costs one */
+#define SWITCHES   20 /* so often the main thread may have something else to do first */
+#define ASIDE_NS   (5 * NS_PER_MS) /* the guest begins to run over there: we can wait */
+#define SETTLE_MS \
+	10000 /* a target that doesn't get ready with its surroundings keeps us no longer */
 
 extern char **environ;
 
@@ -50,6 +60,7 @@ struct upgrade {
 	int ret;
 	int sock, pidfd;
 	pid_t pid;
+	int64_t ready_until_ns;
 	struct area area;
 	struct state_writer state;
 	size_t flowed; /* bytes of it that are in the area */
@@ -98,11 +109,25 @@ static int list_blockers(struct upgrade *u)
 	return r;
 }
 
+static int begin(struct upgrade *u)
+{
+	return u->guest->begin ? u->guest->begin(u->guest->opaque, &u->e) : 0;
+}
+
 static int preflight_enter(struct upgrade *u)
 {
+	int r;
+
 	if (access(u->binary, X_OK) < 0)
 		return err_sys(&u->e, "%s", u->binary);
-	return on_main(u, list_blockers);
+	r = on_main(u, list_blockers);
+	return r < 0 ? r : on_main(u, begin);
+}
+
+/* What is left of the time for preparing, at least a moment. */
+static int prepare_left_ms(const struct upgrade *u)
+{
+	return (int)MAX((u->ready_until_ns - time_ns()) / NS_PER_MS, (int64_t)1);
 }
 
 /* Stage "spawn": start the target, hear who it is. */
@@ -192,7 +217,7 @@ static int compare_features(struct upgrade *u, const json_t *theirs)
 static int hear_hello(struct upgrade *u)
 {
 	struct bundle hello;
-	int r = link_recv(u->sock, &hello, u->options.prepare_ms, &u->e);
+	int r = link_recv(u->sock, &hello, prepare_left_ms(u), &u->e);
 
 	if (r == -ECONNRESET)
 		return err_set(
@@ -214,6 +239,17 @@ static int hear_hello(struct upgrade *u)
 		r = compare_features(u, json_object_get(hello.body, "features"));
 	bundle_release(&hello);
 	return r;
+}
+
+/* A target that doesn't read holds up a send only so long. */
+static int send_bound(struct upgrade *u)
+{
+	int ms = prepare_left_ms(u);
+	struct timeval t = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000};
+
+	if (setsockopt(u->sock, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)) < 0)
+		return err_sys(&u->e, "hand-over socket");
+	return 0;
 }
 
 static int spawn_enter(struct upgrade *u)
@@ -283,6 +319,8 @@ static int handover_enter(struct upgrade *u)
 	if (r >= 0)
 		r = bundle_add_fd(&u->bundle, "area", u->area.fd, &u->e);
 	if (r >= 0)
+		r = send_bound(u);
+	if (r >= 0)
 		r = link_send(u->sock, &u->bundle, &u->e);
 	return r;
 }
@@ -315,7 +353,7 @@ static int hear(struct upgrade *u, int timeout_ms)
 
 static int ready_enter(struct upgrade *u)
 {
-	return hear(u, u->options.prepare_ms);
+	return hear(u, prepare_left_ms(u));
 }
 
 /* Stage "switch": pause, capture, offer, wait. On the main thread. */
@@ -410,6 +448,30 @@ static int await_target(struct upgrade *u, int64_t end_ns)
 		u->options.pause_ms);
 }
 
+/* The target closes its end when nothing of this process is needed any more, or when it ends. */
+static void await_settled(struct upgrade *u)
+{
+	int64_t end_ns = time_ns() + SETTLE_MS * NS_PER_MS;
+	struct pollfd p[2] = {{.fd = u->sock, .events = POLLRDHUP},
+			      {.fd = u->pidfd, .events = POLLIN}};
+	int64_t left_ns;
+
+	while ((left_ns = end_ns - time_ns()) > 0)
+		if (poll(p, ARRAY_SIZE(p), (int)(left_ns / NS_PER_MS) + 1) > 0)
+			return;
+}
+
+static void depart(struct upgrade *u)
+{
+	const struct timespec aside = {.tv_nsec = ASIDE_NS};
+
+	nanosleep(&aside, NULL);
+	if (u->guest->succeeded)
+		u->guest->succeeded(u->guest->opaque, u->pid);
+	await_settled(u);
+	u->guest->leave(u->guest->opaque);
+}
+
 static int switch_over(struct upgrade *u)
 {
 	int r = u->guest->recheck ? u->guest->recheck(u->guest->opaque, &u->e) : 0;
@@ -435,7 +497,7 @@ static int switch_over(struct upgrade *u)
 	ownership_offer(&u->area);
 	r = await_target(u, end_ns);
 	if (r >= 0)
-		u->guest->leave(u->guest->opaque);
+		depart(u);
 	return r;
 }
 
@@ -460,10 +522,16 @@ static int switch_or_resume(struct upgrade *u)
 
 static int switch_enter(struct upgrade *u)
 {
+	int r = -EINTR;
+
 	if (u->options.dry_run)
 		return 0;
-	on_main(u, rehearse);
-	return on_main(u, switch_or_resume);
+	for (int i = 0; i < SWITCHES && r == -EINTR; i++) {
+		u->e = (struct err){0};
+		on_main(u, rehearse);
+		r = on_main(u, switch_or_resume); /* what waits for the main thread comes before */
+	}
+	return r;
 }
 
 /* The runner. */
@@ -526,6 +594,7 @@ static void *upgrade_thread(void *opaque)
 	struct upgrade *u = opaque;
 	int tries = 0;
 
+	u->ready_until_ns = time_ns() + u->options.prepare_ms * NS_PER_MS;
 	do
 		run_stages(u);
 	while (u->ret == -EAGAIN && ++tries < TRIES);

@@ -29,12 +29,14 @@
 /**
  * struct upgrade_guest - What a hand-over asks of the source's guest
  * @version:	Of this build, for the report
- * @schema:	Of the running machine, {section: state_schema()}; borrowed
+ * @schema:	Of the running machine, {section: state_schema()}; borrowed. @begin may change it
  * @needs:	Words (above) that the target must say: without what this guest can't be there; by
  *NULL closed, or NULL
  * @spawn:	Starts @binary with "--takeover 3" and @sock as its descriptor 3, in a way of this
  *program's own; the caller owns the pidfd. NULL: as a child. Upgrade thread
  * @blockers:	Appends sentences to a JSON array: why it can't be done now. Main thread
+ * @begin:	Looks anew at which devices there are: first thing of each attempt. May be NULL.
+ *		Main thread, guest running
  * @describe:	Puts configuration and descriptors into the bundle. Main thread, guest running
  * @rehearse:	Writes states that aren't the guest's and clears the writer: warms what the pause
  *		will touch. Returns the bytes that were written. May be NULL. Main thread, guest
@@ -42,14 +44,16 @@
  * @recheck:	Is what @describe said still so? EAGAIN: no, begin anew. May be NULL. Main thread,
  *		guest running
  * @pause:	Stops vCPUs and I/O, drained. ETIMEDOUT: they weren't at @until_ns, and the guest
- *		runs on. Main thread
+ *		runs on; EINTR: the main thread has something to do first, try again. Main thread
  * @capture:	Writes all state, and flushes what is final so that the target begins with it; fails
  *		where the kernel wouldn't tell. Main thread, paused
  * @late:	What only the paused process knows and isn't guest state (half-read monitor input);
  *JSON, new reference. Main thread, paused
  * @resume:	Undoes @pause. Main thread
- * @leave:	The guest belongs to the target: end without closing what the guest uses. Main
- *thread; may not return
+ * @succeeded:	The guest belongs to the process @pid: whoever watches this one is told. May be
+ *		NULL. Main thread
+ * @leave:	The target needs nothing of this process any more: end without closing what the
+ *		guest uses. Main thread; may not return
  * @opaque:	Passed to them
  */
 struct upgrade_guest {
@@ -59,6 +63,7 @@ struct upgrade_guest {
 	int (*spawn)(void *opaque, const char *binary, int sock, pid_t *ret_pid, int *ret_pidfd,
 		     struct err *e);
 	void (*blockers)(void *opaque, json_t *sentences);
+	int (*begin)(void *opaque, struct err *e);
 	int (*describe)(void *opaque, struct bundle *b, struct err *e);
 	size_t (*rehearse)(void *opaque, struct state_writer *w);
 	int (*recheck)(void *opaque, struct err *e);
@@ -66,6 +71,7 @@ struct upgrade_guest {
 	int (*capture)(void *opaque, struct state_writer *w, struct err *e);
 	json_t *(*late)(void *opaque);
 	void (*resume)(void *opaque);
+	void (*succeeded)(void *opaque, pid_t pid);
 	void (*leave)(void *opaque);
 	void *opaque;
 };
@@ -74,7 +80,7 @@ struct upgrade_guest {
  * struct upgrade_options - What the operator chose
  * @binary:	Program to start; NULL: the one this process was started from (/proc/self/exe's
  * path)
- * @prepare_ms:	At most this long from start to the target being ready
+ * @prepare_ms:	At most this long from start to the target being ready, all attempts together
  * @pause_ms:	At most this long from asking the vCPUs to stop to the target running; then the
  *		guest goes on here
  * @dry_run:	Stop when the target is ready; the guest isn't paused

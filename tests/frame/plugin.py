@@ -194,8 +194,8 @@ def witness(kvm):
     """
     made = []
 
-    def make(program, *more, name="vmm", within=(), **guest):
-        made.append(Witness(program.start(*options(**guest), *more, name=name, within=within)))
+    def make(program, *more, name="vmm", within=(), pass_fds=(), **guest):
+        made.append(Witness(program.start(*options(**guest), *more, name=name, within=within, pass_fds=pass_fds)))
         return made[-1].start(guest.get("memory_mib", 0))
     yield make
     for guest in made:

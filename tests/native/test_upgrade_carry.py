@@ -3,6 +3,7 @@
 import base64
 import fcntl
 import hashlib
+import json
 import os
 import re
 import socket
@@ -233,3 +234,25 @@ def test_a_ring_that_is_written_to_meanwhile_goes_along(live):
     assert guest.qmp.wait_event("OUTLIVE_UPGRADED")["data"]["done"]
     ring = second.command("ringbuf-read", device="ring", size=1 << 20)
     assert ring == "x" * written
+
+
+def test_a_log_goes_on_whatever_became_of_its_path(live, tmp_path):
+    """libvirt passes a log as a set of descriptors; others may have moved the file away."""
+    plain = tmp_path / "plain"
+    with open(tmp_path / "set", "ab") as log:
+        guest = live("-add-fd", f"fd={log.fileno()},set=3",
+                     "-chardev", "socket,id=m,path=@RUN@/m,server=on,wait=off,logfile=/dev/fdset/3,logappend=on",
+                     "-chardev", f"socket,id=n,path=@RUN@/n,server=on,wait=off,logfile={plain}",
+                     "-mon", "chardev=m,mode=control", "-mon", "chardev=n,mode=control", memory_mib=64,
+                     pass_fds=(log.fileno(),))
+    plain.rename(tmp_path / "moved")
+    plain.mkdir()
+    clients = [guest.witness.vmm.connect(name) for name in "mn"]
+    for name in ("once", "twice"):
+        guest.upgrade()
+        for client, log in zip(clients, ("set", "moved")):
+            assert client.command("object-add", qom_type="iothread", id=name) == {}
+            assert f'"id": "{name}"' in json.dumps(client.command("query-iothreads"))
+            until(lambda: f'"id": "{name}"'.encode() in (tmp_path / log).read_bytes(), 20, f"{log} has the answer")
+            client.command("object-del", id=name)
+    assert b'"QMP"' in (tmp_path / "moved").read_bytes()

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -69,6 +70,13 @@ static int target_main(void)
 
 	if (fake("mute"))
 		return 0;
+	if (fake("deaf")) {
+		(void)!link_send_json(3,
+				      json_pack("{s:s, s:i, s:o}", "version", "2.0", "protocol",
+						UPGRADE_PROTOCOL, "schema", schema),
+				      &e);
+		pause();
+	}
 	if (target_open(&t, 3, "2.0", schema, features, &e) < 0)
 		return 1;
 	json_decref(schema);
@@ -92,6 +100,10 @@ static int target_main(void)
 	if (target_take(&t, &e) < 0)
 		return 3;
 	witness(fd, "T");
+	if (fake("along")) {
+		usleep(100000); /* longer than a source that doesn't wait would stay */
+		witness(fd, "s");
+	}
 	return 0;
 }
 
@@ -101,6 +113,9 @@ static int target_main(void)
  * struct world - What a test looks at
  * @witness:	Pipe into which whoever runs the guest writes its letter
  * @left:	leave() was called
+ * @letters:	How many were in the pipe then
+ * @busy:	So often the main thread has something else to do first
+ * @large:	The description has more bytes than a socket holds
  * @along:	The rest of the state is written only when the target has read the first half
  * @unreadable:	Capturing fails at its end
  * @unstoppable: Pausing fails
@@ -112,7 +127,8 @@ struct world {
 	int witness[2];
 	bool paused, left, done, along, unreadable, unstoppable;
 	const char *needs[2];
-	int ret, pauses, resumes, halves, pause_ms;
+	bool large;
+	int ret, pauses, resumes, halves, pause_ms, letters, busy;
 	struct err e;
 	struct upgrade_report report;
 	const char *blocker;
@@ -131,6 +147,8 @@ static int describe(void *opaque, struct bundle *b, struct err *e)
 	struct world *w = opaque;
 
 	json_object_set_new(b->body, "version", json_string("1.0"));
+	if (w->large)
+		json_object_set_new(b->body, "large", json_sprintf("%4000000d", 0));
 	return bundle_add_fd(b, "witness", w->witness[1], e);
 }
 
@@ -142,6 +160,8 @@ static int do_pause(void *opaque, int64_t until_ns, struct err *e)
 	assert_true(left_ms > 0 && left_ms <= w->pause_ms);
 	if (w->unstoppable)
 		return err_set(e, ETIMEDOUT, "vCPU 3 didn't stop");
+	if (w->busy && w->busy--)
+		return err_set(e, EINTR, "the machine asked for a reset");
 	w->paused = true;
 	w->pauses++;
 	return 0;
@@ -175,6 +195,7 @@ static void leave(void *opaque)
 	struct world *w = opaque;
 
 	w->left = true;
+	assert_int_equal(ioctl(w->witness[0], FIONREAD, &w->letters), 0);
 	loop_exit(w->loop);
 }
 
@@ -350,6 +371,24 @@ static void a_target_that_hangs_while_building_is_given_up(void **state)
 	stays_here(&w, "didn't answer in time");
 }
 
+static void a_target_that_reads_nothing_is_given_up(void **state)
+{
+	struct world w = {.large = true};
+
+	run_with(&w, "deaf", (struct upgrade_options){.prepare_ms = 300});
+	assert_int_equal(w.pauses, 0);
+	stays_here(&w, "didn't read in time");
+}
+
+static void a_main_thread_that_is_always_busy_stays_here(void **state)
+{
+	struct world w = {.busy = 1000};
+
+	run_with(&w, "good", (struct upgrade_options){0});
+	assert_int_equal(w.pauses, 0);
+	stays_here(&w, "asked for a reset");
+}
+
 static void a_target_that_refuses_the_state_gives_its_reason(void **state)
 {
 	struct world w = {0};
@@ -380,6 +419,7 @@ static void a_target_that_hangs_with_the_offer_in_hand_loses_it(void **state)
 static void a_good_target_reads_along_and_gets_the_guest(void **state)
 {
 	static struct world w = {.along = true,
+				 .busy = 2,
 				 .needs = {"thing"}}; /* its loop's thread outlasts the test */
 
 	run_with(&w, "along", (struct upgrade_options){0});
@@ -387,6 +427,7 @@ static void a_good_target_reads_along_and_gets_the_guest(void **state)
 	assert_true(w.left);
 	assert_false(w.done);
 	assert_int_equal(w.resumes, 0);
+	assert_int_equal(w.letters, 2); /* it has settled */
 	assert_int_equal(owner_letter(&w), 'T');
 }
 
@@ -500,6 +541,8 @@ int main(int argc, char **argv)
 			a_target_that_lacks_what_the_guest_needs_is_refused_before_the_pause),
 		cmocka_unit_test(a_target_that_dies_while_building_costs_no_pause),
 		cmocka_unit_test(a_target_that_hangs_while_building_is_given_up),
+		cmocka_unit_test(a_target_that_reads_nothing_is_given_up),
+		cmocka_unit_test(a_main_thread_that_is_always_busy_stays_here),
 		cmocka_unit_test(a_target_that_refuses_the_state_gives_its_reason),
 		cmocka_unit_test(a_target_killed_with_the_offer_in_hand_loses_it),
 		cmocka_unit_test(a_target_that_hangs_with_the_offer_in_hand_loses_it),

@@ -459,13 +459,15 @@ static void finished(void *opaque)
  * @m:		Main thread
  * @e:		Set on failure only
  *
- * Errors: EBUSY a migration is under way; EPERM it has left
+ * Errors: EBUSY a migration or an upgrade is under way; EPERM it has left
  * Return: 0, or a negative errno
  */
 int migration_may_leave(struct migration *m, struct err *e)
 {
 	if (migration_busy(m))
 		return err_set(e, EBUSY, "There's a migration process in progress");
+	if (guest_stays(m->guest, e) < 0)
+		return -e->code;
 	if (m->guest->q->vm.state == RUN_INMIGRATE)
 		return err_set(e, EBUSY, "Guest is waiting for an incoming migration");
 	if (m->guest->q->vm.state == RUN_POSTMIGRATE)

@@ -208,12 +208,29 @@ void guest_ejected_remove(struct guest *g)
 	}
 }
 
-/* A migration has the state of all devices in its hands; at its end it looks itself. */
+/**
+ * guest_ejected() - Has the guest let go of a device that is still there?
+ * @g:		The guest
+ *
+ * Return: whether guest_ejected_remove() has something to do
+ */
+bool guest_ejected(struct guest *g)
+{
+	bool any;
+
+	pthread_mutex_lock(&g->eject_lock);
+	any = g->ejected_len > 0;
+	pthread_mutex_unlock(&g->eject_lock);
+	return any;
+}
+
+/* A migration and an upgrade have the state of all devices in their hands; they look themselves. */
 static void on_ejected(void *opaque)
 {
 	struct guest *g = opaque;
+	struct err e;
 
-	if (!migration_busy(g->migration))
+	if (guest_stays(g, &e) == 0)
 		guest_ejected_remove(g);
 }
 

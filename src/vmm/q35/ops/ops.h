@@ -15,6 +15,7 @@ void guest_eject_init(struct guest *g);
 void guest_eject_release(struct guest *g);
 /* Takes away what the guest has let go by now. */
 void guest_ejected_remove(struct guest *g);
+bool guest_ejected(struct guest *g);
 /* The @i-th of the user's devices, as guest->devices lists them; NULL: there are fewer. */
 struct device *guest_device_at(struct guest *g, size_t i);
 /* Its path in the object tree; the caller frees it. */

@@ -148,6 +148,8 @@ static int job_begin(struct guest *g, const json_t *args, const char *image, boo
 
 	if (current.job)
 		return err_set(e, EBUSY, "another snapshot job is under way");
+	if (guest_stays(g, e) < 0)
+		return -e->code;
 	r = control_job_create(g->v->control, option_str(args, "job-id", ""),
 			       saves ? "snapshot-save" : "snapshot-load", saves ? cancel : NULL, g,
 			       &current.job, e);

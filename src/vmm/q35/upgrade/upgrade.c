@@ -23,6 +23,7 @@
 #include "vmm/q35/ops/ops.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -41,6 +42,7 @@
  * @monitors:	With their clients, as of the pause
  * @status:	Before the pause
  * @was_running: The guest is to run over there
+ * @successor:	Process that has the guest
  */
 struct departure {
 	struct guest *g;
@@ -52,6 +54,7 @@ struct departure {
 	json_t *monitors;
 	enum run_state status;
 	bool was_running;
+	pid_t successor;
 };
 
 static struct departure current; /* one at a time: upgrade_start() sees to it */
@@ -77,6 +80,7 @@ static void list_blockers(struct guest *g, json_t *sentences)
 
 	if (job)
 		json_array_append_new(sentences, json_sprintf("job %s runs", job));
+	surroundings_blockers(sentences);
 	list_for_each (dev, &g->q->devices, link)
 		if (dev->class->continuity == CONTINUITY_BLOCKS)
 			json_array_append_new(sentences, json_sprintf("%s %s: %s", dev->class->name,
@@ -123,6 +127,27 @@ int guest_query_blockers(void *opaque, struct control_request *rq, const json_t 
 	return 0;
 }
 
+/* The sections of what is there now; what the guest has let go meanwhile is taken away first. */
+static int sections_look(struct departure *d, struct err *e)
+{
+	struct migrate_sections sections;
+	int r = guest_sections(d->g, &sections, e);
+
+	if (r < 0)
+		return r;
+	json_decref(d->schema);
+	d->schema = schema_of_machine(&sections);
+	d->hooks.schema = d->schema;
+	image_close(&d->image);
+	image_open(&d->image, &sections);
+	return 0;
+}
+
+static int begin(void *opaque, struct err *e)
+{
+	return sections_look(opaque, e);
+}
+
 /* Description. */
 
 /**
@@ -159,6 +184,8 @@ static void describe_char(const struct char_backend *c, void *opaque)
 	json_object_set_new(h.state, "fds", json_integer((json_int_t)h.fds_len));
 	for (size_t i = 0; i < h.fds_len; i++)
 		add_fd(d, "char", char_id(c), i, h.fds[i]);
+	if (h.log_fd >= 0)
+		add_fd(d, "charlog", char_id(c), 0, h.log_fd);
 	json_array_append_new(d->list, h.state);
 }
 
@@ -269,9 +296,17 @@ static int describe(void *opaque, struct bundle *b, struct err *e)
 static int recheck(void *opaque, struct err *e)
 {
 	struct departure *d = opaque;
+	OWNED_JSON *found = json_array();
 	struct bundle now;
 	int r;
 
+	if (loop_exiting(d->g->v->loop))
+		return err_set(e, ECANCELED, "the guest ends");
+	list_blockers(d->g, found);
+	if (json_array_size(found))
+		return err_set(e, EPERM, "%s", json_string_value(json_array_get(found, 0)));
+	if (guest_ejected(d->g))
+		return err_set(e, EAGAIN, "the guest let go of a device meanwhile");
 	bundle_init(&now);
 	r = describe_guest(d, &now, e);
 	if (r >= 0 && !bundle_equal(&now, &d->described))
@@ -296,6 +331,14 @@ static void resume(void *opaque)
 	d->g->quiet = false;
 }
 
+/* What the main thread has to do for the guest, or was told to, would be lost with this process. */
+static int nothing_waits(const struct departure *d, struct err *e)
+{
+	if (loop_pending(d->g->v->loop) || vmm_signal_waits())
+		return err_set(e, EINTR, "the machine asked for something in that moment");
+	return 0;
+}
+
 static int pause_guest(void *opaque, int64_t until_ns, struct err *e)
 {
 	struct departure *d = opaque;
@@ -312,7 +355,9 @@ static int pause_guest(void *opaque, int64_t until_ns, struct err *e)
 		d->g->quiet = false;
 		return r;
 	}
-	r = control_handover(d->g->v->control, &d->monitors, e);
+	r = nothing_waits(d, e);
+	if (r >= 0)
+		r = control_handover(d->g->v->control, &d->monitors, e);
 	if (r < 0)
 		resume(d);
 	return r;
@@ -354,11 +399,21 @@ static json_t *late(void *opaque)
 			 pending_output());
 }
 
+static void succeeded(void *opaque, pid_t pid)
+{
+	struct departure *d = opaque;
+
+	d->successor = pid;
+	surroundings_succeeded(pid);
+}
+
 static void leave(void *opaque)
 {
-	const struct timespec aside = {.tv_nsec = 5 * NS_PER_MS};
+	struct departure *d = opaque;
+	int signal = vmm_signal_waits();
 
-	nanosleep(&aside, NULL); /* the guest begins to run over there: taking this down can wait */
+	if (signal) /* meant for whoever has the guest */
+		kill(d->successor, signal);
 	_exit(0); /* nothing is closed, removed or restored: it is the other process's now */
 }
 
@@ -370,6 +425,7 @@ static void done(void *opaque, int ret, const struct upgrade_report *report, con
 	json_decref(d->schema);
 	json_decref(d->monitors);
 	bundle_release(&d->described);
+	guest_ejected_remove(d->g);
 	control_complete(d->rq, ret < 0 ? NULL : upgrade_report_json(report), ret < 0 ? e : NULL);
 }
 
@@ -383,19 +439,14 @@ static int spawn(void *opaque, const char *binary, int sock, pid_t *ret_pid, int
 static int depart(struct guest *g, struct control_request *rq,
 		  const struct upgrade_options *options, struct err *e)
 {
-	struct migrate_sections sections;
 	struct upgrade *ignored;
 	static const char *const needs[] = {UPGRADE_SANDBOX, NULL};
 	struct departure next = {.g = g, .rq = rq};
-	int r = guest_sections(g, &sections, e);
+	int r;
 
-	if (r < 0)
-		return r;
-	image_open(&next.image, &sections);
-	next.schema = schema_of_machine(&sections);
 	next.hooks = (struct upgrade_guest){.version = OUTLIVE_VERSION,
-					    .schema = next.schema,
 					    .blockers = blockers,
+					    .begin = begin,
 					    .describe = describe,
 					    .rehearse = rehearse,
 					    .recheck = recheck,
@@ -403,6 +454,7 @@ static int depart(struct guest *g, struct control_request *rq,
 					    .capture = capture,
 					    .late = late,
 					    .resume = resume,
+					    .succeeded = succeeded,
 					    .leave = leave,
 					    .opaque = &current};
 	if (vmm_sandboxed(g->v->options)) {
@@ -414,10 +466,6 @@ static int depart(struct guest *g, struct control_request *rq,
 		current = next;
 		r = upgrade_start(&ignored, g->v->loop, &current.hooks, options, NULL, done,
 				  &current, e);
-	}
-	if (r < 0) {
-		image_close(&next.image);
-		json_decref(next.schema);
 	}
 	return r;
 }

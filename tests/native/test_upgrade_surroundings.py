@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What watches the VMM's process, and what happens to the guest while its VMM is being replaced."""
+import os
+import pathlib
+import socket
+import struct
+import sys
+
+import pytest
+
+from frame.live import live, process_of, vmms  # noqa: F401
+from frame.process import alive
+from frame.qmp import QmpError
+from frame.rom import acpi_guest
+from frame.wait import Deadline, until
+
+# A terminal of which the program is the leader, as under "tmux new-window" or a container with one.
+IN_TERMINAL = "import os, pty, sys; pty.spawn(sys.argv[1:], lambda fd: os.read(fd, 4096), lambda fd: b'')"
+
+
+def slow_target(folder, guest, seconds=1):
+    """A program that takes its time, then is what the guest runs in."""
+    path = folder / "slow.sh"
+    path.write_text(f'#!/bin/sh\nsleep {seconds}\nexec {os.readlink(f"/proc/{guest}/exe")} "$@"\n', encoding="ascii")
+    path.chmod(0o755)
+    return str(path)
+
+
+def status_of(pid, key):
+    """A line of the kernel's word about a process."""
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(line.split()[1] for line in lines if line.startswith(f"{key}:"))
+
+
+def test_the_old_process_tells_the_service_manager_and_leaves_last(live, run_dir, monkeypatch):
+    """With NotifyAccess=main systemd hears the old process only; with PIDFile= it reads the file at that one's end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        manager.bind(f"{run_dir}/notify")
+        manager.settimeout(60)
+        monkeypatch.setenv("NOTIFY_SOCKET", f"{run_dir}/notify")
+        guest = live("-pidfile", "@RUN@/pid", memory_mib=64)
+        pidfile = pathlib.Path(guest.witness.vmm.path("pid"))
+        for _ in range(2):
+            old = guest.pid
+            number = guest.qmp.send("outlive-upgrade", {})
+            sender, main = None, old
+            while sender != old or main == old:
+                text, ancillary, _, _ = manager.recvmsg(4096, 256)
+                sender = struct.unpack("3i", ancillary[0][2][:12])[0]
+                main = int(text.decode().split("MAINPID=")[1].split()[0])
+            until(lambda: not alive(old), 60, "the old process ends")
+            assert main == int(pidfile.read_text(encoding="ascii"))
+            while guest.qmp.receive(Deadline(60, "the answer")).get("id") != number:
+                pass
+            assert guest.settle() == int(pidfile.read_text(encoding="ascii"))
+
+
+WATCHERS = {
+    "container": (("unshare", "--pid", "--fork", "--kill-child"), "first of its container"),
+    "terminal": ((sys.executable, "-c", IN_TERMINAL), "leads the session of a terminal"),
+    "service": (("sh", "-c", 'SYSTEMD_EXEC_PID=$$ exec "$@"', "sh"), "NotifyAccess=main"),
+    "service that is heard": (("sh", "-c", 'NOTIFY_SOCKET=/nowhere SYSTEMD_EXEC_PID=$$ exec "$@"', "sh"), None),
+    "shell": (("sh", "-c", 'SYSTEMD_EXEC_PID=$$; export SYSTEMD_EXEC_PID; "$@"', "sh"), None),
+}
+
+
+@pytest.mark.parametrize("watcher", WATCHERS)
+def test_an_upgrade_is_refused_where_the_old_process_would_take_the_new_one_along(outlive, kvm, watcher):
+    within, words = WATCHERS[watcher]
+    vmm = outlive.start("-M", "pc-q35-7.2", "-nodefaults", "-display", "none", "-m", 64, "-S", within=within)
+    blockers = vmm.qmp.command("query-upgrade-blockers")
+    if not words:
+        assert not blockers
+        return
+    assert len(blockers) == 1 and words in blockers[0], blockers
+    with pytest.raises(QmpError, match=words):
+        vmm.qmp.command("outlive-upgrade")
+    assert vmm.qmp.command("query-status")["status"] == "prelaunch"
+
+
+def test_memory_stays_locked(live):
+    guest = live("-overcommit", "mem-lock=on", memory_mib=64)
+    before = int(status_of(guest.pid, "VmLck"))
+    assert before > 64 << 10
+    guest.upgrade()
+    assert int(status_of(guest.pid, "VmLck")) > 64 << 10
+
+
+@pytest.mark.parametrize("end", ["quit", "power off"])
+def test_a_guest_that_ends_meanwhile_has_ended(live, end):
+    """Whatever the moment: nobody goes on with it."""
+    for delay in range(4):
+        guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
+        second, old = guest.witness.vmm.connect("second.sock"), guest.pid
+        guest.qmp.send("outlive-upgrade", {})
+        if delay:  # once the new process is there, and a little later
+            until(lambda: len(vmms()) > 1 or not alive(old), 60, "the new process is there")
+        for _ in range((delay - 1) * 30):
+            second.command("query-version")
+        if end == "quit":
+            second.send("quit", {})
+        else:
+            guest.witness.console.sendall(b"q")
+        until(lambda: not vmms(), 60, f"nothing is left of {vmms()}")
+
+
+def test_what_would_cross_an_upgrade_is_refused_meanwhile(live, tmp_path):
+    guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
+    second = guest.witness.vmm.connect("second.sock")
+    number = guest.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, guest.pid)})
+    for command, arguments in (("migrate", {"uri": "exec:cat >/dev/null"}), ("device_del", {"id": "any"}),
+                               ("device_add", {"driver": "virtio-rng-pci"})):
+        with pytest.raises(QmpError, match="being upgraded"):
+            second.raw(command, arguments)
+    while guest.qmp.receive(Deadline(60, "the answer")).get("id") != number:
+        pass
+    second.raw("migrate", {"uri": "exec:cat >/dev/null"})
+    until(lambda: second.command("query-migrate")["status"] == "completed", 60, "it can be sent now")
+    second.command("quit")
+
+
+def test_a_daemon_that_is_told_to_end_ends(live, tmp_path):
+    guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
+    second = guest.witness.vmm.connect("second.sock")
+    guest.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, guest.pid)})
+    second.command("quit")
+    until(lambda: not vmms(), 60, f"nothing is left of {vmms()}")
+
+
+def test_a_device_that_the_guest_lets_go_meanwhile_is_gone(outlive, kvm, tmp_path):
+    rom, disk = tmp_path / "guest.rom", tmp_path / "disk"
+    rom.write_bytes(acpi_guest())
+    disk.write_bytes(bytes(1 << 20))
+    vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-nodefaults", "-display", "none", "-m", 64, "-bios", rom,
+                        "-serial", f"file:{tmp_path}/said", "-device", "pcie-root-port,id=port,chassis=1",
+                        "-blockdev", f"file,node-name=n,filename={disk}", "-device", "virtio-rng-pci,id=rng",
+                        "-device", "virtio-blk-pci,id=disk,drive=n,bus=port",
+                        "-qmp", "unix:@RUN@/second.sock,server=on,wait=off")
+    second = vmm.connect("second.sock")
+    old = process_of(second)
+    for command, arguments in (("stop", {}), ("device_del", {"id": "disk"})):
+        second.raw(command, arguments)
+    number = vmm.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, old)})
+    second.command("cont")
+    second.wait_event("DEVICE_DELETED", timeout=60)
+    second.wait_event("OUTLIVE_UPGRADED", timeout=60)
+    assert number
+    assert process_of(second) != old
+    second.raw("blockdev-del", {"node-name": "n"})
+    names = {one["name"] for one in second.raw("qom-list", {"path": "/machine/peripheral"})}
+    assert names == {"port", "rng"}
+    second.command("quit")
+    until(lambda: not vmms(), 60, "the guest has ended")
