@@ -87,6 +87,48 @@ def test_memory_stays_locked(live):
     assert int(status_of(guest.pid, "VmLck")) > 64 << 10
 
 
+def threads_of(guest):
+    """{what: its thread} of the process."""
+    found = {f"vcpu {one['cpu-index']}": one["thread-id"] for one in guest.qmp.command("query-cpus-fast")}
+    found |= {one["id"]: one["thread-id"] for one in guest.qmp.command("query-iothreads")}
+    return found | {"main": guest.pid}
+
+
+def placed(guest):
+    """Where each runs, and how it is scheduled."""
+    return {name: (os.sched_getaffinity(thread), os.sched_getscheduler(thread), os.getpriority(os.PRIO_PROCESS, thread))
+            for name, thread in threads_of(guest).items()}
+
+
+def test_threads_stay_pinned_with_their_priorities(live):
+    guest = live("-object", "iothread,id=io1", cpus=2, memory_mib=64)
+    first = {min(os.sched_getaffinity(0))}
+    threads = threads_of(guest)
+    os.sched_setaffinity(threads["vcpu 1"], first)
+    nice = min(os.getpriority(os.PRIO_PROCESS, threads["vcpu 1"]) + 3, 19)
+    os.setpriority(os.PRIO_PROCESS, threads["vcpu 1"], nice)
+    os.sched_setscheduler(threads["vcpu 0"], os.SCHED_BATCH, os.sched_param(0))
+    os.sched_setaffinity(threads["io1"], first)
+    before = placed(guest)
+    assert before["vcpu 1"] == (first, os.SCHED_OTHER, nice) and before["vcpu 0"][1] == os.SCHED_BATCH
+    for _ in range(2):
+        guest.upgrade()
+        assert placed(guest) == before
+    guest.verify()
+
+
+def test_a_pinned_thread_that_could_not_be_pinned_again_refuses(live):
+    guest = live("-sandbox", "on,resourcecontrol=deny", memory_mib=64)
+    guest.upgrade()
+    thread = threads_of(guest)["vcpu 0"]
+    os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
+    with pytest.raises(QmpError, match="vCPU 0: its thread can't get the CPUs and the priority"):
+        guest.qmp.command("outlive-upgrade")
+    os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
+    guest.upgrade()
+    guest.settle()
+
+
 @pytest.mark.parametrize("end", ["quit", "power off"])
 def test_a_guest_that_ends_meanwhile_has_ended(live, end):
     """Whatever the moment: nobody goes on with it."""

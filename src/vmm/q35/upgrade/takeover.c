@@ -190,6 +190,8 @@ static int guest_make(struct arrival *a, struct err *e)
 		a->g->q->rtc->base_s = json_integer_value(body(a, "rtc-base"));
 	r = carryover_adopt(a->g, &a->t.bundle, e);
 	if (r >= 0)
+		r = placement_adopt(a->g, body(a, "placement"), e);
+	if (r >= 0)
 		r = guest_begin(a->g, e);
 	if (r >= 0)
 		r = x86_cpus_captured(a->g->q->vcpus, e);

@@ -265,6 +265,7 @@ static int describe_guest(struct departure *d, struct bundle *b, struct err *e)
 		r = bundle_add_fd(b, "pidfile", pidfile_handover(), e);
 	json_object_set(b->body, "argv", d->g->v->argv);
 	json_object_set_new(b->body, "devices", guest_devices_carried(d->g));
+	json_object_set_new(b->body, "placement", placement_describe(d->g));
 	json_object_set_new(b->body, "smm", json_boolean(d->g->q->smm));
 	json_object_set_new(b->body, "vmport", json_boolean(d->g->q->vmport));
 	json_object_set(b->body, "objects", d->g->objects);

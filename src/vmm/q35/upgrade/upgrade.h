@@ -15,6 +15,10 @@ MUST_CHECK int carryover_adopt(struct guest *g, struct bundle *b, struct err *e)
 MUST_CHECK int guest_files_describe(struct guest *g, struct bundle *b, struct err *e);
 void carryover_resume(struct guest *g, const struct bundle *b);
 
+/* placement.c: on which CPUs and how the guest's threads run. Main thread. */
+json_t *placement_describe(struct guest *g);
+MUST_CHECK int placement_adopt(struct guest *g, const json_t *want, struct err *e);
+
 /* surroundings.c: who watches this process. Main thread. */
 void surroundings_blockers(json_t *sentences);
 void surroundings_succeeded(pid_t pid);
