@@ -2,8 +2,9 @@
 /*
  * Theory of operation: sd-event does the work (descriptors, timers, children, signals). What it
  * lacks is a way in for other threads: they append to a list under a lock and write to an eventfd;
- * the loop takes the whole list and runs it in order. loop_call() waits for its entry to have run,
- * and runs at once when called on the loop's own thread.
+ * the loop runs what is there by then, in order. What comes meanwhile waits for the next turn: a
+ * guest can make its vCPUs post as fast as posts run, and the loop has others to serve. loop_call()
+ * waits for its entry to have run, and runs at once when called on the loop's own thread.
  */
 #include "base/loop.h"
 
@@ -24,6 +25,7 @@ struct loop {
 	pthread_mutex_t lock; /* protects posts, and the done flags of waiting callers */
 	pthread_cond_t ran;
 	struct list posts;
+	size_t posts_len;
 };
 
 /**
@@ -47,6 +49,7 @@ static struct post *posts_pop(struct loop *l)
 	if (!list_empty(&l->posts)) {
 		p = list_entry(l->posts.next, struct post, link);
 		list_del(&p->link);
+		l->posts_len--;
 	}
 	pthread_mutex_unlock(&l->lock);
 	return p;
@@ -65,6 +68,17 @@ static void post_run(struct loop *l, struct post *p)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static size_t posts_count(struct loop *l)
+{
+	size_t n;
+
+	pthread_mutex_lock(&l->lock);
+	n = l->posts_len;
+	pthread_mutex_unlock(&l->lock);
+	return n;
+}
+
+/* Whoever posts after the eventfd was read wakes the loop again. */
 static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
 	struct loop *l = opaque;
@@ -73,7 +87,7 @@ static int on_wake(sd_event_source *source, int fd, uint32_t revents, void *opaq
 
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return -errno;
-	while ((p = posts_pop(l)))
+	for (size_t n = posts_count(l); n && (p = posts_pop(l)); n--)
 		post_run(l, p);
 	return 0;
 }
@@ -214,6 +228,7 @@ static void post_add(struct loop *l, struct post *p)
 
 	pthread_mutex_lock(&l->lock);
 	list_add_tail(&l->posts, &p->link);
+	l->posts_len++;
 	pthread_mutex_unlock(&l->lock);
 	if (write(l->wake_fd, &one, sizeof(one)) < 0)
 		assert(errno == EAGAIN); /* the counter is full: the loop is awake already */
