@@ -6,6 +6,7 @@
  */
 #include "net/backend.h"
 
+#include "base/log.h"
 #include "base/owned.h"
 
 #include <errno.h>
@@ -427,6 +428,16 @@ static uint32_t events(const struct net_queue *q)
 	return (q->want_read ? (uint32_t)EPOLLIN : 0) | (q->want_write ? (uint32_t)EPOLLOUT : 0);
 }
 
+/* epoll tells of a hang-up and of errors whether they are asked for or not, again and again: a peer
+ * that has gone, a tap's queue that is out of use. Nobody may be listening then. */
+static void rearm(struct net_queue *q)
+{
+	if (!q->source)
+		return;
+	sd_event_source_set_io_events(q->source, events(q));
+	sd_event_source_set_enabled(q->source, events(q) ? SD_EVENT_ON : SD_EVENT_OFF);
+}
+
 /**
  * net_queue_want_write() - Announce when the descriptor takes bytes again
  * @q:		The queue, on its loop
@@ -434,8 +445,7 @@ static uint32_t events(const struct net_queue *q)
 void net_queue_want_write(struct net_queue *q)
 {
 	q->want_write = true;
-	if (q->source)
-		sd_event_source_set_io_events(q->source, events(q));
+	rearm(q);
 }
 
 /**
@@ -479,8 +489,7 @@ void net_unwatch(struct net_queue *q)
 void net_want_read(struct net_queue *q, bool on)
 {
 	q->want_read = on;
-	if (q->source)
-		sd_event_source_set_io_events(q->source, events(q));
+	rearm(q);
 }
 
 /**
@@ -489,12 +498,20 @@ void net_want_read(struct net_queue *q, bool on)
  * @iov:	Filled in
  * @iov_len:	How many
  *
- * Errors: EAGAIN none waits; EMSGSIZE it was larger and is dropped; else of the descriptor
+ * Errors: EAGAIN none waits; EMSGSIZE it was larger and is dropped; else of the descriptor, and
+ * nothing is announced until the guest asks again: it would be the same error without end
  * Return: bytes of the whole frame, or a negative errno
  */
 ssize_t net_receive(struct net_queue *q, const struct iovec *iov, int iov_len)
 {
-	return q->backend->ops->receive(q, iov, iov_len);
+	static struct log_limit limit;
+	ssize_t n = q->backend->ops->receive(q, iov, iov_len);
+
+	if (n >= 0 || n == -EAGAIN || n == -EINTR || n == -EMSGSIZE)
+		return n;
+	log_guest(&limit, "netdev %s: receive: %s", q->backend->id, strerror((int)-n));
+	net_want_read(q, false);
+	return n;
 }
 
 /**
