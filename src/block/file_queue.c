@@ -3,8 +3,11 @@
  * Theory of operation: one io_uring per queue. Requests become submission entries at once and go to
  * the kernel together at block_kick(); completions arrive because the ring's own descriptor is in
  * the event loop. A transfer that comes back short goes on from where it stopped; reading beyond
- * the end of the file gives zeros (the file may be shorter than the last sector). With direct I/O a
- * buffer that isn't aligned is replaced by an aligned copy.
+ * the end of the file gives zeros (the file may be shorter than the last sector). With direct I/O
+ * buffers that aren't aligned are replaced by an aligned one. It is the guest that says how long a
+ * request is and how its buffers lie, so such a request goes piece by piece through a buffer of
+ * bounded size, and so many at a time; zeros that the file system can't make by itself are written
+ * from one place again and again.
  */
 #include "block/file.h"
 
@@ -18,27 +21,35 @@
 #include <string.h>
 
 #define RING_ENTRIES 256
+#define BOUNCE_BYTES MiB /* of a request that isn't aligned: what is on its way at once */
+#define BOUNCES_MAX  64  /* such requests under way in a queue */
+#define ZERO_BYTES   (64 * KiB)
+#define ZERO_PIECES  1024 /* as many as there may be in one write */
+
+static uint8_t zeros[ZERO_BYTES] ALIGNED(4096); /* never written */
 
 /**
  * struct ring - A queue's io_uring
  * @uring:	The ring
  * @source:	Its descriptor in the event loop
- * @waiting:	Operations that found no free entry
+ * @waiting:	Operations that found no free entry, or too many others with a buffer of their own
  * @spare:	Operations kept for reuse
  * @unsubmitted: Entries not yet given to the kernel
+ * @bounces:	Operations that have a buffer of their own
  */
 struct ring {
 	struct io_uring uring;
 	sd_event_source *source;
 	struct list waiting, spare;
-	unsigned int unsubmitted;
+	unsigned int unsubmitted, bounces;
 };
 
 /**
  * struct op - One request on its way, in steps
  * @done_bytes:	Transferred so far
- * @iov:	What is left of the buffers; owned
- * @bounce:	Aligned copy, or NULL
+ * @iov:	What is left of the buffers, or of the piece in @bounce; owned
+ * @unaligned:	Goes through @bounce
+ * @bounce:	Aligned, or NULL
  * @flushing:	The write is done, its FUA flush is under way
  */
 struct op {
@@ -49,7 +60,7 @@ struct op {
 	struct iovec *iov;
 	int iov_len;
 	void *bounce;
-	bool flushing;
+	bool unaligned, flushing;
 };
 
 static struct op *op_take(struct ring *ring)
@@ -63,15 +74,22 @@ static struct op *op_take(struct ring *ring)
 	return op;
 }
 
-static void op_end(struct op *op, int ret)
+static void op_release(struct op *op)
 {
 	struct ring *ring = op->q->priv;
-	struct block_request *r = op->r;
 
+	ring->bounces -= op->bounce != NULL;
 	free(op->iov);
 	free(op->bounce);
 	*op = (struct op){0};
 	list_add_tail(&ring->spare, &op->link);
+}
+
+static void op_end(struct op *op, int ret)
+{
+	struct block_request *r = op->r;
+
+	op_release(op);
 	block_complete(r, ret);
 }
 
@@ -83,35 +101,67 @@ static bool aligned(const struct block_request *r, uint32_t memory_alignment)
 	return true;
 }
 
-static void copy_iov(struct block_request *r, uint8_t *flat, bool to_iov)
+/* Copies between @flat and the request's buffers, from their byte @skip on; NULL: zeros to them. */
+static void copy_iov(const struct block_request *r, uint64_t skip, uint8_t *flat, uint64_t len,
+		     bool to_iov)
 {
-	for (int i = 0; i < r->iov_len; i++) {
-		if (to_iov)
-			memcpy(r->iov[i].iov_base, flat, r->iov[i].iov_len);
+	for (int i = 0; i < r->iov_len && len; i++) {
+		uint8_t *buf = (uint8_t *)r->iov[i].iov_base + skip;
+		uint64_t n;
+
+		if (skip >= r->iov[i].iov_len) {
+			skip -= r->iov[i].iov_len;
+			continue;
+		}
+		n = MIN(r->iov[i].iov_len - skip, len);
+		if (!flat)
+			memset(buf, 0, n);
 		else
-			memcpy(flat, r->iov[i].iov_base, r->iov[i].iov_len);
-		flat += r->iov[i].iov_len;
+			memcpy(to_iov ? buf : flat, to_iov ? flat : buf, n);
+		flat = flat ? flat + n : NULL;
+		len -= n;
+		skip = 0;
 	}
 }
 
-/* The buffers of the transfer: the request's own, or one aligned copy. False: no memory. */
-static bool op_buffers(struct op *op, const struct file *f)
+/* The request's own buffers. */
+static void op_buffers(struct op *op)
 {
-	struct block_request *r = op->r;
+	const struct block_request *r = op->r;
 
-	if (!f->direct || aligned(r, f->memory_alignment)) {
-		op->iov = mem_calloc((size_t)r->iov_len, sizeof(*op->iov));
-		memcpy(op->iov, r->iov, (size_t)r->iov_len * sizeof(*op->iov));
-		op->iov_len = r->iov_len;
+	op->iov = mem_calloc((size_t)r->iov_len, sizeof(*op->iov));
+	memcpy(op->iov, r->iov, (size_t)r->iov_len * sizeof(*op->iov));
+	op->iov_len = r->iov_len;
+}
+
+/* The next piece of a request whose buffers aren't aligned. */
+static void piece_begin(struct op *op)
+{
+	const struct block_request *r = op->r;
+	uint64_t len = MIN(r->bytes - op->done_bytes, (uint64_t)BOUNCE_BYTES);
+
+	if (r->op == BLOCK_WRITE)
+		copy_iov(r, op->done_bytes, op->bounce, len, false);
+	op->iov[0] = (struct iovec){.iov_base = op->bounce, .iov_len = len};
+	op->iov_len = 1;
+}
+
+/* False: it has to wait for others to end. @ret: there is no memory. */
+static bool bounce_take(struct op *op, int *ret)
+{
+	struct ring *ring = op->q->priv;
+	uint64_t room = MIN(ALIGN_UP(op->r->bytes, page_size()), (uint64_t)BOUNCE_BYTES);
+
+	if (ring->bounces == BOUNCES_MAX)
+		return false;
+	if (posix_memalign(&op->bounce, page_size(), room)) {
+		op->bounce = NULL;
+		*ret = -ENOMEM;
 		return true;
 	}
-	if (posix_memalign(&op->bounce, page_size(), ALIGN_UP(r->bytes, page_size())))
-		return false;
-	if (r->op == BLOCK_WRITE)
-		copy_iov(r, op->bounce, false);
+	ring->bounces++;
 	op->iov = mem_zalloc(sizeof(*op->iov));
-	*op->iov = (struct iovec){.iov_base = op->bounce, .iov_len = r->bytes};
-	op->iov_len = 1;
+	piece_begin(op);
 	return true;
 }
 
@@ -141,8 +191,17 @@ static void prepare(struct op *op, struct io_uring_sqe *sqe)
 static void op_start(struct op *op)
 {
 	struct ring *ring = op->q->priv;
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
+	struct block_request *r = op->r;
+	struct io_uring_sqe *sqe = NULL;
+	int ret = 0;
 
+	if (!op->unaligned || op->bounce || bounce_take(op, &ret))
+		sqe = ret ? NULL : io_uring_get_sqe(&ring->uring);
+	if (ret) {
+		op_release(op);
+		block_complete_later(r, ret);
+		return;
+	}
 	if (!sqe) {
 		list_add_tail(&ring->waiting, &op->link);
 		return;
@@ -167,24 +226,30 @@ static void advance(struct op *op, size_t n)
 	}
 }
 
-static void zero_rest(struct op *op)
+/* So many more bytes are read or written. */
+static void moved(struct op *op, size_t n)
 {
-	for (int i = 0; i < op->iov_len; i++)
-		memset(op->iov[i].iov_base, 0, op->iov[i].iov_len);
+	if (op->unaligned && op->r->op == BLOCK_READ)
+		copy_iov(op->r, op->done_bytes, op->bounce, n, true);
+	op->done_bytes += n;
+	if (op->unaligned)
+		piece_begin(op);
+	else
+		advance(op, n);
 }
 
-/* A file system without this kind of hole: write zeros instead, at the price of a buffer. */
+/* A file system without this kind of hole: write zeros instead. */
 static bool zeros_instead(struct op *op)
 {
 	struct block_request *r = op->r;
+	uint64_t n = DIV_ROUND_UP(r->bytes, ZERO_BYTES);
 
-	if (r->op != BLOCK_WRITE_ZEROES || r->bytes > 64 * MiB ||
-	    posix_memalign(&op->bounce, page_size(), ALIGN_UP(r->bytes, page_size())))
+	if (r->op != BLOCK_WRITE_ZEROES || !n || n > ZERO_PIECES)
 		return false;
-	memset(op->bounce, 0, r->bytes);
-	op->iov = mem_zalloc(sizeof(*op->iov));
-	*op->iov = (struct iovec){.iov_base = op->bounce, .iov_len = r->bytes};
-	op->iov_len = 1;
+	op->iov = mem_calloc(n, sizeof(*op->iov));
+	op->iov_len = (int)n;
+	for (uint64_t i = 0; i < n; i++)
+		op->iov[i] = (struct iovec){zeros, MIN(r->bytes - i * ZERO_BYTES, ZERO_BYTES)};
 	r->op = BLOCK_WRITE;
 	op_start(op);
 	return true;
@@ -195,8 +260,6 @@ static void op_finished(struct op *op)
 	const struct file *f = op->q->node->priv;
 	struct block_request *r = op->r;
 
-	if (r->op == BLOCK_READ && op->bounce)
-		copy_iov(r, op->bounce, true);
 	if ((r->op == BLOCK_WRITE || r->op == BLOCK_WRITE_ZEROES) && r->flags & BLOCK_FUA &&
 	    !f->no_flush && !op->flushing) {
 		op->flushing = true;
@@ -226,11 +289,10 @@ static void op_step(struct op *op, int res)
 			op_end(op, -ENOSPC);
 			return;
 		}
-		zero_rest(op);
+		copy_iov(r, op->done_bytes, NULL, r->bytes, true);
 		op_finished(op);
 	} else {
-		op->done_bytes += (uint64_t)res;
-		advance(op, (size_t)res);
+		moved(op, (size_t)res);
 		if (op->done_bytes < r->bytes)
 			op_start(op);
 		else
@@ -331,11 +393,10 @@ void file_submit(struct block_queue *q, struct block_request *r)
 	op = op_take(q->priv);
 	op->q = q;
 	op->r = r;
-	if ((r->op == BLOCK_READ || r->op == BLOCK_WRITE) && !op_buffers(op, f)) {
-		free(op);
-		block_complete_later(r, -ENOMEM);
-		return;
-	}
+	if (r->op == BLOCK_READ || r->op == BLOCK_WRITE)
+		op->unaligned = f->direct && !aligned(r, f->memory_alignment);
+	if ((r->op == BLOCK_READ || r->op == BLOCK_WRITE) && !op->unaligned)
+		op_buffers(op);
 	op_start(op);
 }
 
