@@ -8,7 +8,9 @@
  * Locks: a device arms under its own lock, so the order is device lock, then clock lock. When a
  * timer fires it is looked up under the clock lock, the device lock is taken without it, and then
  * it is looked at again: it may have been cancelled or moved in between. While the clock stands
- * still nothing fires, wall-clock timers neither.
+ * still nothing fires, wall-clock timers neither. A turn fires so many timers, then others of the
+ * loop have theirs: one that is due again at once (the host's wall clock was set back) can't hold
+ * it.
  */
 #include "device/timer.h"
 
@@ -19,6 +21,8 @@
 #include <assert.h>
 #include <errno.h>
 #include <sys/timerfd.h>
+
+#define TURN_MAX 64 /* timers fired in a turn of the loop */
 
 enum queue_kind { QUEUE_GUEST, QUEUE_WALL, QUEUES };
 
@@ -116,8 +120,7 @@ static void timer_fire(struct timer *t, int64_t now)
 		pthread_mutex_unlock(lock);
 }
 
-/* Everything due at the time of the call; what a handler arms for the past waits for the next round
- * of the loop. */
+/* What is due at the time of the call. What is left makes the timerfd ready again. */
 static int on_expiry(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
 	struct timer_queue *q = opaque;
@@ -127,7 +130,7 @@ static int on_expiry(sd_event_source *source, int fd, uint32_t revents, void *op
 
 	if (read(fd, &expirations, sizeof(expirations)) < 0 && errno != EAGAIN)
 		return -errno;
-	while ((t = queue_first_due(q, now)))
+	for (int n = 0; n < TURN_MAX && (t = queue_first_due(q, now)); n++)
 		timer_fire(t, now);
 	pthread_mutex_lock(&q->clock->lock);
 	queue_set(q);

@@ -188,6 +188,17 @@ static void timer_capture(const struct device *dev, void *state)
 	};
 }
 
+/* Timers are armed for this and what devices add to it. */
+static int timer_validate(const struct device *dev, const void *state, struct err *e)
+{
+	int64_t now = ((const struct timer_section *)state)->cpu_clock_offset;
+
+	if (now < 0 || now > INT64_MAX / 4)
+		return err_set(e, EINVAL, "cpu_clock_offset: %jd ns can't be a guest's time",
+			       (intmax_t)now);
+	return 0;
+}
+
 static void timer_apply(struct device *dev, const void *state)
 {
 	const struct timer_section *s = state;
@@ -206,5 +217,6 @@ const struct device_class chip_timer_class = {
 	.section = "timer",
 	.realize = nothing_to_realize,
 	.capture = timer_capture,
+	.validate = timer_validate,
 	.apply = timer_apply,
 };
