@@ -119,9 +119,85 @@ static void page_numbers_without_end_leave_the_loop_to_others(void **state)
 	machine_close(&m);
 }
 
+/* A driver gives one free range a chain. */
+static void hints_of_many_ranges_leave_the_loop_to_others(void **state)
+{
+	static const char *const props[] = {"free-page-hint=on", NULL};
+	struct driver_buf bufs[BUFFERS];
+	unsigned int done = 0, before;
+	struct test_machine m;
+	struct device *dev;
+	struct guest g;
+	uint32_t written;
+	uint16_t id;
+
+	machine_open(&m, 32 * MiB);
+	dev = machine_add(&m, &virtio_balloon_class, props);
+	guest_start(&g, &m, dev, SPLIT);
+	for (unsigned int i = 0; i < 4; i++)
+		guest_queue(&g, i, 64);
+	guest_ready(&g);
+	for (int i = 0; i < BUFFERS; i++)
+		bufs[i] = (struct driver_buf){4 * MiB, BUFFER, true};
+	for (int i = 0; i < 4; i++)
+		assert_true(driver_add(&g.queues[3], bufs, BUFFERS) >= 0);
+	guest_kick(&g, 3);
+	for (int turns = 0; done < 4 && turns < 100; turns++) {
+		before = done;
+		turn(&m);
+		while (driver_take(&g.queues[3], &id, &written))
+			done++;
+		assert_true(done <= before + 1);
+	}
+	assert_int_equal(done, 4);
+	device_destroy(dev);
+	machine_close(&m);
+}
+
+/* VIRTIO 1.2, 2.6.1: the device may not use a buffer of a queue that was reset. */
+static void a_reset_queue_takes_back_what_a_console_had_in_hand(void **state)
+{
+	static const char *const controller_props[] = {"max_ports=1", NULL};
+	static const char *const port_props[] = {"chardev=c0", NULL};
+	struct driver_buf buf = {4 * MiB, BUFFER, false};
+	struct console_port *p;
+	struct test_machine m;
+	struct device *dev, *port;
+	struct guest g;
+	uint32_t written;
+	uint16_t id;
+
+	machine_open(&m, 16 * MiB);
+	ringbuf(&m);
+	dev = machine_add(&m, &virtio_serial_class, controller_props);
+	port = machine_add(&m, &virtconsole_class, port_props);
+	p = CONTAINER_OF(port, struct console_port, dev);
+	guest_start(&g, &m, dev, SPLIT);
+	guest_queue(&g, 0, 8);
+	guest_queue(&g, 1, 8);
+	guest_ready(&g);
+	assert_true(driver_add(&g.queues[1], &buf, 1) >= 0);
+	guest_kick(&g, 1);
+	for (int i = 0; i < 16 && !p->chain; i++)
+		turn(&m);
+	assert_non_null(p->chain);
+	guest_write(&g, 22, 1, 2);
+	guest_write(&g, 58, 1, 2);
+	assert_null(p->chain);
+	for (int i = 0; i < 16; i++)
+		turn(&m);
+	assert_false(driver_take(&g.queues[1], &id, &written));
+	device_destroy(port);
+	device_destroy(dev);
+	char_remove_all();
+	machine_close(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(hints_of_many_ranges_leave_the_loop_to_others),
+		cmocka_unit_test(a_reset_queue_takes_back_what_a_console_had_in_hand),
 		cmocka_unit_test(a_long_write_to_a_console_leaves_the_loop_to_others),
 		cmocka_unit_test(page_numbers_without_end_leave_the_loop_to_others),
 	};

@@ -19,6 +19,7 @@
 #define BITE        256 /* page numbers copied in at once */
 
 #define NUMBERS_MAX (64 * KiB) /* bytes of them worked on in a chain */
+#define RANGES_FEW  32         /* free ranges of a chain; no driver gives more */
 
 enum { INFLATE, DEFLATE, STATS };
 
@@ -193,16 +194,18 @@ static enum virtio_served hint_one(struct virtio *v, struct virtqueue *q)
 {
 	struct virtio_balloon *b = balloon_of(v);
 	struct virtq_chain *c = virtqueue_pop(q, sizeof(*c));
+	bool many;
 
 	if (!c)
 		return VIRTIO_EMPTY;
+	many = c->in_len > 1;
 	if (c->out_len)
 		hint_command(b, c);
 	if (c->in_len && b->hint_status == BALLOON_HINT_START &&
 	    !virtio_has(v, VIRTIO_BALLOON_F_PAGE_POISON))
 		each_free_range(b, c, false);
 	virtqueue_push(q, c, 0);
-	return VIRTIO_SERVED;
+	return many ? VIRTIO_LONG : VIRTIO_SERVED;
 }
 
 /* A guest that wants its pattern in free pages would not find it in a hole. */
@@ -210,13 +213,15 @@ static enum virtio_served report_one(struct virtio *v, struct virtqueue *q)
 {
 	struct virtio_balloon *b = balloon_of(v);
 	struct virtq_chain *c = virtqueue_pop(q, sizeof(*c));
+	bool many;
 
 	if (!c)
 		return VIRTIO_EMPTY;
+	many = c->in_len > RANGES_FEW;
 	if (!b->poison)
 		each_free_range(b, c, true);
 	virtqueue_push(q, c, 0);
-	return VIRTIO_SERVED;
+	return many ? VIRTIO_LONG : VIRTIO_SERVED;
 }
 
 /**

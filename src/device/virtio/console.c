@@ -108,6 +108,15 @@ static void console_reset(struct virtio *v)
 	}
 }
 
+/* Output in hand: its buffers aren't the device's any more. */
+static void console_forget(struct virtio *v, struct virtqueue *q)
+{
+	struct console_port *p = console_of(v)->ports[q->index < 2 ? 0 : (q->index - 2) / 2];
+
+	if (p && q == console_out(p))
+		console_port_drop(p);
+}
+
 static const char *const feature_names[64] = {"SIZE", "MULTIPORT", "EMERG_WRITE"};
 
 static const struct virtio_ops console_ops = {
@@ -121,6 +130,7 @@ static const struct virtio_ops console_ops = {
 	.kick = console_kick,
 	.started = console_started,
 	.reset = console_reset,
+	.forget = console_forget,
 };
 
 static void console_unrealize(struct device *dev)

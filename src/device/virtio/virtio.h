@@ -67,6 +67,7 @@ struct virtio;
  * @drain:	Owner: complete what is in flight until time_ns() is @until_ns; how much still is.
  *		May be NULL
  * @quiesce:	Owner: complete what is in flight, hold back nothing; may be NULL
+ * @forget:	Owner: the driver resets this one queue; what is held of it goes. May be NULL
  * @vector:	Owner: the driver chose another interrupt for a queue; may be NULL
  * @resume:	Owner: the guest runs again, before the kicks; may be NULL
  */
@@ -84,6 +85,7 @@ struct virtio_ops {
 	void (*reset)(struct virtio *v);
 	unsigned int (*drain)(struct virtio *v, int64_t until_ns);
 	void (*quiesce)(struct virtio *v);
+	void (*forget)(struct virtio *v, struct virtqueue *q);
 	void (*vector)(struct virtio *v, unsigned int queue);
 	void (*resume)(struct virtio *v);
 };

@@ -126,7 +126,8 @@ static void queue_enable(struct virtio *v, struct virtio_queue *q, uint64_t valu
 		virtio_needs_reset(v, "queue_enable is written with something else than 1");
 		return;
 	}
-	if (q->enabled || !q->vq.s.num)
+	/* One that was set up by the legacy registers is its owner's already. */
+	if (q->enabled || !q->vq.s.num || q->vq.active)
 		return;
 	virtio_queue_set_num(v, q, q->num);
 	q->vq.s.desc = (uint64_t)q->desc[1] << 32 | q->desc[0];

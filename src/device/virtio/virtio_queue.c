@@ -213,6 +213,8 @@ static void owner_restart(void *opaque)
 
 	if (q->v->ops->quiesce)
 		q->v->ops->quiesce(q->v);
+	if (q->v->ops->forget)
+		q->v->ops->forget(q->v, &q->vq);
 	virtqueue_reset(&q->vq);
 }
 
