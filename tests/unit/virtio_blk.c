@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <jansson.h>
 #include <linux/virtio_blk.h>
+#include <linux/virtio_pci.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -281,6 +282,24 @@ static void behind_a_port_it_is_modern_and_express(void **state)
 	unlink(f.path);
 }
 
+/* A transitional device has two sets of registers; its owner reads the ring from the first on. */
+static void a_queue_is_set_up_by_one_set_of_registers(void **state)
+{
+	struct fixture f;
+	gpa_t desc;
+
+	setup(&f, ALL, plain);
+	virtio_reset(f.g.v);
+	virtio_legacy_ops.write(f.g.v, VIRTIO_PCI_QUEUE_PFN, TEST_RAM_GPA / 4096, 4);
+	desc = f.g.v->queues[0].vq.s.desc;
+	assert_int_equal(desc, TEST_RAM_GPA);
+	guest_write(&f.g, VIRTIO_PCI_COMMON_Q_SELECT, 0, 2);
+	guest_write(&f.g, VIRTIO_PCI_COMMON_Q_DESCLO, 0xdead0000, 4);
+	guest_write(&f.g, VIRTIO_PCI_COMMON_Q_ENABLE, 1, 2);
+	assert_int_equal(f.g.v->queues[0].vq.s.desc, desc);
+	teardown(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -291,6 +310,7 @@ int main(void)
 		cmocka_unit_test(a_request_without_status_needs_a_reset),
 		cmocka_unit_test(a_stopped_disk_goes_on_in_another_device),
 		cmocka_unit_test(a_resize_is_announced),
+		cmocka_unit_test(a_queue_is_set_up_by_one_set_of_registers),
 		cmocka_unit_test(behind_a_port_it_is_modern_and_express),
 	};
 
