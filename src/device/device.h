@@ -270,6 +270,7 @@ struct device_class {
  * touches. Chipset parts share one
  * @env:	The machine's services
  * @link:	In the machine's list, in realize order
+ * @parent:	Whose bus it sits on and with whom it goes; NULL: the machine's
  * @realized:	Between realize and unrealize
  */
 struct device {
@@ -281,6 +282,7 @@ struct device {
 	pthread_mutex_t own_lock;
 	const struct device_env *env;
 	struct list link;
+	struct device *parent;
 	bool realized;
 };
 

@@ -69,6 +69,24 @@ def test_what_goes_keeps_the_other_devices(guest):
     assert gone["data"]["device"] == "r0"
 
 
+@pytest.mark.parametrize("controller, child", [
+    ("virtio-scsi-pci", {"driver": "scsi-hd", "drive": "d0-node"}),
+    ("virtio-serial-pci", {"driver": "virtserialport", "nr": 1}),
+])
+def test_what_sits_on_a_device_goes_with_it(guest, controller, child):
+    guest.qmp.command("blockdev-add", driver="null-co", **{"node-name": "d0-node"}, size=1 << 20)
+    guest.qmp.command("device_add", driver=controller, id="c0", bus="pci.1", addr="0x0")
+    guest.qmp.command("device_add", id="k0", bus="c0.0", **child)
+    until(guest.said, 20, "the guest sees the slot")
+    guest.qmp.command("device_del", id="c0")
+    gone = [guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] for _ in range(2)]
+    assert gone == ["k0", "c0"]
+    assert not {"c0", "k0"} & peripherals(guest)
+    guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
+    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    guest.qmp.command("quit")
+
+
 def test_a_stopped_guest_ejects_when_it_runs_again(guest):
     add_disk(guest)
     until(guest.said, 20, "the guest sees the slot")

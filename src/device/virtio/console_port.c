@@ -187,6 +187,7 @@ static void port_insert(struct console_port *p, struct virtio_console *c)
 {
 	virtio_lock_owner(&c->v);
 	p->c = c;
+	p->dev.parent = &c->v.pci.dev;
 	p->host_open = p->is_console;
 	p->guest_open = !console_multiport(c) && c->v.ready;
 	c->ports[p->nr] = p;
@@ -226,6 +227,7 @@ void console_port_orphan(struct console_port *p)
 	if (p->c)
 		port_remove(p);
 	p->c = NULL;
+	p->dev.parent = NULL;
 }
 
 static void port_unrealize(struct device *dev)

@@ -338,6 +338,7 @@ static void disk_unrealize(struct device *dev)
 		block_detach(d->drive);
 	d->attached = false;
 	d->c = NULL;
+	dev->parent = NULL;
 }
 
 static int props_check(struct scsi_disk *d, struct err *e)
@@ -394,6 +395,7 @@ static int disk_realize(struct device *dev, struct err *e)
 	if (r)
 		return r;
 	d->c = c;
+	dev->parent = &c->v.pci.dev;
 	snprintf(dev->path, sizeof(dev->path), "%.40s/%u:%u:%u", c->v.pci.dev.path, d->channel,
 		 d->id, d->lun);
 	r = disk_join(d, e);

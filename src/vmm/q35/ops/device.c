@@ -173,12 +173,25 @@ char *guest_device_path(struct guest *g, const struct device *dev)
 	return str_printf("/machine/peripheral-anon/device[%zu]", place);
 }
 
+/* One of the user's that sits on the bus of @dev. */
+static struct device *child_of(struct guest *g, const struct device *dev)
+{
+	for (size_t i = 0; i < json_array_size(g->devices); i++)
+		if (guest_device_at(g, i)->parent == dev)
+			return guest_device_at(g, i);
+	return NULL;
+}
+
+/* What sits on its bus goes first: without it, it has no state and no place. */
 static void take_away(struct guest *g, struct device *dev)
 {
 	OWNED(char *) path = NULL;
+	struct device *child;
 	json_t *data;
 	size_t place;
 
+	while ((child = child_of(g, dev)))
+		take_away(g, child);
 	if (!place_of(g, dev, &place))
 		return;
 	path = guest_device_path(g, dev);
