@@ -44,11 +44,12 @@ enum pflash_command {
 
 static void show(struct pflash *f, bool on)
 {
+	static struct log_limit limit;
 	struct err e;
 
 	if (f->map && f->map->enabled != on &&
 	    memory_map_set(f->dev.env->memory, f->map, f->gpa, on, true, &e) < 0)
-		log_error("flash %s: %s", f->block->name, e.msg);
+		log_guest(&limit, "flash %s: %s", f->block->name, e.msg);
 }
 
 static void read_array(struct pflash *f)

@@ -170,6 +170,7 @@ static bool visible(const struct pci_device *d, int bar, uint64_t addr)
 
 static void place(struct pci_device *d, int bar)
 {
+	static struct log_limit limit;
 	struct pci_bar *b = &d->bars[bar];
 	struct err e;
 
@@ -179,7 +180,7 @@ static void place(struct pci_device *d, int bar)
 		msix_place(d, b);
 	if (b->map &&
 	    memory_map_set(d->dev.env->memory, b->map, b->addr, b->mapped, b->map->readonly, &e))
-		log_error("%s: BAR %d: %s", d->dev.path, bar, e.msg);
+		log_guest(&limit, "%s: BAR %d: %s", d->dev.path, bar, e.msg);
 }
 
 /**

@@ -55,12 +55,20 @@ static bool touches(unsigned int offset, unsigned int size, unsigned int from, u
 	return offset < from + len && from < offset + size;
 }
 
+/* What a guest does to its windows again and again. */
+static void complain(const char *what, gpa_t gpa, const struct err *e)
+{
+	static struct log_limit limit;
+
+	log_guest(&limit, "mch: %s at %#jx: %s", what, (uintmax_t)gpa, e->msg);
+}
+
 static void map_set(struct mch *m, struct memory_map *map, bool enabled, bool readonly)
 {
 	struct err e;
 
 	if (map && memory_map_set(m->pci.dev.env->memory, map, map->gpa, enabled, readonly, &e))
-		log_error("mch: window at %#jx: %s", (uintmax_t)map->gpa, e.msg);
+		complain("window", map->gpa, &e);
 }
 
 /* Window 0 is 0xf0000, in the high half of register 0; 1 to 12 are 16 KiB each from 0xc0000, two in
@@ -81,7 +89,7 @@ static void pam_update(struct mch *m)
 	for (int i = 0; i < MCH_PAM_WINDOWS; i++)
 		map_set(m, m->pam[i], pam_of(m, i) & 1, !(pam_of(m, i) & 2));
 	if (memory_commit(memory, &e))
-		log_error("mch: PAM: %s", e.msg);
+		complain("PAM", 0xc0000, &e);
 }
 
 static void ecam_update(struct mch *m)
@@ -125,7 +133,7 @@ static struct memory_map *tseg_add(struct mch *m, uint64_t bytes, bool smm)
 	struct err e;
 
 	if (memory_map_add(m->pci.dev.env->memory, &map, &ret, &e) < 0)
-		log_error("mch: TSEG at %#jx: %s", (uintmax_t)map.gpa, e.msg);
+		complain("TSEG", map.gpa, &e);
 	return ret;
 }
 
@@ -161,7 +169,7 @@ static void smram_update(struct mch *m)
 	window_show(m, MCH_HIGH_SMRAM, on && high);
 	tseg_place(m);
 	if (memory_commit(memory, &e))
-		log_error("mch: SMRAM: %s", e.msg);
+		complain("SMRAM", LOW_SMRAM, &e);
 }
 
 /* Firmware writes all ones to learn how many MiB an extended TSEG has. */
@@ -196,7 +204,7 @@ static void smbase_update(struct mch *m)
 	window_show(m, MCH_SMBASE_HOLE, *reg & SMBASE_LOCK);
 	window_show(m, MCH_SMBASE, *reg & SMBASE_LOCK);
 	if (memory_commit(memory, &e))
-		log_error("mch: SMBASE: %s", e.msg);
+		complain("SMRAM", SMBASE_DEFAULT, &e);
 }
 
 static void update(struct mch *m)
