@@ -203,14 +203,25 @@ def keyboard_guest(mode, *commands):
     return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
 
 
-def smm_guest(folder):
-    """The ROM of smm.S, which lives in system management mode."""
-    out = [folder / "smm.o", folder / "smm.bin"]
-    subprocess.run(["as", "--32", "-o", out[0], pathlib.Path(__file__).with_name("smm.S")], check=True)
+def assembled(folder, name, **symbols):
+    """What the assembler makes of NAME.S here, with numbers it doesn't define, to run at CODE_AT."""
+    out = [folder / f"{name}.o", folder / f"{name}.bin"]
+    given = [word for symbol, value in symbols.items() for word in ("--defsym", f"{symbol}={value}")]
+    subprocess.run(["as", "--32", *given, "-o", out[0], pathlib.Path(__file__).with_name(f"{name}.S")], check=True)
     subprocess.run(["ld", "-m", "elf_i386", "-Ttext", hex(CODE_AT), "--oformat", "binary", "-o", out[1], out[0]],
                    check=True)
     back = CODE_AT - (VECTOR + 3)
     return rom({CODE_AT: out[1].read_bytes(), VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def smm_guest(folder):
+    """The ROM of smm.S, which lives in system management mode."""
+    return assembled(folder, "smm")
+
+
+def hostile_guest(folder, seed):
+    """The ROM of hostile.S, which does anything."""
+    return assembled(folder, "hostile", SEED=seed)
 
 
 def out8(port, value):
