@@ -72,9 +72,10 @@ static int area_map(struct area *a, int fd, struct err *e)
 static void area_populate(struct area *a)
 {
 	size_t state = a->size - page_size();
+	size_t expected = __atomic_load_n(&a->map->expected, __ATOMIC_RELAXED);
 
-	if (a->map->expected)
-		state = MIN(state, ALIGN_UP((size_t)a->map->expected, page_size()));
+	if (expected && expected < state)
+		state = ALIGN_UP(expected, page_size());
 	(void)!madvise(a->map, page_size() + state, MADV_POPULATE_WRITE);
 }
 
@@ -240,7 +241,8 @@ size_t area_await(struct area *a, size_t known, int64_t timeout_ns)
  */
 size_t area_state_len(const struct area *a)
 {
-	return MIN((size_t)a->map->state_len, a->size - page_size());
+	return MIN((size_t)__atomic_load_n(&a->map->state_len, __ATOMIC_RELAXED),
+		   a->size - page_size());
 }
 
 /**

@@ -84,21 +84,27 @@ int target_wait(struct upgrade_target *t, struct err *e)
 	return 0;
 }
 
-static size_t state_len(struct upgrade_target *t, const uint8_t **ret)
+/* Finds the state, and behind it what was added late. The source can write all of this memory at
+ * any time: each length is read once. */
+static size_t state_len(struct upgrade_target *t, const uint8_t **ret, size_t *ret_late)
 {
-	size_t room, len = 0, all = area_state_len(&t->area);
+	size_t room, len, all = area_state_len(&t->area);
 	const uint8_t *at = area_state(&t->area, &room);
 
-	if (all >= 8)
-		memcpy(&len, at, sizeof(len));
 	*ret = at + 8;
-	return all >= 8 ? MIN(len, all - 8) : 0;
+	*ret_late = 0;
+	if (all < 8)
+		return 0;
+	len = MIN(__atomic_load_n((const size_t *)at, __ATOMIC_RELAXED), all - 8);
+	*ret_late = all - 8 - len;
+	return len;
 }
 
 /* Until the offer there is as much as the source has written; then all of it. */
 static bool read_along(struct state_reader *r, size_t need)
 {
 	struct upgrade_target *t = r->opaque;
+	size_t late;
 
 	while (r->len - r->at < need && ownership(&t->area) == OWNER_SOURCE) {
 		r->len = MAX(r->len + 8, area_await(&t->area, r->len + 8, 200 * NS_PER_MS)) - 8;
@@ -106,7 +112,7 @@ static bool read_along(struct state_reader *r, size_t need)
 			return false;
 	}
 	if (ownership(&t->area) != OWNER_SOURCE)
-		r->len = MAX(r->at, state_len(t, &r->buf));
+		r->len = MAX(r->at, state_len(t, &r->buf, &late));
 	return r->len - r->at >= need;
 }
 
@@ -141,12 +147,13 @@ static int await_offer(struct upgrade_target *t, struct err *e)
  */
 json_t *target_late(struct upgrade_target *t)
 {
+	size_t late, len;
 	const uint8_t *at;
-	size_t len = state_len(t, &at);
-	json_t *late = json_loadb((const char *)at + len, area_state_len(&t->area) - 8 - len, 0,
-				  NULL);
+	json_t *ret;
 
-	return late ? late : json_object();
+	len = state_len(t, &at, &late);
+	ret = json_loadb((const char *)at + len, late, 0, NULL);
+	return ret ? ret : json_object();
 }
 
 /**

@@ -461,6 +461,43 @@ static void the_area_has_memory_for_what_is_expected(void **state)
 	area_close(&a);
 }
 
+/* The area moves in front of a page that can't be read. */
+static void guard(struct area *a)
+{
+	char *all = mmap(NULL, a->size + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	a->map = mremap(a->map, a->size, a->size, MREMAP_MAYMOVE | MREMAP_FIXED, all);
+	assert_ptr_equal(a->map, all);
+}
+
+/* Whoever plays the source can write any length at any time. */
+static void lengths_of_a_hostile_source_stay_within_the_area(void **state)
+{
+	static const uint64_t lens[] = {0, 3, 7, 8, 4095, 4096, 4097, UINT64_MAX};
+	struct upgrade_target t = {.sock = -1};
+	struct state_reader r;
+	uint8_t bytes[64], *at;
+	struct err e;
+	size_t room;
+
+	assert_int_equal(area_create(&t.area, 4096, 4096, &e), 0);
+	guard(&t.area);
+	at = area_state(&t.area, &room);
+	assert_true(ownership_offer(&t.area));
+	for (size_t i = 0; i < ARRAY_SIZE(lens) * ARRAY_SIZE(lens); i++) {
+		memset(at, ' ', room);
+		memcpy(at, &lens[i % ARRAY_SIZE(lens)], 8);
+		area_set_state_len(&t.area, lens[i / ARRAY_SIZE(lens)]);
+		json_decref(target_late(&t));
+		target_reader(&t, &r);
+		for (int n = 0; n < 80 && !r.failed; n++)
+			state_get(&r, bytes, sizeof(bytes));
+		assert_true(r.failed);
+	}
+	munmap((char *)t.area.map + t.area.size, 4096);
+	area_close(&t.area);
+}
+
 static void the_word_has_one_winner(void **state)
 {
 	struct area a;
@@ -528,6 +565,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_area_has_memory_for_what_is_expected),
+		cmocka_unit_test(lengths_of_a_hostile_source_stay_within_the_area),
 		cmocka_unit_test(the_word_has_one_winner),
 		cmocka_unit_test(descriptors_go_by_name),
 		cmocka_unit_test(a_dry_run_builds_the_target_and_pauses_nothing),
