@@ -72,7 +72,8 @@ struct ram_options {
  * @page_bytes:	Size of the pages behind it (4 KiB, or huge)
  * @huge:	A first touch through @hva brings a huge page; writing to @fd may bring small ones
  * @readonly:	The guest can't write it (ROM)
- * @resizable_max: Largest size (ACPI tables may grow between versions); @size if fixed
+ * @resizable:	@size may change (ACPI tables may grow between versions)
+ * @resizable_max: Largest size; @size if fixed
  * @reserve:	Address space taken for it: guard pages and alignment around @hva
  * @reserve_bytes: Its length
  * @dirty:	One bit a page of 4 KiB written by this process while tracking; merged with KVM's by
@@ -87,7 +88,7 @@ struct ram_block {
 	uint64_t fd_offset;
 	uint8_t *hva;
 	uint64_t page_bytes;
-	bool huge, readonly;
+	bool huge, readonly, resizable;
 	uint64_t resizable_max;
 	void *reserve;
 	uint64_t reserve_bytes;

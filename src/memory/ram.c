@@ -36,6 +36,7 @@ static int block_alloc(struct memory *m, const char *name, uint64_t size, uint64
 	snprintf(b->name, sizeof(b->name), "%s", name);
 	b->size = size;
 	b->resizable_max = max;
+	b->resizable = max > size;
 	b->fd = -1;
 	list_init(&b->link);
 	*ret = b;

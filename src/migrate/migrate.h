@@ -332,6 +332,7 @@ struct ram_source;
  * @content_file: Loading: the file they may be in, or NULL; the job's own
  * @tells_why:	Loading: the source hears the reason of a failure
  * @why:	What the target said of its failure, or empty
+ * @answered:	Loading: the description was judged; no second one is heard
  * @asked_only:	Loading: the source got its answer and sends no more; nothing was touched
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
@@ -356,7 +357,7 @@ struct migrate_job {
 	struct content_index *content_list;
 	bool content_agreed;
 	struct content_file *content_file;
-	bool tells_why, asked_only;
+	bool tells_why, answered, asked_only;
 	char why[256];
 	int64_t stopped_ns;
 };

@@ -227,6 +227,7 @@ static int judge(struct migrate_job *job, bool only, struct err *e)
 
 	if (!theirs)
 		return err_set(e, EPROTO, "the source's description: %s", where.text);
+	job->answered = true;
 	job->tells_why = json_is_true(json_object_get(theirs, refusals_member));
 	reply = job->hooks.compare(job->hooks.opaque, theirs);
 	if (json_is_true(json_object_get(theirs, hashes_member)))
@@ -255,7 +256,7 @@ int preflight_piece(struct migrate_job *job, uint16_t len, struct err *e)
 	uint8_t flags = channel_get_u8(job->channel);
 	OWNED(char) *bytes = mem_zalloc((size_t)len + 1);
 
-	if (!len || !job->hooks.compare || job->asked.len > DESCRIPTION_MAX)
+	if (!len || !job->hooks.compare || job->answered || job->asked.len > DESCRIPTION_MAX)
 		return err_set(e, EPROTO, "the source's description isn't known");
 	if (!channel_get(job->channel, bytes, len - 1u))
 		return channel_check(job->channel, e);

@@ -269,6 +269,27 @@ static void a_list_that_cannot_be_right_is_refused(void **unused)
 	}
 }
 
+static json_t *nothing_to_say(void *opaque, const json_t *theirs)
+{
+	return json_pack("{s:[]}", "mismatches");
+}
+
+/* Else each one would open the file once more. */
+static void a_second_description_is_refused(void **unused)
+{
+	struct channel *c = channel_open_memory((const uint8_t[]){0, '{', '}', 0, ' '}, 5);
+	struct guest *g = guest_create();
+	struct migrate_job job = guest_job(g, c);
+	struct err e;
+
+	job.hooks.compare = nothing_to_say;
+	assert_int_equal(preflight_piece(&job, 3, &e), 0);
+	assert_int_equal(preflight_piece(&job, 2, &e), -EPROTO);
+	preflight_end(&job);
+	channel_destroy(c);
+	guest_destroy(g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +302,7 @@ int main(void)
 		cmocka_unit_test(a_known_page_that_was_not_agreed_on_is_refused),
 		cmocka_unit_test(a_file_is_listed_and_told_and_read),
 		cmocka_unit_test(a_list_that_cannot_be_right_is_refused),
+		cmocka_unit_test(a_second_description_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

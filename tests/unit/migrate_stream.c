@@ -186,6 +186,24 @@ static void refusals_name_device_and_field(void **unused)
 	guest_destroy(b);
 }
 
+static void a_block_of_fixed_size_keeps_it(void **unused)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	struct err e;
+	size_t len;
+	uint8_t *bytes;
+
+	a->ram.size = GUEST_RAM - 4096;
+	bytes = stream_of(a, &len);
+	assert_int_equal(load(b, bytes, len, NULL, &e), -EINVAL);
+	assert_string_equal(e.msg, "ram/pc.ram: 258048 bytes offered, 262144 here");
+	assert_int_equal(b->applied, 0);
+	free(bytes);
+	a->ram.size = GUEST_RAM;
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
 static void missing_sections_are_listed(void **unused)
 {
 	struct guest *a = guest_create_used(), *b = guest_create();
@@ -239,6 +257,7 @@ int main(void)
 		cmocka_unit_test(every_cut_leaves_the_devices_untouched),
 		cmocka_unit_test(every_flipped_byte_is_refused_or_harmless),
 		cmocka_unit_test(refusals_name_device_and_field),
+		cmocka_unit_test(a_block_of_fixed_size_keeps_it),
 		cmocka_unit_test(missing_sections_are_listed),
 		cmocka_unit_test(a_newer_source_may_announce_the_switchover),
 	};

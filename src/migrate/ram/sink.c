@@ -179,7 +179,7 @@ static int get_block_size(struct ram_sink *s, struct ram_sink_block *sb, uint64_
 	*left -= size;
 	if (size == b->size)
 		return 0;
-	if (size % WIRE_PAGE || size > b->resizable_max)
+	if (size % WIRE_PAGE || size > b->resizable_max || !b->resizable)
 		return err_set(e, EINVAL, "ram/%s: %" PRIu64 " bytes offered, %" PRIu64 " here",
 			       b->name, size, b->size);
 	return ram_resize(s->job->memory, b, size, e);
