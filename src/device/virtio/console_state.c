@@ -101,6 +101,7 @@ static int held_load(struct console_body *s, struct console_port_state *p, struc
 	return virtio_element_load(&s->held[s->held_len++], packed(s), r, e);
 }
 
+/* @p: One of @s->ports; those before it are loaded. */
 static int port_load(struct console_body *s, struct console_port_state *p, struct state_reader *r,
 		     struct err *e)
 {
@@ -110,6 +111,9 @@ static int port_load(struct console_body *s, struct console_port_state *p, struc
 	p->held = -1;
 	if (p->nr >= CONSOLE_PORTS_MAX || !(s->map[p->nr / 32] >> p->nr % 32 & 1))
 		return err_set(e, EINVAL, "ports: there is no port %u here", p->nr);
+	for (const struct console_port_state *other = s->ports; other < p; other++)
+		if (other->nr == p->nr)
+			return err_set(e, EINVAL, "ports: port %u is there twice", p->nr);
 	return state_get_be32(r) ? held_load(s, p, r, e) : 0;
 }
 
