@@ -178,15 +178,28 @@ static int connect_now(struct socket *s, struct err *e)
 	return r < 0 ? r : connected(s, fd_take(&fd), e);
 }
 
+/* Of a client that tries again: due at once. */
+static int timer_open(struct socket *s, struct err *e)
+{
+	int r = sd_event_add_time_relative(loop_event(s->c.loop), &s->timer, CLOCK_MONOTONIC, 0, 0,
+					   on_timer, s);
+
+	return r < 0 ? err_ret(e, r, "timer") : 0;
+}
+
 static int client_open(struct socket *s, struct err *e)
 {
-	int r;
+	return s->reconnect_us ? timer_open(s, e) : connect_now(s, e);
+}
 
-	if (!s->reconnect_us)
-		return connect_now(s, e);
-	r = sd_event_add_time_relative(loop_event(s->c.loop), &s->timer, CLOCK_MONOTONIC, 0, 0,
-				       on_timer, s);
-	return r < 0 ? err_ret(e, r, "timer") : 0;
+/* A connection of another process: the timer is for when it is lost. */
+static int client_adopt(struct socket *s, int fd, struct err *e)
+{
+	int r = s->server || !s->reconnect_us ? 0 : timer_open(s, e);
+
+	if (s->timer)
+		sd_event_source_set_enabled(s->timer, SD_EVENT_OFF);
+	return r < 0 ? r : connected(s, fd, e);
 }
 
 static int listen_watch(struct socket *s, struct err *e)
@@ -273,7 +286,7 @@ static int socket_adopt(struct char_backend *c, const json_t *state, const int *
 	if (r == 0 && s->listen_fd >= 0)
 		r = listen_watch(s, e);
 	if (r == 0 && client >= 0)
-		r = connected(s, client, e);
+		r = client_adopt(s, client, e);
 	else if (r == 0 && !s->server)
 		r = client_open(s, e);
 	filename_update(s);

@@ -220,6 +220,25 @@ def test_files_that_are_gone_or_new_don_t_matter(live, tmp_path):
     guest.verify()
 
 
+@pytest.mark.parametrize("lost_before", [False, True])
+def test_a_client_that_reconnects_still_does(live, lost_before):
+    """The server of a console goes away: after the upgrade, or before it."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(60)
+        guest = live("-chardev", f"socket,id=c,host=127.0.0.1,port={server.getsockname()[1]},reconnect=1",
+                     "-mon", "chardev=c,mode=control", memory_mib=64)
+        for _ in range(2):
+            console, _ = server.accept()
+            with console:
+                if not lost_before:
+                    guest.upgrade()
+                console.settimeout(60)
+                assert console.recv(1)
+            if lost_before:
+                guest.upgrade()
+        guest.qmp.command("quit")
+
+
 def test_a_ring_that_is_written_to_meanwhile_goes_along(live):
     """Output that goes on is no change of the configuration: the upgrade doesn't begin anew for it."""
     guest = live("-chardev", "ringbuf,id=ring,size=1048576", "-device", "isa-serial,chardev=ring,index=1",
