@@ -126,12 +126,14 @@ static int upgrade_guest(const struct cli_args *args, const char *name, struct r
 	struct err e = {0};
 	int r = guest_open_running(name, &g, &e);
 
-	if (r < 0)
+	if (r < 0 && !results)
 		return cli_fail(guest_exit_code(r), &e);
-	record_begin(record, "upgrade", name, NULL);
-	r = ask(args, &g, &report, &blockers, &e);
+	if (r >= 0) {
+		record_begin(record, "upgrade", name, NULL);
+		r = ask(args, &g, &report, &blockers, &e);
+		guest_release(&g);
+	}
 	total_ns = time_ns() - begin_ns;
-	guest_release(&g);
 	write_down(record, r >= 0 ? report : NULL, total_ns, &e);
 	if (results)
 		json_array_append_new(results, r >= 0 ? result_of(name, report, total_ns)
@@ -226,9 +228,14 @@ static int upgrade_all(const struct cli_args *args)
 int cmd_upgrade(const struct cli_args *args)
 {
 	struct err e;
+	bool all = cli_switch(args, "all");
 
-	if (cli_switch(args, "all") == (args->words_len == 1)) {
+	if (all == (args->words_len == 1)) {
 		err_set(&e, EINVAL, "upgrade takes the name of a guest, or --all");
+		return cli_fail(CLI_USAGE, &e);
+	}
+	if (all && cli_value(args, "record", NULL)) {
+		err_set(&e, EINVAL, "--record takes down one guest's upgrade, not those of --all");
 		return cli_fail(CLI_USAGE, &e);
 	}
 	if (args->words_len == 1)

@@ -57,3 +57,10 @@ def test_json_is_one_array(cli, guests):
 def test_all_of_none_is_fine(cli):
     code, out, err = upgrade_all(cli, "--json")
     assert (code, json.loads(out), err) == (0, [], "")
+
+
+def test_a_record_is_of_one_guest(cli, guests, tmp_path):
+    before = pids(cli)
+    code, _, err = upgrade_all(cli, "--record", str(tmp_path / "record"))
+    assert code == 2 and "one guest" in err, err
+    assert pids(cli) == before and not (tmp_path / "record").exists()
