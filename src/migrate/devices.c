@@ -89,6 +89,21 @@ static int load_scratch(const struct migrate_section *s, void *state, struct cha
 }
 
 /**
+ * device_missing() - A device of the source's isn't here: what can be done
+ * @e:		Names it
+ * @cpu:	It is a vCPU
+ *
+ * Return: -@e->code
+ */
+int device_missing(struct err *e, bool cpu)
+{
+	if (cpu)
+		return err_hint(e, "the source has more vCPUs: give this machine the same -smp");
+	return err_hint(e, "give this machine the source's devices, at the same addresses; what "
+			   "outlive-devices(7) doesn't list must be unplugged there first");
+}
+
+/**
  * devices_load_one() - Read the payload of a device's section into its scratch
  * @d:		Begun
  * @c:		Channel; stands at the payload
@@ -107,9 +122,11 @@ int devices_load_one(struct devices_scratch *d, struct channel *c, const char *i
 	size_t i = section_find(d->sections, id, instance);
 	const struct migrate_section *s = &d->sections->all[i];
 
-	if (i == d->sections->len)
-		return err_set(e, ENOENT, "section %s, instance %u: there is no such device here",
-			       id, instance);
+	if (i == d->sections->len) {
+		err_set(e, ENOENT, "section %s, instance %u: there is no such device here", id,
+			instance);
+		return device_missing(e, !strncmp(id, "cpu", 3) || !strcmp(id, "apic"));
+	}
 	if (d->states[i])
 		return err_set(e, EEXIST, "section %s, instance %u: came twice", id, instance);
 	d->states[i] = mem_zalloc(s->table->size);
@@ -138,7 +155,10 @@ int devices_check(const struct devices_scratch *d, struct err *e)
 		if (n >= sizeof(missing))
 			break;
 	}
-	return n ? err_set(e, ENODATA, "not in the stream: %s", missing) : 0;
+	if (!n)
+		return 0;
+	err_set(e, ENODATA, "not in the stream: %s", missing);
+	return err_hint(e, "start this machine without what the source doesn't have");
 }
 
 /**

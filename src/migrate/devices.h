@@ -32,6 +32,7 @@ void devices_scratch_begin(struct devices_scratch *d, const struct migrate_secti
 void devices_scratch_end(struct devices_scratch *d);
 MUST_CHECK int devices_load_one(struct devices_scratch *d, struct channel *c, const char *id,
 				uint32_t instance, uint32_t version, struct err *e);
+int device_missing(struct err *e, bool cpu);
 MUST_CHECK int devices_check(const struct devices_scratch *d, struct err *e);
 void devices_apply(const struct devices_scratch *d);
 

@@ -113,6 +113,8 @@ static void reply(struct load *l, uint16_t type, uint32_t value)
 {
 	struct channel *c = l->job->channel;
 
+	if (l->job->options.one_way)
+		return;
 	channel_put_be16(c, type);
 	channel_put_be16(c, sizeof(value));
 	channel_put_be32(c, value);
@@ -285,7 +287,7 @@ static void say_why(struct load *l, const struct err *e)
 /* The last word: who has the guest. */
 static void end_return_path(struct load *l, int ret, const struct err *e)
 {
-	if (!l->return_path || l->job->asked_only)
+	if (!l->return_path || l->job->asked_only || l->job->options.one_way)
 		return;
 	if (ret < 0)
 		say_why(l, e);

@@ -267,6 +267,7 @@ struct preflight {
  * @switchover_start: Send command 0x0b, which QEMU's machines of version 11 expect and older ones
  * refuse
  * @return_path: The channel goes both ways: end only when the target has said that it has the guest
+ * @one_way:	Loading: nobody hears answers (a file, the output of a command)
  * @relayed:	With @return_path: another program carries the channel, whose end says nothing of
  *		the target
  * @limit_us:	Pause that may not be exceeded by prediction; 0: 300 ms, as QEMU
@@ -292,7 +293,7 @@ struct migrate_options {
 	const uint8_t *uuid;
 	bool ignore_shared;
 	bool (*shared)(const struct ram_block *b);
-	bool switchover_start, return_path, relayed;
+	bool switchover_start, return_path, one_way, relayed;
 	uint64_t limit_us, max_bandwidth;
 	const struct preflight *preflight;
 	const char *runstate;

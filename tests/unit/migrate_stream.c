@@ -18,7 +18,7 @@ static uint8_t *stream_of(struct guest *g, size_t *len)
 
 	assert_int_equal(migrate_save(&job, &e), 0);
 	bytes = channel_memory(c, len);
-	copy = malloc(*len + 5); /* a test may insert a command */
+	copy = malloc(*len + 14); /* a test may insert commands */
 	memcpy(copy, bytes, *len);
 	channel_destroy(c);
 	return copy;
@@ -179,8 +179,9 @@ static void refusals_name_device_and_field(void **unused)
 	b->refuse = false;
 	snprintf(b->sections.all[1].path, 64, "0000:00:03.0");
 	assert_int_equal(load(b, bytes, len, NULL, &e), -ENOENT);
-	assert_string_equal(e.msg,
-			    "section 0000:00:02.0/disk, instance 0: there is no such device here");
+	assert_non_null(strstr(
+		e.msg,
+		"section 0000:00:02.0/disk, instance 0: there is no such device here (give"));
 	free(bytes);
 	guest_destroy(a);
 	guest_destroy(b);
@@ -214,7 +215,7 @@ static void missing_sections_are_listed(void **unused)
 	a->sections.len = 1;
 	bytes = stream_of(a, &len);
 	assert_int_equal(load(b, bytes, len, NULL, &e), -ENODATA);
-	assert_string_equal(e.msg, "not in the stream: 0000:00:02.0/disk 0");
+	assert_non_null(strstr(e.msg, "not in the stream: 0000:00:02.0/disk 0 ("));
 	assert_int_equal(b->applied, 0);
 	b->sections.all[1].optional = true;
 	assert_int_equal(load(b, bytes, len, NULL, &e), 0);
@@ -247,10 +248,46 @@ static void a_newer_source_may_announce_the_switchover(void **unused)
 	guest_destroy(b);
 }
 
+/* How many bytes of answers a source gets that asks for some. */
+static size_t answers(const uint8_t *bytes, size_t len, bool one_way)
+{
+	struct channel *c = channel_open_memory(bytes, len);
+	struct guest *g = guest_create();
+	struct migrate_job job = guest_job(g, c);
+	struct err e;
+	size_t n;
+
+	job.options.one_way = one_way;
+	assert_int_equal(migrate_load(&job, &e), 0);
+	channel_memory(c, &n);
+	channel_destroy(c);
+	guest_destroy(g);
+	return n;
+}
+
+static void a_file_is_told_nothing(void **unused)
+{
+	static const char asks[] = "\x08\0\1\0\0"          /* a way back */
+				   "\x08\0\2\0\4\0\0\0\1"; /* a ping */
+	struct guest *a = guest_create_used();
+	size_t len, at = 0;
+	uint8_t *bytes = stream_of(a, &len);
+
+	while (memcmp(bytes + at, "\x01\0\0\0", 4) != 0)
+		at++;
+	memmove(bytes + at + 14, bytes + at, len - at);
+	memcpy(bytes + at, asks, 14);
+	assert_int_equal(answers(bytes, len + 14, false), 16);
+	assert_int_equal(answers(bytes, len + 14, true), 0);
+	free(bytes);
+	guest_destroy(a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_guest_arrives_as_it_left),
+		cmocka_unit_test(a_file_is_told_nothing),
 		cmocka_unit_test(holes_stay_holes),
 		cmocka_unit_test(a_zero_page_overwrites_what_was_there),
 		cmocka_unit_test(shared_memory_stays_where_it_is),

@@ -10,6 +10,7 @@
 #include "base/bytes.h"
 #include "base/owned.h"
 #include "migrate/content/content.h"
+#include "migrate/devices.h"
 #include "migrate/multifd/multifd.h"
 #include "migrate/ram/ram.h"
 #include "migrate/ram/xbzrle.h"
@@ -133,8 +134,11 @@ static struct ram_sink_block *get_block(struct ram_sink *s, struct err *e)
 	if (channel_check(c, e) < 0)
 		return NULL;
 	sb = ram_sink_find(s, name);
-	if (!sb)
+	if (!sb) {
 		err_set(e, ENOENT, "ram/%s: there is no such block here", name);
+		if (strchr(name, '/') && *name != '/')
+			device_missing(e, false); /* the device's own memory, or its ROM */
+	}
 	return sb;
 }
 
@@ -387,8 +391,8 @@ static int get_record(struct ram_sink *s, uint64_t offset, uint64_t flags, struc
 	case WIRE_RAM_EOS: return s->per_round ? 0 : multifd_sink_sync(s->multifd, e);
 	case WIRE_RAM_COMPRESS:
 		return err_set(e, ENOTSUP,
-			       "ram: compressed pages (capability compress) aren't "
-			       "supported, use zstd of multifd");
+			       "ram: compressed pages (capability compress) aren't supported: "
+			       "send it again without (multifd can pack pages, by zstd)");
 	case WIRE_RAM_MULTIFD_FLUSH: return get_flush(s, e);
 	default: return err_set(e, EINVAL, "ram: record with unknown flags %#" PRIx64, flags);
 	}

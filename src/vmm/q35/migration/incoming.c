@@ -64,6 +64,7 @@ static void run(struct migration *m)
 	const struct lazy_hooks lazy = migration_lazy(m);
 
 	migration_status_set(m, MIGRATION_ACTIVE);
+	m->job.options.one_way = is_file(m) || m->uri.kind == URI_EXEC;
 	m->job.options.file_offset = m->uri.offset;
 	m->job.options.file_fd = m->file_fd;
 	m->job.options.lazy = m->uri.kind == URI_LAZY ? &lazy : NULL;
