@@ -259,10 +259,12 @@ void cli_print_words(const json_t *argv)
 static int record(const struct cli_args *args, const struct guest *g, json_t *argv, struct err *e)
 {
 	OWNED(char *) path = guest_path(g, "launch.json");
-	OWNED_JSON *r = json_pack("{s:s, s:I, s:s, s:s, s:s, s:O}", "name", g->name, "started",
-				  (json_int_t)(time_wall_ns() / NS_PER_SEC), "version",
-				  OUTLIVE_VERSION, "memory", cli_value(args, "memory", "1G"),
-				  "cpus", cli_value(args, "cpus", "1"), "argv", argv);
+	OWNED(char *) folder = getcwd(NULL, 0);
+	OWNED_JSON *r = json_pack("{s:s, s:s*, s:I, s:s, s:s, s:s, s:O}", "name", g->name, "folder",
+				  folder, "started", (json_int_t)(time_wall_ns() / NS_PER_SEC),
+				  "version", OUTLIVE_VERSION, "memory",
+				  cli_value(args, "memory", "1G"), "cpus",
+				  cli_value(args, "cpus", "1"), "argv", argv);
 
 	return json_dump_file(r, path, JSON_INDENT(2)) < 0 ? err_sys(e, "%s", path) : 0;
 }

@@ -9,9 +9,10 @@ import pytest
 
 import pulse_report
 from frame.moving import awaiting, check, ended
-from frame.named import ARGS, report_of, run_witness
+from frame.named import ARGS, PULSE, report_of, run_witness
 from frame.paths import ROOT, outlive as program
 from frame.wait import until
+from frame.witness import CMDLINE
 
 OK, FAILED, USAGE, NO_GUEST, REFUSED, TIMEOUT = range(6)
 
@@ -204,6 +205,23 @@ def test_a_stream_behind_something_else_in_a_file(cli, web, mapped, tmp_path):
         until(lambda: json.loads(cli("qmp", "again", "query-status"))["status"] == "running", 60, "it has arrived")
         goes_on_well(cli, "again")
         cli("kill", "again")
+
+
+def test_paths_begin_where_the_guest_was_started(cli, tmp_path):
+    (tmp_path / "disk.img").write_bytes(bytes(1 << 20))
+    subprocess.run([program(), "run", "far", "-m", "32M", "--bios", PULSE, "--disk", "disk.img", "--", "-cpu", "host",
+                    "-fw_cfg", f"name={CMDLINE},string={ARGS}"], env=cli.env, cwd=tmp_path, check=True, timeout=60)
+    with report_of(cli, "far") as source:
+        pulse_report.wait(source, "ready", 60)
+    cli("snapshot", "point", "far", "p")
+    cli("snapshot", "save", "far", "s", "--stop")
+    cli("snapshot", "restore", "far", "s")
+    goes_on_well(cli, "far")
+    cli("kill", "far")
+    cli("snapshot", "rollback", "far", "p")
+    cli("snapshot", "clone", "far", "p", "twin")
+    goes_on_well(cli, "twin")
+    assert sorted(os.listdir(tmp_path)) == ["disk.img", "twin-disk.img"]
 
 
 def test_what_is_no_file_is_left_as_it_is(cli, web, tmp_path):

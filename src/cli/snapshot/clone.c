@@ -12,6 +12,7 @@
 #include "base/owned.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ static void clone_release(struct clone *c)
 	json_decref(c->macs);
 	json_decref(c->argv);
 	free(c->dir);
+	free(c->folder);
 	free(c->uuid);
 }
 
@@ -40,12 +42,20 @@ static char *uri_of(const struct clone *c)
 /* Everything that can be found wrong without touching anything. */
 static int prepare(struct clone *c, struct err *e)
 {
+	const char *disks = cli_value(c->args, "disks", NULL);
 	int r;
 
 	c->dir = snapshot_folder(c->args, c->from);
 	if (!c->dir)
 		return err_sys(e, "%s", cli_value(c->args, "dir", ""));
+	c->folder = disks ? realpath(disks, NULL) : NULL;
+	if (disks && !c->folder)
+		return err_sys(e, "%s", disks);
 	r = snapshot_description(c->dir, c->args->words[1], &c->description, e);
+	if (r == 0)
+		r = snapshot_file_check(c->dir, c->args->words[1], c->description, e);
+	if (r == 0)
+		r = snapshot_enter(c->description, e);
 	if (r == 0)
 		r = guest_make(c->args->words[2], &c->to, e);
 	c->disks = json_array();

@@ -10,6 +10,7 @@
  * @from:	The guest whose snapshot it is
  * @to:		The new one; its folder is there
  * @dir:	Folder of the snapshot; owned
+ * @folder:	Of the clone's disks; owned; NULL: each is beside the image
  * @description: Of the snapshot
  * @disks:	Array of {"image", "copy", "from", "shared"}: an image, the clone's file for it,
  *		what that is copied from, and whether they share blocks
@@ -23,7 +24,7 @@ struct clone {
 	const struct cli_args *args;
 	const struct guest *from;
 	struct guest to;
-	char *dir;
+	char *dir, *folder;
 	json_t *description, *disks, *undo, *macs, *argv;
 	size_t made;
 	char *uuid;

@@ -33,10 +33,9 @@ static bool ends_with(const char *text, const char *end)
 static char *copy_path(const struct clone *c, const char *image)
 {
 	const char *slash = strrchr(image, '/'), *name = slash ? slash + 1 : image;
-	const char *folder = cli_value(c->args, "disks", NULL);
 
-	if (folder)
-		return str_printf("%s/%s-%s", folder, c->to.name, name);
+	if (c->folder)
+		return str_printf("%s/%s-%s", c->folder, c->to.name, name);
 	return str_printf("%.*s%s-%s", (int)(name - image), image, c->to.name, name);
 }
 

@@ -164,6 +164,8 @@ static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 			    args->words[1]);
 	if (r >= 0)
 		r = snapshot_file_check(dir, args->words[1], target, e);
+	if (r >= 0)
+		r = snapshot_enter(target, e);
 	launched = r >= 0 && !guest_refresh(g);
 	if (launched)
 		r = launch_waiting(g, target, e);

@@ -151,6 +151,8 @@ static int restore(const struct cli_args *args, struct guest *g, struct err *e)
 			    args->words[1]);
 	if (r >= 0)
 		r = snapshot_file_check(dir, args->words[1], description, e);
+	if (r >= 0)
+		r = snapshot_enter(description, e);
 	if (r >= 0 && !cli_switch(args, "force"))
 		r = snapshot_images_check(description, e);
 	if (r >= 0)

@@ -129,6 +129,23 @@ int snapshot_describe(const char *dir, const char *name, const struct guest *g, 
 }
 
 /**
+ * snapshot_enter() - Go to where the guest was started: paths of its command line begin there
+ * @description: Of the snapshot; of one that doesn't say so nothing happens
+ * @e:		Set on failure only
+ *
+ * Errors: as chdir(2)
+ * Return: 0, or a negative errno
+ */
+int snapshot_enter(const json_t *description, struct err *e)
+{
+	const char *folder = option_str(json_object_get(description, "launch"), "folder", NULL);
+
+	if (!folder || chdir(folder) == 0)
+		return 0;
+	return err_sys(e, "%s, where the guest was started", folder);
+}
+
+/**
  * snapshot_file_check() - Is the file the one that was described?
  * @dir:	Folder
  * @name:	Of the snapshot

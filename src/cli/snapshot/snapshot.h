@@ -12,6 +12,7 @@ MUST_CHECK int snapshot_folder_make(const struct cli_args *args, const struct gu
 char *snapshot_file(const char *dir, const char *name, const char *kind);
 MUST_CHECK int snapshot_describe(const char *dir, const char *name, const struct guest *g,
 				 const json_t *info, struct err *e);
+MUST_CHECK int snapshot_enter(const json_t *description, struct err *e);
 MUST_CHECK int snapshot_file_check(const char *dir, const char *name, const json_t *description,
 				   struct err *e);
 MUST_CHECK int snapshot_description(const char *dir, const char *name, json_t **ret, struct err *e);
