@@ -71,6 +71,14 @@ static bool serve_system_event(struct vm_vcpu *v, const struct kvm_run *run)
 	}
 }
 
+/* Some kernels reboot so on purpose; of any other this is the only trace of what befell it. */
+static bool triple_fault(struct vm_vcpu *v)
+{
+	log_guest(&v->shutdowns, "vCPU %u: triple fault, the guest is reset", v->index);
+	vm_request(v->vm, MACHINE_RESET, 0);
+	return false;
+}
+
 static bool internal_error(struct vm_vcpu *v, const struct kvm_run *run)
 {
 	char data[160] = "";
@@ -116,9 +124,7 @@ bool vcpu_exit_serve(struct vm_vcpu *v)
 	case KVM_EXIT_MMIO: serve_memory(v, run); return !v->hold;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN: return true;
-	case KVM_EXIT_SHUTDOWN: /* triple fault */
-		vm_request(v->vm, MACHINE_RESET, 0);
-		return false;
+	case KVM_EXIT_SHUTDOWN: return triple_fault(v);
 	case KVM_EXIT_SYSTEM_EVENT: return serve_system_event(v, run);
 	case KVM_EXIT_INTERNAL_ERROR: return internal_error(v, run);
 	case KVM_EXIT_FAIL_ENTRY: return entry_failed(v, run);

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/list.h"
+#include "base/log.h"
 #include "device/device.h"
 #include "kvm/kvm.h"
 #include "memory/memory.h"
@@ -129,6 +130,7 @@ typedef void vm_vcpu_fn(struct vm_vcpu *v, void *opaque);
  * @rested_ns:	How long it has rested in all; own thread writes, atomic
  * @paced_ns:	How long it was last told to rest for what it wrote; 0: not. Atomic
  * @limit_pages, @limit_ns: Pages dirtied, and the time, at which its dirty limit began to count
+ * @shutdowns:	How often a triple fault may be said; own thread
  */
 struct vm_vcpu {
 	struct vm *vm;
@@ -147,6 +149,7 @@ struct vm_vcpu {
 	int64_t paced_ns;
 	uint64_t limit_pages;
 	int64_t limit_ns;
+	struct log_limit shutdowns;
 };
 
 /**

@@ -70,6 +70,7 @@ def test_disk_keeps_its_file_over_a_reboot_and_the_nic_answers(host):
     guest.expect(UP)
     assert "/mnt/file: OK" in guest.expect("KEPT")
     assert guest.wait() == 0
+    assert guest.output().count("triple fault, the guest is reset") == 1  # by "reboot=t"
 
 
 @pytest.mark.timeout(300)
