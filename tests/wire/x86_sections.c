@@ -80,6 +80,42 @@ static void an_instruction_after_sti_stays_uninterrupted(void **unused)
 	free(s);
 }
 
+/* The guest was stopped while a fault was being delivered. */
+static void fault(struct x86_vcpu_state *k, uint8_t nr, uint32_t error_code)
+{
+	k->events.exception.injected = true;
+	k->events.exception.nr = nr;
+	k->events.exception.has_error_code = true;
+	k->events.exception.error_code = error_code;
+}
+
+static void a_fault_comes_with_its_error_code_or_comes_again(void **unused)
+{
+	struct cpu_section *s = calloc(1, sizeof(*s));
+	struct x86_vcpu_state *k = calloc(1, sizeof(*k)), *there = calloc(1, sizeof(*there));
+
+	for (uint32_t code = 0; code < 8; code++) {
+		memcpy(s, cpu_section_table.fresh, sizeof(*s));
+		cpu_section_to(s, k, &host, 48);
+		fault(k, 14, code);
+		cpu_section_from(s, k, &host, 48);
+		s->error_code = 0; /* isn't sent */
+		cpu_section_to(s, there, &host, 48);
+		assert_int_equal(there->events.exception.injected, code == 0);
+		if (code)
+			assert_int_equal(s->exception_nr, -1);
+	}
+	fault(k, 14, 6);
+	*(struct kvm_nested_state *)(void *)k->nested = (struct kvm_nested_state){
+		.flags = KVM_STATE_NESTED_GUEST_MODE, .size = sizeof(struct kvm_nested_state)};
+	k->nested_size = sizeof(struct kvm_nested_state);
+	cpu_section_from(s, k, &host, 48);
+	assert_true(s->exception_injected && s->exception_nr == 14);
+	free(there);
+	free(k);
+	free(s);
+}
+
 static void cpus_survive_kvms_structs(void **unused)
 {
 	assert_true(section_each("cpu", cpu_survives_kvms_structs, NULL) > 0);
@@ -154,6 +190,7 @@ int main(void)
 		cmocka_unit_test(qemus_sections_come_out_as_they_went_in),
 		cmocka_unit_test(cpus_survive_kvms_structs),
 		cmocka_unit_test(an_instruction_after_sti_stays_uninterrupted),
+		cmocka_unit_test(a_fault_comes_with_its_error_code_or_comes_again),
 		cmocka_unit_test(apics_survive_kvms_structs),
 		cmocka_unit_test(a_running_apic_timer_keeps_its_rest),
 		cmocka_unit_test(pits_survive_kvms_structs),

@@ -463,6 +463,21 @@ static void exception_settle(S *s)
 		s->cr2 = s->exception_payload;
 }
 
+/*
+ * QEMU's stream has no place for an error code, and without its own a fault is another one: Linux
+ * takes a program's page fault for one of its own. Who faults has done nothing yet and will do so
+ * again, so such a fault needn't go along. One of a guest hypervisor's guest may come from that
+ * hypervisor, and only once.
+ */
+static void exception_drop(S *s)
+{
+	if (!s->exception_injected || !s->has_error_code || !s->error_code || s->hflags & HF_GUEST)
+		return;
+	s->exception_injected = s->has_error_code = 0;
+	s->exception_nr = -1;
+	s->error_code = 0;
+}
+
 static void events_from(S *to, const struct x86_vcpu_state *s)
 {
 	const struct kvm_vcpu_events *v = &s->events;
@@ -619,6 +634,7 @@ void cpu_section_from(S *to, const struct x86_vcpu_state *s, const struct kvm_ho
 	to->hflags2 = hflags2_of(&s->events);
 	events_from(to, s);
 	exception_settle(to);
+	exception_drop(to);
 	to->tsc_khz = s->tsc_khz;
 	offers(to, s, h);
 }
