@@ -44,7 +44,8 @@ static const struct served memory_served[] = {
 	{0},
 };
 static const struct served numa_served[] = {
-	{NULL, NULL, "a guest has one node and no distances: leave it out"},
+	{"mem", NULL, "give the node an -object memory-backend-... by memdev="},
+	{"initiator", NULL, "there is no table of memory's speed (HMAT)"},
 	{0},
 };
 static const struct served drive_served[] = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ACPI code that stock QEMU 7.2 and Outlive give a guest, for machines that differ in what it describes.
+"""The ACPI tables that stock QEMU 7.2 and Outlive give a guest, for machines that differ in what it describes.
 
 The guest is firmware of a few bytes, behind which tables are as a kernel finds them; they are taken from the RAM
 block that carries them in a stream.
@@ -36,8 +36,8 @@ def blob(stream):
     return b"".join(pages[offset] for offset in sorted(pages))
 
 
-def dsdt(starter, file, options):
-    """The DSDT of a machine."""
+def tables_of(starter, file, options, signatures=("DSDT",)):
+    """Some tables of a machine, by signature."""
     rom, said = file.with_suffix(".rom"), file.with_suffix(".said")
     rom.write_bytes(tables_guest())
     vmm = starter.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host,arch-capabilities=off", "-nodefaults",
@@ -46,9 +46,11 @@ def dsdt(starter, file, options):
     until(lambda: said.exists() and said.read_bytes() == b"R", 30, "the firmware has read the tables")
     send(vmm, f"exec:cat >{file}")
     assert ended(vmm)["status"] == "completed"
-    tables = blob(file.read_bytes())
-    at = tables.index(b"DSDT")
-    return tables[at:at + int.from_bytes(tables[at + 4:at + 8], "little")]
+    tables, found = blob(file.read_bytes()), {}
+    for signature in signatures:
+        at = tables.index(signature.encode())
+        found[signature] = tables[at:at + int.from_bytes(tables[at + 4:at + 8], "little")].hex(" ", 16).split()
+    return found
 
 
 @pytest.mark.parametrize("options", [
@@ -60,6 +62,27 @@ def dsdt(starter, file, options):
     ("-global", f"{LPC}s4_val=4"),
 ], ids=["bare", "ports", "native", "one-fixed-port", "no-sleep", "s4-type"])
 def test_dsdt_is_qemus(outlive, qemu, kvm, tmp_path, options):
-    ours, theirs = (dsdt(starter, tmp_path / name, options) for name, starter in (("o", outlive), ("q", qemu)))
-    assert len(theirs) > 4000
-    assert ours.hex(" ", 16).split() == theirs.hex(" ", 16).split()
+    ours, theirs = (tables_of(starter, tmp_path / name, options) for name, starter in (("o", outlive), ("q", qemu)))
+    assert len(theirs["DSDT"]) > 250
+    assert ours == theirs
+
+
+def node(number, mib, more=""):
+    """A NUMA node with memory of its own."""
+    return ("-object", f"memory-backend-memfd,id=m{number},size={mib}M,share=on",
+            "-numa", f"node,nodeid={number},memdev=m{number}{more}")
+
+
+@pytest.mark.parametrize("options", [
+    ("-smp", "4,sockets=2,cores=2,threads=1", *node(0, 24), *node(1, 40)),
+    ("-smp", "2,sockets=3,cores=2,maxcpus=6", *node(0, 16, ",cpus=0-1,cpus=4"), *node(1, 24, ",cpus=2-3,cpus=5"),
+     *node(2, 24),
+     "-numa", "dist,src=0,dst=1,val=20", "-numa", "dist,src=0,dst=2,val=31", "-numa", "dist,src=2,dst=1,val=17"),
+    ("-smp", "2,sockets=2,cores=1,threads=1", *node(0, 64), "-numa", "node", "-numa", "cpu,node-id=1,socket-id=0",
+     "-numa", "dist,src=0,dst=1,val=20", "-numa", "dist,src=1,dst=0,val=30"),
+], ids=["sockets", "distances", "no-memory"])
+def test_nodes_are_described_as_by_qemu(outlive, qemu, kvm, tmp_path, options):
+    found = ("DSDT", "SRAT", "SLIT") if "dist" in str(options) else ("DSDT", "SRAT")
+    ours, theirs = (tables_of(starter, tmp_path / name, options, found)
+                    for name, starter in (("o", outlive), ("q", qemu)))
+    assert ours == theirs

@@ -250,6 +250,15 @@ def test_a_domain_without_a_cpu_gets_the_hosts(libvirt):
     assert "host-passthrough" in libvirt.virsh("dumpxml", "guest")
 
 
+def test_a_domain_has_the_nodes_it_is_given(libvirt):
+    cells = "".join(f"<cell id='{n}' cpus='{n}' memory='64' unit='MiB'><distances><sibling id='{1 - n}' value='21'/>"
+                    f"</distances></cell>" for n in (0, 1))
+    libvirt.create(f"<kernel>{BUILD}/guest/pulse/pulse.elf</kernel><cmdline>pulse</cmdline>",
+                   f"<cpu mode='host-passthrough'><numa>{cells}</numa></cpu>")
+    places = libvirt.qmp("query-hotpluggable-cpus")
+    assert {one["props"]["socket-id"]: one["props"]["node-id"] for one in places} == {0: 0, 1: 1}
+
+
 def test_what_the_vmm_refuses_is_libvirts_message(libvirt):
     xml = DOMAIN.format(boot="<kernel>/dev/null</kernel>", cpu="", vcpus=(2, 2), emulator=outlive_vmm(),
                         disk=libvirt.disk("vda"), root=libvirt.root)

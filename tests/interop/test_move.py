@@ -81,6 +81,22 @@ def test_apic_ids_may_leave_numbers_out(outlive, qemu_any, traveller, begin):
     assert guest.check()["cpus"] == 6
 
 
+NODES = ("-object", "memory-backend-memfd,id=m0,size=48M,share=on",
+         "-object", "memory-backend-memfd,id=m1,size=80M,share=on",
+         "-numa", "node,memdev=m0,cpus=0", "-numa", "node,memdev=m1,cpus=1", "-numa", "dist,src=0,dst=1,val=21")
+
+
+@pytest.mark.parametrize("begin", ["qemu", "outlive"])
+def test_nodes_keep_memory_of_their_own(outlive, qemu_any, traveller, begin):
+    first, second = (qemu_any, outlive) if begin == "qemu" else (outlive, qemu_any)
+    guest = traveller(first, *NODES, cpus=2, memory_mib=128, args="rate=2M ws=64M fill=half")
+    guest.go(second)
+    guest.check()
+    assert [cpu["props"]["node-id"] for cpu in guest.guest.vmm.qmp.command("query-cpus-fast")] == [0, 1]
+    guest.go(first)
+    guest.check()
+
+
 @pytest.mark.parametrize("begin", ["qemu", "outlive"])
 def test_a_guest_without_vmwares_port_goes_there_and_back(outlive, qemu_any, traveller, begin):
     first, second = (qemu_any, outlive) if begin == "qemu" else (outlive, qemu_any)

@@ -61,8 +61,15 @@ def test_guest_with_as_many_vcpus_as_can_be(live):
     assert report["cpus"] == 64 and all(cpu["online"] for cpu in report["cpu"])
 
 
+def nodes(*sizes):
+    """Options for NUMA nodes with so many MiB each."""
+    return [word for n, mib in enumerate(sizes) for word in
+            ("-object", f"memory-backend-memfd,id=m{n},size={mib}M,share=on", "-numa", f"node,memdev=m{n}")]
+
+
 @pytest.mark.timeout(300)
-def test_guest_with_memory_on_both_sides_of_4_gib(live):
-    guest = live(cpus=2, memory_mib=2880, args="ws=64M rate=20M fill=zero pattern=random")
+@pytest.mark.parametrize("parts", [(), (1200, 1680)], ids=["one", "two-nodes"])
+def test_guest_with_memory_on_both_sides_of_4_gib(live, parts):
+    guest = live(*nodes(*parts), cpus=2, memory_mib=2880, args="ws=64M rate=20M fill=zero pattern=random")
     guest.upgrade()
     assert guest.verify()["ram_bytes"] > (2880 - 64) << 20

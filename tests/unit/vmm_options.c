@@ -196,7 +196,7 @@ static void what_would_not_be_done_is_refused(void **state)
 {
 	refuse_unserved("snapshot=on isn't here: writes would reach the image", "-drive",
 			"file=x,snapshot=on");
-	refuse_unserved("argument 1 (-numa node): a guest has one node", "-numa", "node");
+	refuse_unserved("isn't here: give the node an -object", "-numa", "node,mem=512");
 	refuse_unserved("slots=2 isn't here: memory can't be plugged", "-m",
 			"1G,slots=2,maxmem=2G");
 	refuse_unserved("maxmem is more than size", "-m", "1G,maxmem=2G");

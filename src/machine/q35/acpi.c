@@ -331,9 +331,20 @@ static size_t srat(const struct acpi_config *c, struct acpi_tables *t)
 		aml_le(a, c->nodes[i].base, 8);
 		aml_le(a, c->nodes[i].size, 8);
 		aml_le(a, 0, 4);
-		aml_le(a, 1, 4);
+		aml_le(a, c->nodes[i].size ? 1 : 0, 4);
 		aml_le(a, 0, 8);
 	}
+	table_end(t, at);
+	return at;
+}
+
+static size_t slit(const struct q35_numa *n, struct acpi_tables *t)
+{
+	size_t at = table_begin(&t->tables, "SLIT", 1);
+
+	aml_le(&t->tables, n->nodes, 8);
+	for (unsigned int i = 0; i < n->nodes; i++)
+		aml_bytes(&t->tables, n->distance[i], n->nodes);
 	table_end(t, at);
 	return at;
 }
@@ -375,7 +386,7 @@ static void rsdp(struct acpi_tables *t, size_t rsdt_at)
  */
 void acpi_build(const struct acpi_config *c, struct acpi_tables *ret)
 {
-	size_t at[9], n = 0, facs_at, dsdt_at;
+	size_t at[10], n = 0, facs_at, dsdt_at;
 
 	*ret = (struct acpi_tables){0};
 	loader_allocate(&ret->loader, ACPI_RSDP_FILE, 16, 2);
@@ -395,6 +406,8 @@ void acpi_build(const struct acpi_config *c, struct acpi_tables *ret)
 		at[n++] = hpet(ret);
 	if (c->nodes_len)
 		at[n++] = srat(c, ret);
+	if (c->numa && c->numa->distances)
+		at[n++] = slit(c->numa, ret);
 	if (c->ecam)
 		at[n++] = mcfg(c, ret);
 	at[n++] = waet(ret);

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "machine/q35/aml.h"
+#include "machine/q35/numa.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -52,7 +53,8 @@ struct acpi_node {
  * @hpet:	There is an HPET
  * @serial:	Bit n: COMn+1 is there
  * @slots, @slots_len: Root bus, ordered by devfn
- * @nodes, @nodes_len: NUMA; 0: no SRAT
+ * @nodes, @nodes_len: Memory of NUMA nodes; 0: no SRAT. Entries of size 0 say nothing
+ * @numa:	Distances for SLIT; NULL: none
  * @smm:	Firmware may use SMI to switch ACPI on
  * @smi_plug, @smi_unplug: Firmware wants an SMI before a CPU comes, and does the ejecting itself
  * @vmgenid:	There is a generation id in a page of its own
@@ -63,7 +65,8 @@ struct acpi_node {
 struct acpi_config {
 	unsigned int max_vcpus;
 	const bool *present;
-	const uint32_t *apic_ids, *vcpu_nodes;
+	const uint32_t *apic_ids;
+	const uint8_t *vcpu_nodes;
 	uint16_t pmbase;
 	uint64_t ecam;
 	uint64_t hole, hole_end, hole64, hole64_end;
@@ -73,6 +76,7 @@ struct acpi_config {
 	size_t slots_len;
 	const struct acpi_node *nodes;
 	size_t nodes_len;
+	const struct q35_numa *numa;
 };
 
 /* fw_cfg blobs and the sizes of the RAM blocks that carry them through a migration. */

@@ -57,7 +57,8 @@ static void add_numbers(struct q35 *q, const struct q35_config *c)
 	struct fw_cfg *f = q->fw_cfg;
 
 	fw_cfg_add(f, FW_CFG_UUID, c->uuid, sizeof(c->uuid));
-	fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, q->ram.ram->size);
+	fw_cfg_add_u64(f, FW_CFG_RAM_SIZE, q->ram.bytes);
+	q35_numa_tell(q);
 	fw_cfg_add_u16(f, FW_CFG_NOGRAPHIC, 1);
 	fw_cfg_add_u16(f, FW_CFG_MAX_CPUS,
 		       (uint16_t)(x86_apic_id(&q->cpuid.topology, q->max_cpus - 1) + 1));
@@ -140,7 +141,7 @@ static struct x86_layout layout(const struct q35 *q)
 {
 	const struct kvm_cpuid_entry2 *vendor = x86_cpuid_find(&q->cpuid, 0, 0);
 	const struct kvm_cpuid_entry2 *sizes = x86_cpuid_find(&q->cpuid, 0x80000008, 0);
-	struct x86_layout l = x86_layout_q35(q->ram.ram->size);
+	struct x86_layout l = x86_layout_q35(q->ram.bytes);
 
 	l.hypertransport = vendor && vendor->ebx == 0x68747541 && sizes &&
 			   (sizes->eax & 0xff) >= 40;

@@ -117,15 +117,15 @@ static uint64_t tseg_bytes(const struct mch *m)
 
 	if (!(c[MCH_ESMRAMC] & ESMRAMC_TSEG) || !(c[MCH_SMRAM] & SMRAM_ENABLE) || !m->ram)
 		return 0;
-	return bytes < m->below_4g ? bytes : 0;
+	return bytes < m->below_4g && bytes <= m->top_bytes ? bytes : 0;
 }
 
 static struct memory_map *tseg_add(struct mch *m, uint64_t bytes, bool smm)
 {
 	const struct memory_map map = {.gpa = m->below_4g - bytes,
 				       .size = bytes,
-				       .block = smm ? m->ram : NULL,
-				       .offset = m->below_4g - bytes,
+				       .block = smm ? m->top : NULL,
+				       .offset = m->top_bytes - bytes,
 				       .enabled = true,
 				       .smm_only = smm,
 				       .priority = smm ? PRIORITY_SMRAM : PRIORITY_CHIPSET};

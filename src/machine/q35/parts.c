@@ -78,8 +78,10 @@ static void prepare_mch(struct q35 *q, struct device *dev)
 {
 	q->mch = CONTAINER_OF(dev, struct mch, pci.dev);
 	q->mch->host = q->host_bridge;
-	q->mch->ram = q->ram.ram;
-	q->mch->below_4g = x86_layout_q35(q->ram.ram->size).below_4g;
+	q->mch->ram = q->ram.parts[0];
+	q->mch->below_4g = x86_layout_q35(q->ram.bytes).below_4g;
+	q->mch->top = q35_ram_at(&q->ram, q->mch->below_4g - 1, &q->mch->top_bytes);
+	q->mch->top_bytes++;
 	place(q, &q->mch->pci, PCI_DEVFN(0, 0));
 }
 
@@ -177,7 +179,7 @@ static void prepare_vmport(struct q35 *q, struct device *dev)
 	struct vmport *d = CONTAINER_OF(dev, struct vmport, dev);
 
 	d->mouse = q->vmmouse;
-	d->ram_bytes = q->ram.ram->size;
+	d->ram_bytes = q->ram.bytes;
 }
 
 static void prepare_ahci(struct q35 *q, struct device *dev)

@@ -205,6 +205,10 @@ int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop, 
 	q->hpet = c->hpet;
 	q->vmport = c->vmport;
 	q->serials = c->serials;
+	if (c->numa) {
+		q->numa = mem_zalloc(sizeof(*q->numa));
+		*q->numa = *c->numa;
+	}
 	memcpy(q->pflash, c->ram.pflash, sizeof(q->pflash));
 	q->adopted = c->ram.adopt != NULL;
 	list_init(&q->devices);
@@ -252,5 +256,6 @@ void q35_destroy(struct q35 *q)
 	free(q->kernel);
 	free(q->initrd);
 	free(q->append);
+	free(q->numa);
 	free(q);
 }

@@ -35,6 +35,7 @@ enum q35_smm { Q35_SMM_AUTO, Q35_SMM_ON, Q35_SMM_OFF };
 /**
  * struct q35_config - A machine to be made; everything borrowed
  * @ram:	Memory
+ * @numa:	Its nodes; NULL: none. Copied
  * @cpus, @max_cpus: vCPUs at start, and places
  * @topology:	-smp
  * @cpu:	CPU model, with features behind commas
@@ -58,6 +59,7 @@ enum q35_smm { Q35_SMM_AUTO, Q35_SMM_ON, Q35_SMM_OFF };
  */
 struct q35_config {
 	struct q35_ram_config ram;
+	const struct q35_numa *numa;
 	unsigned int cpus, max_cpus;
 	struct x86_topology topology;
 	const char *cpu, *kernel, *initrd, *append;
@@ -86,6 +88,7 @@ struct q35 {
 	struct slots *slots;
 	struct memory memory;
 	struct q35_ram ram;
+	struct q35_numa *numa;                  /* NULL: none */
 	struct block_node *pflash[Q35_FLASHES]; /* borrowed; NULL: no chip */
 	bool adopted;                           /* from a process on this host, memory and all */
 	struct io_space *io;

@@ -86,19 +86,21 @@ struct mch_state {
 /**
  * struct mch - Memory controller hub, 00:00.0
  * @host:	Its ECAM window follows the PCIEXBAR register; set before realize
- * @ram:	pc.ram; set before realize
- * @below_4g:	Bytes of it below 4 GiB; set before realize
+ * @ram:	Where main memory begins, 1 MiB or more; set before realize
+ * @top, @top_bytes: The block in which low memory ends, and how much of it lies below that; set
+ *		before realize
+ * @below_4g:	Bytes of main memory below 4 GiB; set before realize
  * @pam:	Windows of @ram over 0xc0000-0xfffff, shown where PAM registers say so
  * @window:	By enum mch_window
- * @tseg_hole, @tseg: The top of @ram below 4 GiB as all others and as SMM see it; NULL: no TSEG
+ * @tseg_hole, @tseg: The top of memory below 4 GiB as all others and as SMM see it; NULL: no TSEG
  * @tseg_mbytes: Property: size of an extended TSEG
  * @smbase_smram: Property: QEMU's lockable SMRAM at 0x30000 is offered
  */
 struct mch {
 	struct pci_device pci;
 	struct pci_host *host;
-	struct ram_block *ram;
-	uint64_t below_4g;
+	struct ram_block *ram, *top;
+	uint64_t top_bytes, below_4g;
 	struct memory_map *pam[MCH_PAM_WINDOWS];
 	struct memory_map *window[MCH_WINDOWS], *tseg_hole, *tseg;
 	uint16_t tseg_mbytes;

@@ -73,17 +73,52 @@ int q35_ram_map(struct memory *m, gpa_t gpa, uint64_t size, struct ram_block *b,
 	return memory_map_add(m, &window, &ignored, e);
 }
 
+/* Low memory up to @low, the rest from 4 GiB on; @at: where in main memory the part begins. */
+static int part_show(struct memory *m, struct ram_block *b, uint64_t at, uint64_t low,
+		     struct err *e)
+{
+	uint64_t below = at < low ? MIN(b->size, low - at) : 0;
+	int r = below ? q35_ram_map(m, at, below, b, 0, false, e) : 0;
+
+	if (r >= 0 && below < b->size)
+		r = q35_ram_map(m, 4 * GiB + at + below - low, b->size - below, b, below, false, e);
+	return r;
+}
+
 static int main_memory(struct q35_ram *q, struct memory *m, const struct q35_ram_config *c,
 		       struct err *e)
 {
 	uint64_t low = x86_layout_q35(c->bytes).below_4g;
-	int r = q35_ram_block(m, c->name, c->bytes, &c->options, &q->ram, e);
+	int r = 0;
 
-	if (r >= 0)
-		r = q35_ram_map(m, 0, low, q->ram, 0, false, e);
-	if (r >= 0 && low < c->bytes)
-		r = q35_ram_map(m, 1ULL << 32, c->bytes - low, q->ram, low, false, e);
+	for (unsigned int i = 0; i < c->parts_len && r >= 0; i++) {
+		const struct q35_ram_part *p = &c->parts[i];
+
+		r = q35_ram_block(m, p->name, p->bytes, &p->options, &q->parts[i], e);
+		if (r >= 0)
+			r = part_show(m, q->parts[i], q->bytes, low, e);
+		q->parts_len++;
+		q->bytes += p->bytes;
+	}
 	return r;
+}
+
+/**
+ * q35_ram_at() - What is seen at a byte of main memory
+ * @q:		Created
+ * @at:		Which byte, as if main memory had no holes; below its size
+ * @ret_offset:	Set to where in the block it is
+ *
+ * Return: the block, borrowed
+ */
+struct ram_block *q35_ram_at(const struct q35_ram *q, uint64_t at, uint64_t *ret_offset)
+{
+	unsigned int i = 0;
+
+	for (; at >= q->parts[i]->size; i++)
+		at -= q->parts[i]->size;
+	*ret_offset = at;
+	return q->parts[i];
 }
 
 static int bios_size(const char *path, uint64_t *ret, struct err *e)
@@ -188,7 +223,6 @@ int q35_ram_create(struct q35_ram *ret, struct memory *m, const struct q35_ram_c
 
 	ram_offer_by(m, c->adopt, c->opaque);
 	r = main_memory(ret, m, c, e);
-
 	if (r >= 0)
 		r = c->pflash[0] ? q35_flash_create(ret, m, c, e) : bios(ret, m, c, e);
 	if (r >= 0)

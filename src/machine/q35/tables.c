@@ -80,14 +80,14 @@ struct vmgenid *q35_vmgenid(const struct q35 *q)
 
 static void config_fill(const struct q35 *q, struct acpi_config *c)
 {
-	uint64_t high = q->ram.ram->size - x86_layout_q35(q->ram.ram->size).below_4g;
+	uint64_t high = q->ram.bytes - x86_layout_q35(q->ram.bytes).below_4g;
 
 	*c = (struct acpi_config){
 		.present = q->lpc->cpu_present,
 		.max_vcpus = q->max_cpus,
 		.pmbase = pmbase(q),
 		.ecam = ecam(q),
-		.hole = x86_layout_q35(q->ram.ram->size).below_4g,
+		.hole = x86_layout_q35(q->ram.bytes).below_4g,
 		.hole_end = Q35_IOAPIC,
 		.hpet = q->hpet,
 		.serial = q->serials,
@@ -111,6 +111,7 @@ static void config_fill(const struct q35 *q, struct acpi_config *c)
  */
 void q35_acpi_build(struct q35 *q, struct acpi_tables *ret)
 {
+	OWNED(struct acpi_node *) nodes = NULL;
 	struct acpi_slot *slots = mem_calloc(SLOTS_MAX, sizeof(*slots));
 	uint32_t *ids = mem_calloc(q->max_cpus, sizeof(*ids));
 	struct acpi_config c;
@@ -121,6 +122,12 @@ void q35_acpi_build(struct q35 *q, struct acpi_tables *ret)
 	c.apic_ids = ids;
 	c.slots = slots;
 	c.slots_len = slots_fill(q, slots);
+	if (q->numa) {
+		c.numa = q->numa;
+		c.vcpu_nodes = q->numa->vcpus;
+		c.nodes_len = numa_ranges(q->numa, q->mch->below_4g, &nodes);
+		c.nodes = nodes;
+	}
 	acpi_build(&c, ret);
 	free(slots);
 	free(ids);
@@ -160,8 +167,8 @@ void q35_smbios_build(struct q35 *q, const struct q35_config *c, struct smbios *
 		.sockets = DIV_ROUND_UP(q->cpus, t->dies * t->cores * t->threads),
 		.cores = t->cores * t->dies,
 		.threads = t->threads * t->cores * t->dies,
-		.ram_bytes = q->ram.ram->size,
-		.below_4g = x86_layout_q35(q->ram.ram->size).below_4g,
+		.ram_bytes = q->ram.bytes,
+		.below_4g = x86_layout_q35(q->ram.bytes).below_4g,
 		.direct = q->direct,
 		.field = c->smbios,
 		.nth = c->smbios_nth,

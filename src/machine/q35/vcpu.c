@@ -19,7 +19,7 @@
 /**
  * struct vcpu - A vCPU of the user's
  * @socket, @die, @core, @thread, @apic: Properties: its place; -1: not given
- * @node:	Property: NUMA node; there are none
+ * @node:	Property: NUMA node, which the machine has given to the place; -1: not given
  * @place:	Its place
  */
 struct vcpu {
@@ -39,7 +39,7 @@ static const struct prop vcpu_props[] = {
 	ID("core-id", core, "core in the die"),
 	ID("thread-id", thread, "thread in the core"),
 	ID("apic-id", apic, "the same as one number"),
-	ID("node-id", node, "NUMA node: 0 or none"),
+	ID("node-id", node, "NUMA node that the place has"),
 	PROPS_END,
 };
 
@@ -138,8 +138,9 @@ static int place_find(const struct q35 *q, struct vcpu *v, struct err *e)
 	r = r ? r : ids_fill(&q->cpuid.topology, v, e);
 	if (r < 0)
 		return r;
-	if (v->node > 0)
-		return err_set(e, EINVAL, "node-id: the guest has no NUMA node %d", v->node);
+	if (v->node >= 0 && v->node != (q->numa ? q->numa->vcpus[v->place] : 0))
+		return err_set(e, EINVAL, "node-id: the vCPU's NUMA node isn't %d%s", v->node,
+			       q->numa ? ", query-hotpluggable-cpus says which" : "");
 	if (q->vcpus->cpu[v->place].v)
 		return err_set(e, EEXIST, "there is a vCPU %u already, with APIC id %u", v->place,
 			       (unsigned int)v->apic);

@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+/* -object of this id, NULL: there is none. */
 static const json_t *object_find(const struct vmm *v, const char *id)
 {
 	const struct vmm_items *all = &v->options->groups[VMM_OBJECT];
@@ -35,7 +36,7 @@ static const json_t *object_find(const struct vmm *v, const char *id)
 	return NULL;
 }
 
-static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err *e)
+static int backend_fill(struct q35_ram_part *part, const json_t *o, struct err *e)
 {
 	const char *type = option_str(o, "qom-type", "");
 	bool file = !strcmp(type, "memory-backend-file");
@@ -43,18 +44,15 @@ static int backend_fill(struct q35_ram_config *ram, const json_t *o, struct err 
 	if (!file && strcmp(type, "memory-backend-memfd") && strcmp(type, "memory-backend-ram"))
 		return err_set(e, EINVAL, "memory-backend: '%s' is a %s, not memory",
 			       option_str(o, "id", ""), type);
-	if ((uint64_t)option_int(o, "size", (int64_t)ram->bytes) != ram->bytes)
-		return err_set(e, EINVAL, "memory-backend %s has %jd bytes, -m says %ju",
-			       option_str(o, "id", ""), (intmax_t)option_int(o, "size", 0),
-			       (uintmax_t)ram->bytes);
-	ram->name = option_str(o, "id", "pc.ram");
-	ram->options.kind = file                               ? RAM_FILE
-			    : option_bool(o, "hugetlb", false) ? RAM_HUGETLB
-							       : RAM_MEMFD;
-	ram->options.path = file ? option_str(o, "mem-path", NULL) : NULL;
-	ram->options.hugepage_bytes = (uint64_t)option_int(o, "hugetlbsize", 0);
-	ram->options.prealloc = option_bool(o, "prealloc", false);
-	ram->options.huge = !option_bool(o, "seal", false);
+	part->bytes = (uint64_t)option_int(o, "size", (int64_t)part->bytes);
+	part->name = option_str(o, "id", "pc.ram");
+	part->options.kind = file                               ? RAM_FILE
+			     : option_bool(o, "hugetlb", false) ? RAM_HUGETLB
+								: RAM_MEMFD;
+	part->options.path = file ? option_str(o, "mem-path", NULL) : NULL;
+	part->options.hugepage_bytes = (uint64_t)option_int(o, "hugetlbsize", 0);
+	part->options.prealloc = option_bool(o, "prealloc", false);
+	part->options.huge = !option_bool(o, "seal", false);
 	return 0;
 }
 
@@ -93,18 +91,57 @@ static const char *firmware(struct vmm *v)
 	return name;
 }
 
-static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct err *e)
+/* Main memory in one piece. */
+static int one_part(struct vmm *v, struct q35_ram_config *ram, struct err *e)
 {
 	const char *id = option_str(vmm_values(v->options, VMM_MACHINE), "memory-backend", NULL);
 	const json_t *o = object_find(v, id);
+	struct q35_ram_part *part = &ram->parts[0];
 
-	*ram = (struct q35_ram_config){.bytes = v->options->ram_bytes,
-				       .name = "pc.ram",
-				       .options = {.kind = RAM_MEMFD, .huge = true},
-				       .bios = firmware(v)};
+	ram->parts_len = 1;
+	*part = (struct q35_ram_part){ram->bytes, "pc.ram", {.kind = RAM_MEMFD, .huge = true}};
 	if (id && !o)
 		return err_set(e, ENOENT, "memory-backend: there is no object '%s'", id);
-	return o ? backend_fill(ram, o, e) : 0;
+	if (o && backend_fill(part, o, e) < 0)
+		return -e->code;
+	if (part->bytes != ram->bytes)
+		return err_set(e, EINVAL, "memory-backend %s has %ju bytes, -m says %ju", id,
+			       (uintmax_t)part->bytes, (uintmax_t)ram->bytes);
+	return 0;
+}
+
+/* A piece for each node that has memory. */
+static int node_parts(struct vmm *v, struct q35_ram_config *ram, struct q35_numa *numa,
+		      const char *const memdev[Q35_NODES_MAX], struct err *e)
+{
+	for (unsigned int i = 0; i < numa->nodes; i++) {
+		struct q35_ram_part *part = &ram->parts[ram->parts_len];
+		const json_t *o = object_find(v, memdev[i]);
+
+		if (!memdev[i])
+			continue;
+		if (!o)
+			return err_set(e, ENOENT, "-numa node: there is no object '%s'", memdev[i]);
+		*part = (struct q35_ram_part){.options = {.huge = true}};
+		if (backend_fill(part, o, e) < 0)
+			return -e->code;
+		numa->bytes[i] = part->bytes;
+		ram->parts_len++;
+	}
+	return 0;
+}
+
+static int ram_fill(struct vmm *v, struct q35_ram_config *ram, struct q35_numa *numa, struct err *e)
+{
+	const char *memdev[Q35_NODES_MAX] = {0};
+	int r;
+
+	*ram = (struct q35_ram_config){.bytes = v->options->ram_bytes, .bios = firmware(v)};
+	r = guest_numa_fill(v->options, numa, memdev, e);
+	if (r < 0 || !numa->nodes)
+		return r < 0 ? r : one_part(v, ram, e);
+	r = node_parts(v, ram, numa, memdev, e);
+	return r < 0 ? r : guest_numa_check(v->options, numa, e);
 }
 
 static void policy_fill(struct vmm *v, struct vm_policy *p)
@@ -272,7 +309,7 @@ static enum q35_smm smm_of(const struct vmm_options *o)
 	return !strcmp(word, "on") ? Q35_SMM_ON : !strcmp(word, "off") ? Q35_SMM_OFF : Q35_SMM_AUTO;
 }
 
-static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
+static int config_fill(struct vmm *v, struct q35_config *c, struct q35_numa *numa, struct err *e)
 {
 	const struct vmm_options *o = v->options;
 
@@ -302,7 +339,10 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct err *e)
 	if (guest_globals_check(v, e) < 0 || smbios_files(v, e) < 0 ||
 	    rtc_base(v, &c->rtc_s, e) < 0)
 		return -e->code;
-	return ram_fill(v, &c->ram, e);
+	if (ram_fill(v, &c->ram, numa, e) < 0)
+		return -e->code;
+	c->numa = numa->nodes ? numa : NULL;
+	return 0;
 }
 
 static int make(struct guest *g, struct q35_config *c, const struct guest_parts *parts,
@@ -339,8 +379,9 @@ static int make(struct guest *g, struct q35_config *c, const struct guest_parts 
 int guest_create(struct guest **ret, struct vmm *v, const struct guest_parts *parts, struct err *e)
 {
 	struct guest *g = mem_zalloc(sizeof(*g));
+	OWNED(struct q35_numa *) numa = mem_zalloc(sizeof(*numa));
 	struct q35_config c;
-	int r = config_fill(v, &c, e);
+	int r = config_fill(v, &c, numa, e);
 
 	g->v = v;
 	g->incoming = c.incoming || parts;

@@ -4,6 +4,7 @@
 
 #include "machine/q35/q35.h"
 #include "migrate/migrate.h"
+#include "vmm/options.h"
 #include "vmm/vmm.h"
 
 struct migration;
@@ -114,5 +115,11 @@ void guest_io_error(void *opaque, const struct device_io_error *what);
 
 /* All sections of the machine in the order in which they are saved and applied. */
 MUST_CHECK int guest_sections(struct guest *g, struct migrate_sections *ret, struct err *e);
+
+/* numa.c: -numa. */
+MUST_CHECK int guest_numa_fill(const struct vmm_options *o, struct q35_numa *ret,
+			       const char *memdev[Q35_NODES_MAX], struct err *e);
+MUST_CHECK int guest_numa_check(const struct vmm_options *o, const struct q35_numa *n,
+				struct err *e);
 
 #endif

@@ -151,8 +151,8 @@ int op_query_memory_size(void *opaque, struct control_request *rq, const json_t 
 {
 	const struct guest *g = opaque;
 
-	*ret = json_pack("{s:I, s:I}", "base-memory", (json_int_t)g->q->ram.ram->size,
-			 "plugged-memory", (json_int_t)0);
+	*ret = json_pack("{s:I, s:I}", "base-memory", (json_int_t)g->q->ram.bytes, "plugged-memory",
+			 (json_int_t)0);
 	return 0;
 }
 

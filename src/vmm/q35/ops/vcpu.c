@@ -29,8 +29,9 @@ int guest_vcpu_check(const struct guest *g, const char *driver, struct err *e)
 }
 
 /* As QEMU: the die only where a socket has several. */
-static json_t *place_props(const struct x86_topology *t, unsigned int index)
+static json_t *place_props(const struct q35 *q, unsigned int index)
 {
+	const struct x86_topology *t = &q->cpuid.topology;
 	unsigned int thread = index % t->threads, core = index / t->threads;
 	json_t *props = json_pack("{s:i, s:i, s:i}", "socket-id", (int)(core / t->cores / t->dies),
 				  "core-id", (int)(core % t->cores), "thread-id", (int)thread);
@@ -38,6 +39,8 @@ static json_t *place_props(const struct x86_topology *t, unsigned int index)
 	if (t->dies > 1)
 		json_object_set_new(props, "die-id",
 				    json_integer((json_int_t)(core / t->cores % t->dies)));
+	if (q->numa)
+		json_object_set_new(props, "node-id", json_integer(q->numa->vcpus[index]));
 	return props;
 }
 
@@ -50,7 +53,7 @@ static json_t *place_props(const struct x86_topology *t, unsigned int index)
  */
 json_t *guest_vcpu_argument(const struct guest *g, unsigned int place)
 {
-	json_t *props = place_props(&g->q->cpuid.topology, place), *value;
+	json_t *props = place_props(g->q, place), *value;
 	OWNED(char *) text = str_printf("%s-%s", g->q->cpuid.cpu.name, vcpu_class.name);
 	const char *key;
 
@@ -79,7 +82,7 @@ static json_t *describe(struct guest *g, struct vm_vcpu *v)
 
 	return json_pack("{s:i, s:i, s:s, s:s, s:o}", "cpu-index", (int)v->index, "thread-id",
 			 (int)vm_vcpu_tid(v), "qom-path", path, "target", "x86_64", "props",
-			 place_props(&g->q->cpuid.topology, v->index));
+			 place_props(g->q, v->index));
 }
 
 /**
@@ -110,8 +113,7 @@ static json_t *hotpluggable(struct guest *g, unsigned int place)
 
 	return json_pack("{s:o, s:i, s:o, s:s*}", "type",
 			 json_sprintf("%s-%s", g->q->cpuid.cpu.name, vcpu_class.name),
-			 "vcpus-count", 1, "props", place_props(&g->q->cpuid.topology, place),
-			 "qom-path", path);
+			 "vcpus-count", 1, "props", place_props(g->q, place), "qom-path", path);
 }
 
 /**
