@@ -102,8 +102,6 @@ const struct absent_command absent_commands[] = {
 	{"query-sgx", SECURE},
 	{"query-sgx-capabilities", SECURE},
 	{"query-spice", SCREEN},
-	{"query-stats", "KVM's counters are in debugfs and kvm_stat(1)"},
-	{"query-stats-schemas", "KVM's counters are in debugfs and kvm_stat(1)"},
 	{"query-tpm", TPM},
 	{"query-tpm-models", TPM},
 	{"query-tpm-types", TPM},

@@ -138,6 +138,32 @@ static const struct option expansion_args[] = {
 	OPTIONS_END,
 };
 
+static const char *const stats_targets[] = {"vm", "vcpu", NULL};
+static const char *const stats_providers[] = {"kvm", NULL};
+
+static const struct option stats_request_fields[] = {
+	{"provider", OPTION_ENUM, "who counts", .required = true, .names = stats_providers,
+	 .type = "StatsProvider"},
+	{"names", OPTION_STRING, "only these counters", .list = true},
+	OPTIONS_END,
+};
+
+static const struct option stats_args[] = {
+	{"target", OPTION_ENUM, "of the whole VM, or of each vCPU", .required = true,
+	 .names = stats_targets, .type = "StatsTarget"},
+	{"vcpus", OPTION_STRING, "only these vCPUs, by their paths in query-cpus-fast",
+	 .list = true},
+	{"providers", OPTION_OBJECT, "only from these", .list = true,
+	 .fields = stats_request_fields, .type = "StatsRequest"},
+	OPTIONS_END,
+};
+
+static const struct option stats_schemas_args[] = {
+	{"provider", OPTION_ENUM, "only of this one", .names = stats_providers,
+	 .type = "StatsProvider"},
+	OPTIONS_END,
+};
+
 const struct command commands_machine[] = {
 	{"query-machines", NULL, "[MachineInfo]", query_machines, .help = "machine types"},
 	{"query-current-machine", NULL, "CurrentMachineParams",
@@ -154,6 +180,10 @@ const struct command commands_machine[] = {
 	 .op = COMMAND_OP(query_hotpluggable_cpus), .help = "places for vCPUs"},
 	{"query-acpi-ospm-status", NULL, "[ACPIOSTInfo]", .op = COMMAND_OP(query_acpi_ospm_status),
 	 .help = "what the guest said last of each place for a vCPU"},
+	{"query-stats", stats_args, "[StatsResult]", .op = COMMAND_OP(query_stats),
+	 .help = "the host kernel's counters of the guest; none before Linux 5.14"},
+	{"query-stats-schemas", stats_schemas_args, "[StatsSchema]",
+	 .op = COMMAND_OP(query_stats_schemas), .help = "which counters there are, with units"},
 	{"qom-list-types", types_args, "[ObjectTypeInfo]", qom_list_types,
 	 .help = "kinds of everything"},
 	{"qom-list-properties", typename_args, "[ObjectPropertyInfo]", qom_list_properties,

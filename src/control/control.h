@@ -67,6 +67,7 @@ struct control_ops {
 		*query_migrate_parameters, *check_migration, *query_vcpu_dirty_limit;
 	control_op *query_cpu_definitions, *query_cpu_model_expansion, *query_machines,
 		*query_current_machine;
+	control_op *query_stats, *query_stats_schemas;
 	control_op *dump_guest_memory, *query_dump;
 	control_op *upgrade, *query_blockers, *query_configuration;
 	control_op *rollback, *point_drop, *snapshot_save, *snapshot_load, *snapshot_delete;

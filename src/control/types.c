@@ -100,6 +100,26 @@ FIELDS(hotpluggable_cpu) = {STR("type", "kind"),
 	{"device", OPTION_STRING, "its id, if it has one"}, STR("slot", "number of the place"), \
 		STR("slot-type", "CPU"), INT("source", "what it is about, as ACPI's _OST"),     \
 		INT("status", "what became of it, likewise; 0: done")
+FIELDS(stat) = {STR("name", "of the counter"),
+		{"value", OPTION_ANY, "a number, or the buckets of a histogram", .required = true},
+		OPTIONS_END};
+FIELDS(stats_result) = {STR("provider", "who counts"),
+			{"qom-path", OPTION_STRING, "the vCPU"},
+			{"stats", OPTION_OBJECT, "counters", .required = true, .list = true,
+			 .fields = stat, .type = "Stats"},
+			OPTIONS_END};
+FIELDS(stat_schema) = {STR("name", "of the counter"),
+		       STR("type", "cumulative, instant, peak, linear-histogram, log2-histogram"),
+		       {"unit", OPTION_STRING, "bytes, seconds, cycles or boolean"},
+		       {"base", OPTION_INT, "of the exponent"},
+		       INT("exponent", "what a value is to be multiplied by"),
+		       {"bucket-size", OPTION_INT, "of a linear histogram"},
+		       OPTIONS_END};
+FIELDS(stats_schema) = {STR("provider", "who counts"),
+			STR("target", "vm or vcpu"),
+			{"stats", OPTION_OBJECT, "counters", .required = true, .list = true,
+			 .fields = stat_schema, .type = "StatsSchemaValue"},
+			OPTIONS_END};
 FIELDS(ost_info) = {OST_FIELDS, OPTIONS_END};
 FIELDS(guid_info) = {STR("guid", "the generation id"), OPTIONS_END};
 FIELDS(balloon_info) = {INT("actual", "bytes"), OPTIONS_END};
@@ -190,6 +210,8 @@ const struct qmp_type qmp_types[] = {
 	{"HotpluggableCPU", hotpluggable_cpu},
 	{"ACPIOSTInfo", ost_info},
 	{"GuidInfo", guid_info},
+	{"StatsResult", stats_result},
+	{"StatsSchema", stats_schema},
 	{"BalloonInfo", balloon_info},
 	{"MemoryInfo", memory_info},
 	{"DumpQueryResult", dump_info},

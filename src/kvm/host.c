@@ -107,6 +107,7 @@ static void caps_read(int fd, struct kvm_caps *c)
 	c->kvmclock_realtime = cap(fd, KVM_CAP_ADJUST_CLOCK) & KVM_CLOCK_REALTIME;
 	c->x2apic_api = cap(fd, KVM_CAP_X2APIC_API);
 	c->triple_fault_event = cap(fd, KVM_CAP_X86_TRIPLE_FAULT_EVENT);
+	c->stats = cap(fd, KVM_CAP_BINARY_STATS_FD);
 	c->smm = cap(fd, KVM_CAP_X86_SMM) && cap(fd, KVM_CAP_MULTI_ADDRESS_SPACE) > 1;
 }
 

@@ -31,7 +31,7 @@ struct kvm_caps {
 	uint32_t dirty_ring_entries; /* 0: no ring */
 	bool readonly_memory, pre_fault, tsc_control, tsc_offset, xsave2, nested_state;
 	bool ioeventfd_any_length, exception_payload, msr_filter, kvmclock_realtime, x2apic_api,
-		triple_fault_event, smm;
+		triple_fault_event, smm, stats;
 };
 
 /**
@@ -148,6 +148,14 @@ MUST_CHECK int kvm_vcpu_complete_io(struct kvm_vcpu *c);
 void kvm_vcpu_describe(struct kvm_vcpu *c, char *buf, size_t size);
 /* Where the vCPU's page tables lead now; false: nowhere. Out of guest mode. */
 bool kvm_vcpu_translate(struct kvm_vcpu *c, uint64_t gva, uint64_t *ret_gpa);
+/* The kernel's counters; @values: as many as @d->size says. */
+typedef void kvm_stat_fn(void *opaque, const struct kvm_stats_desc *d, const uint64_t *values);
+MUST_CHECK int kvm_vm_stats(struct kvm_vm *vm, kvm_stat_fn *fn, void *opaque, struct err *e);
+/* Once, out of guest mode; then a vCPU's can be read while it runs. */
+void kvm_vcpu_stats_open(struct kvm_vcpu *c);
+bool kvm_vcpu_stats_opened(const struct kvm_vcpu *c);
+MUST_CHECK int kvm_vcpu_stats(const struct kvm_vcpu *c, kvm_stat_fn *fn, void *opaque,
+			      struct err *e);
 /* A non-maskable interrupt to a vCPU (watchdog, "inject-nmi"). */
 void kvm_vcpu_nmi(struct kvm_vcpu *c);
 /* A system management interrupt; needs caps.smm. */

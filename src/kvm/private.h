@@ -58,6 +58,7 @@ struct kvm_vm {
 	struct list vcpus;
 	size_t ring_bytes;
 	struct kvm_routing routing;
+	int stats_fd;
 };
 
 /**
@@ -72,6 +73,7 @@ struct kvm_vm {
  * @dirtied:	Pages of the ring that counted so far; written by whoever reaps, atomic
  * @in_run:	Atomic: the thread is in KVM_RUN or about to be
  * @parked:	Nobody's, until one with this id is created
+ * @stats_fd:	The kernel's counters; -1: nobody has asked, or there are none
  */
 struct kvm_vcpu {
 	struct list link;
@@ -83,6 +85,7 @@ struct kvm_vcpu {
 	uint32_t ring_next;
 	uint64_t dirtied;
 	bool in_run, parked;
+	int stats_fd;
 };
 
 #define KVM_MSI_GSI0 24

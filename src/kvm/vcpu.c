@@ -87,6 +87,7 @@ int kvm_vcpu_create(struct kvm_vcpu **ret, struct kvm_vm *vm, unsigned int id, s
 		return 0;
 	}
 	c = mem_zalloc(sizeof(*c));
+	c->stats_fd = -1;
 	list_init(&c->link);
 	c->vm = vm;
 	c->id = id;
@@ -118,6 +119,7 @@ void kvm_vcpu_destroy(struct kvm_vcpu *c)
 		munmap(c->ring, c->vm->ring_bytes);
 	if (c->run)
 		munmap(c->run, c->vm->host->run_size);
+	fd_close(&c->stats_fd);
 	fd_close(&c->fd);
 	free(c);
 }

@@ -90,7 +90,7 @@ int kvm_vm_create(struct kvm_vm **ret, const struct kvm_host *h,
 
 	if (!vm)
 		return err_set(e, ENOMEM, "out of memory");
-	vm->fd = -1;
+	vm->fd = vm->stats_fd = -1;
 	vm->host = h;
 	list_init(&vm->vcpus);
 	pthread_mutex_init(&vm->vcpus_lock, NULL);
@@ -116,6 +116,7 @@ void kvm_vm_destroy(struct kvm_vm *vm)
 		kvm_vcpu_destroy(list_entry(vm->vcpus.next, struct kvm_vcpu, link));
 	pthread_mutex_destroy(&vm->vcpus_lock);
 	kvm_routing_destroy(vm);
+	fd_close(&vm->stats_fd);
 	fd_close(&vm->fd);
 	free(vm);
 }

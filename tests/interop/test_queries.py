@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What QMP tells of a machine is what QEMU tells of the same one."""
+import pytest
+
 from frame.rom import outs_guest
 from frame.wait import until
 from frame.witness import MACHINE
@@ -50,3 +52,40 @@ def test_the_receive_filter_of_a_network_interface(outlive, qemu):
     other["vlan-table"].sort()
     assert mine == other
     assert mine == {k: v for k, v in ours.qmp.command("query-rx-filter")[0].items() if k != "broadcast-allowed"}
+
+
+def counters(vmm, target):
+    """{name: (type, unit, base, exponent)} of a target's counters."""
+    one, = [found for found in vmm.qmp.command("query-stats-schemas") if found["target"] == target]
+    return {stat["name"]: (stat["type"], stat.get("unit"), stat.get("base"), stat["exponent"]) for stat in one["stats"]}
+
+
+def test_the_kernels_counters_of_a_machine_and_its_vcpus(outlive, qemu):
+    ours, theirs = (one.start(*MACHINE, "-smp", 2, "-S") for one in (outlive, qemu))
+    if not theirs.qmp.command("query-stats-schemas"):
+        pytest.skip("this kernel has no counters of KVM")
+    for target in ("vm", "vcpu"):
+        assert counters(ours, target) == counters(theirs, target)
+    machine, = ours.qmp.raw("query-stats", {"target": "vm"})
+    assert {stat["name"] for stat in machine["stats"]} == counters(ours, "vm").keys()
+    paths = [vcpu["qom-path"] for vcpu in ours.qmp.command("query-cpus-fast")]
+    one, = ours.qmp.raw("query-stats", {"target": "vcpu", "vcpus": [paths[1]],
+                                        "providers": [{"provider": "kvm", "names": ["exits", "halt_wait_hist"]}]})
+    found = {stat["name"]: stat["value"] for stat in one["stats"]}
+    assert one["qom-path"] == paths[1] and found.keys() == {"exits", "halt_wait_hist"}
+    assert isinstance(found["exits"], int) and len(found["halt_wait_hist"]) > 1
+    assert ours.qmp.raw("query-stats", {"target": "vm", "providers": []}) == []
+
+
+def test_counters_of_a_guest_that_runs_count(outlive, tmp_path):
+    (tmp_path / "rom").write_bytes(outs_guest((0x80, 1)))
+    vmm = outlive.start(*MACHINE, "-S", "-bios", tmp_path / "rom")
+    if not vmm.qmp.command("query-stats-schemas"):
+        pytest.skip("this kernel has no counters of KVM")
+
+    def exits():
+        told, = vmm.qmp.raw("query-stats", {"target": "vcpu", "providers": [{"provider": "kvm", "names": ["exits"]}]})
+        return told["stats"][0]["value"]
+    before = exits()
+    vmm.qmp.command("cont")
+    until(lambda: exits() > before, 60, "the vCPU leaves guest mode")

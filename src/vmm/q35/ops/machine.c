@@ -178,6 +178,8 @@ void guest_ops_fill(struct guest *g)
 		.query_rx_filter = op_query_rx_filter,
 		.query_pci = op_query_pci,
 		.announce_self = op_announce_self,
+		.query_stats = op_query_stats,
+		.query_stats_schemas = op_query_stats_schemas,
 		.dump_guest_memory = op_dump_guest_memory,
 		.query_dump = op_query_dump,
 		.memory_read = guest_memory_read,

@@ -38,6 +38,7 @@ control_op op_query_cpus_fast, op_query_hotpluggable_cpus, op_query_acpi_ospm_st
 MUST_CHECK int guest_vcpu_check(const struct guest *g, const char *driver, struct err *e);
 /* A plugged vCPU as -device takes it; new reference. */
 json_t *guest_vcpu_argument(const struct guest *g, unsigned int place);
+char *guest_vcpu_path(struct guest *g, unsigned int place);
 void guest_ost(void *opaque, const struct device_ost *what); /* struct device_env.ost */
 
 /* configuration.c */
@@ -70,6 +71,9 @@ bool device_is_nic(const struct device *dev);
 /* dump.c */
 control_op op_dump_guest_memory, op_query_dump;
 void guest_dump_release(struct guest *g);
+
+/* stats.c */
+control_op op_query_stats, op_query_stats_schemas;
 
 /* keys.c */
 control_op op_send_key;

@@ -68,7 +68,14 @@ json_t *guest_vcpu_argument(const struct guest *g, unsigned int place)
 	return json_string(text);
 }
 
-static char *path_of(struct guest *g, unsigned int place)
+/**
+ * guest_vcpu_path() - A vCPU's path in the object tree
+ * @g:		The guest
+ * @place:	Of the vCPU
+ *
+ * Return: the caller frees it
+ */
+char *guest_vcpu_path(struct guest *g, unsigned int place)
 {
 	const struct device *dev = q35_vcpu_device(g->q, place);
 
@@ -78,7 +85,7 @@ static char *path_of(struct guest *g, unsigned int place)
 
 static json_t *describe(struct guest *g, struct vm_vcpu *v)
 {
-	OWNED(char *) path = path_of(g, v->index);
+	OWNED(char *) path = guest_vcpu_path(g, v->index);
 
 	return json_pack("{s:i, s:i, s:s, s:s, s:o}", "cpu-index", (int)v->index, "thread-id",
 			 (int)vm_vcpu_tid(v), "qom-path", path, "target", "x86_64", "props",
@@ -109,7 +116,7 @@ int op_query_cpus_fast(void *opaque, struct control_request *rq, const json_t *a
 static json_t *hotpluggable(struct guest *g, unsigned int place)
 {
 	bool there = g->q->vcpus->cpu[place].v != NULL;
-	OWNED(char *) path = there ? path_of(g, place) : NULL;
+	OWNED(char *) path = there ? guest_vcpu_path(g, place) : NULL;
 
 	return json_pack("{s:o, s:i, s:o, s:s*}", "type",
 			 json_sprintf("%s-%s", g->q->cpuid.cpu.name, vcpu_class.name),
