@@ -248,6 +248,36 @@ static void a_driver_is_asked_for_receive_kicks_only_when_it_gave_too_few(void *
 	}
 }
 
+static void count_one(void *opaque)
+{
+	(*(int *)opaque)++;
+}
+
+/* A guest that changes its filter all the time doesn't flood who watches. */
+static void a_change_of_the_filter_is_told_once_until_it_is_looked_at(void **state)
+{
+	struct fixture f;
+	struct virtio_net *n;
+	const uint8_t on = 1;
+	int told = 0;
+
+	setup(&f, ALL);
+	n = net_of(virtio_of(f.dev));
+	net_on_filter_change(n, count_one, &told);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(
+			control(&f, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &on, 1), 0);
+	assert_int_equal(told, 1);
+	assert_true(net_filter_news(n));
+	assert_false(net_filter_news(n));
+	net_filter_seen(n);
+	assert_int_equal(control(&f, VIRTIO_NET_CTRL_RX, 77, &on, 1), 1); /* nothing changes */
+	assert_int_equal(told, 1);
+	assert_int_equal(control(&f, VIRTIO_NET_CTRL_RX, VIRTIO_NET_CTRL_RX_PROMISC, &on, 1), 0);
+	assert_int_equal(told, 2);
+	teardown(&f);
+}
+
 static void the_control_queue_filters_addresses(void **state)
 {
 	static const uint8_t mine[6] = {0x52, 0x54, 0, 0xaa, 0xbb, 0xcc};
@@ -356,6 +386,7 @@ int main(void)
 		cmocka_unit_test(frames_wait_until_there_are_buffers),
 		cmocka_unit_test(a_driver_is_asked_for_receive_kicks_only_when_it_gave_too_few),
 		cmocka_unit_test(the_control_queue_filters_addresses),
+		cmocka_unit_test(a_change_of_the_filter_is_told_once_until_it_is_looked_at),
 		cmocka_unit_test(the_link_and_the_address_are_in_the_configuration),
 		cmocka_unit_test(an_interface_goes_on_in_another_device),
 		cmocka_unit_test(a_feature_that_is_not_offered_is_refused_by_name),

@@ -47,6 +47,11 @@ struct net_pair {
 };
 
 /**
+ * enum net_news - Whether the receive filter has changed: told once, until somebody looks at it
+ */
+enum net_news { NET_NEWS_NONE, NET_NEWS_CHANGED, NET_NEWS_TOLD };
+
+/**
  * struct virtio_net - A network interface
  * @v:		First
  * @netdev, @config_mac, @rx_queue_size, @tx_queue_size, @host_mtu, @bootindex: Properties
@@ -67,6 +72,8 @@ struct net_pair {
  * @announce:	The guest came from elsewhere: have it announce itself when it runs
  * @vhost:	See net_vhost.c; NULL: the VMM moves all frames
  * @dropped:	Received frames without room, counted
+ * @news:	Of the filter, for who watches it; atomic
+ * @changed, @changed_opaque: Called when @news become NET_NEWS_CHANGED
  */
 struct virtio_net {
 	struct virtio v;
@@ -90,6 +97,9 @@ struct virtio_net {
 	bool attached, announce, can_ufo;
 	struct net_vhost *vhost;
 	uint64_t dropped;
+	enum net_news news;
+	void (*changed)(void *opaque);
+	void *changed_opaque;
 };
 
 static inline struct virtio_net *net_of(struct virtio *v)
@@ -117,6 +127,11 @@ void net_readable(void *opaque);
 void net_writable(void *opaque);
 void net_rx_kick(struct net_pair *p);
 void net_tx_kick(struct net_pair *p);
+
+/* Who watches the filter: @fn is called by the owner when it changes, once until it is seen. */
+void net_on_filter_change(struct virtio_net *n, void (*fn)(void *opaque), void *opaque);
+void net_filter_seen(struct virtio_net *n);
+bool net_filter_news(struct virtio_net *n); /* true once for each change */
 
 /* net_ctrl.c: owner */
 enum virtio_served net_ctrl_one(struct virtio *v, struct virtqueue *q);

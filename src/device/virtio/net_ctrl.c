@@ -171,12 +171,57 @@ static bool offloads(struct virtio_net *n, uint8_t cmd, const struct virtq_chain
 	return true;
 }
 
-static bool command(struct virtio_net *n, const struct virtq_chain *c)
+static bool changes_filter(uint8_t class)
 {
-	uint8_t head[2];
+	return class == VIRTIO_NET_CTRL_RX || class == VIRTIO_NET_CTRL_MAC ||
+	       class == VIRTIO_NET_CTRL_VLAN;
+}
 
-	if (virtq_read(c, 0, head, 2) < 2)
-		return false;
+static void filter_changed(struct virtio_net *n)
+{
+	enum net_news none = NET_NEWS_NONE;
+
+	if (__atomic_compare_exchange_n(&n->news, &none, NET_NEWS_CHANGED, false, __ATOMIC_ACQ_REL,
+					__ATOMIC_RELAXED) &&
+	    n->changed)
+		n->changed(n->changed_opaque);
+}
+
+/**
+ * net_on_filter_change() - Be told when the guest changes the receive filter
+ * @n:		The interface, not yet used by the guest
+ * @fn:		Called by the owner, once until net_filter_seen()
+ * @opaque:	For @fn
+ */
+void net_on_filter_change(struct virtio_net *n, void (*fn)(void *opaque), void *opaque)
+{
+	n->changed_opaque = opaque;
+	n->changed = fn;
+}
+
+/**
+ * net_filter_news() - Has the filter changed since this was last asked?
+ * @n:		The interface; any thread
+ */
+bool net_filter_news(struct virtio_net *n)
+{
+	enum net_news changed = NET_NEWS_CHANGED;
+
+	return __atomic_compare_exchange_n(&n->news, &changed, NET_NEWS_TOLD, false,
+					   __ATOMIC_ACQ_REL, __ATOMIC_RELAXED);
+}
+
+/**
+ * net_filter_seen() - Somebody has looked at the filter: the next change is news again
+ * @n:		The interface; owner
+ */
+void net_filter_seen(struct virtio_net *n)
+{
+	__atomic_store_n(&n->news, NET_NEWS_NONE, __ATOMIC_RELEASE);
+}
+
+static bool command_of(struct virtio_net *n, const uint8_t head[2], const struct virtq_chain *c)
+{
 	switch (head[0]) {
 	case VIRTIO_NET_CTRL_RX: return rx_mode(n, head[1], c);
 	case VIRTIO_NET_CTRL_MAC: return mac(n, head[1], c);
@@ -186,6 +231,17 @@ static bool command(struct virtio_net *n, const struct virtq_chain *c)
 	case VIRTIO_NET_CTRL_GUEST_OFFLOADS: return offloads(n, head[1], c);
 	default: return false;
 	}
+}
+
+static bool command(struct virtio_net *n, const struct virtq_chain *c)
+{
+	uint8_t head[2];
+
+	if (virtq_read(c, 0, head, 2) < 2 || !command_of(n, head, c))
+		return false;
+	if (changes_filter(head[0]))
+		filter_changed(n);
+	return true;
 }
 
 /**

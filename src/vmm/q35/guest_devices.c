@@ -351,6 +351,7 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 	list_add_tail(&g->q->devices, &dev->link);
 	remember(g, dev, values);
 	guest_balloon_watch(g, dev);
+	guest_nic_watch(g, dev);
 	return 0;
 }
 

@@ -9,6 +9,7 @@
 #include "vmm/q35/migration/migration.h"
 
 #include "base/bytes.h"
+#include "base/owned.h"
 #include "device/virtio/net.h"
 
 #include <linux/virtio_net.h>
@@ -83,6 +84,42 @@ static const char *kind_passes(bool none, bool all)
 	return none ? "none" : all ? "all" : "normal";
 }
 
+static void on_filters_changed(void *opaque)
+{
+	struct guest *g = opaque;
+	struct device *dev;
+
+	list_for_each (dev, &g->q->devices, link) {
+		OWNED(char *) path = NULL;
+
+		if (!device_is_nic(dev) || !net_filter_news(net_of(virtio_of(dev))))
+			continue;
+		path = guest_device_path(g, dev);
+		control_event(g->v->control, "NIC_RX_FILTER_CHANGED",
+			      json_pack("{s:s*, s:o}", "name", dev->id, "path",
+					json_sprintf("%s/virtio-backend", path)));
+	}
+}
+
+/* The interface's owner, whatever thread that is. */
+static void filter_changed(void *opaque)
+{
+	struct guest *g = opaque;
+
+	loop_post(g->v->loop, on_filters_changed, g);
+}
+
+/**
+ * guest_nic_watch() - Turn changes of a network interface's receive filter into events
+ * @g:		The guest
+ * @dev:	A device that is new; nothing happens if it is no network interface
+ */
+void guest_nic_watch(struct guest *g, struct device *dev)
+{
+	if (device_is_nic(dev))
+		net_on_filter_change(net_of(virtio_of(dev)), filter_changed, g);
+}
+
 /* Asked of the filter's owner. */
 struct filter_question {
 	struct device *dev;
@@ -118,6 +155,7 @@ static void filter_answer(void *opaque)
 	struct virtio *v = virtio_of(q->dev);
 
 	virtio_lock_owner(v);
+	net_filter_seen(net_of(v));
 	q->answer = filter_of(q->dev->id ? q->dev->id : "", net_of(v));
 	virtio_unlock_owner(v);
 }

@@ -67,6 +67,7 @@ control_op op_query_pci;
 /* net.c */
 control_op op_set_link, op_announce_self, op_query_rx_filter;
 bool device_is_nic(const struct device *dev);
+void guest_nic_watch(struct guest *g, struct device *dev);
 
 /* dump.c */
 control_op op_dump_guest_memory, op_query_dump;
