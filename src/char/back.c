@@ -19,6 +19,17 @@
 #include <unistd.h>
 
 /**
+ * back_guest_paced() - Is it up to the guest when input is taken?
+ * @c:		The back end
+ *
+ * Return: whether; true if nothing is attached
+ */
+bool back_guest_paced(const struct char_backend *c)
+{
+	return !c->user || c->front.guest_paced;
+}
+
+/**
  * back_can_receive() - How much input the front end takes now
  * @c:		The back end
  *

@@ -117,6 +117,8 @@ MUST_CHECK int back_log_open(struct char_backend *c, bool again, struct err *e);
 void back_log_flush(struct char_backend *c);
 MUST_CHECK int back_start(struct char_backend *c, struct err *e);
 
+bool back_guest_paced(const struct char_backend *c);
+
 /* buffer.c */
 size_t buffer_put(struct char_buffer *b, const uint8_t *buf, size_t len, size_t max);
 void buffer_drop(struct char_buffer *b, size_t len);
@@ -136,15 +138,18 @@ void char_list_add(struct char_backend *c);
  * @want_in, @want_out: What the loop waits for
  * @always_ready: Input is a regular file or /dev/null, which can't be polled
  * @scm:	A socket: descriptors may come with the bytes
+ * @hung:	The other end has closed, but what it said last isn't read yet
  * @gone:	End of the stream or a hard error
+ * @left:	@hung has become true; NULL: who doesn't read isn't told that the other end closed
  */
 struct char_stream {
 	struct char_backend *c;
 	int in_fd, out_fd;
 	sd_event_source *in, *out;
 	bool want_in, want_out, always_ready;
-	bool scm;
+	bool scm, hung;
 	void (*gone)(struct char_backend *c);
+	void (*left)(struct char_backend *c);
 };
 
 MUST_CHECK int stream_open(struct char_stream *s, struct err *e);

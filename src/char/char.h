@@ -31,6 +31,8 @@ enum char_event { CHAR_OPENED = 1, CHAR_CLOSED, CHAR_BREAK };
  * @writable:	After char_write() took less than all: there is room again; may be NULL
  * @fds:	Descriptors came with the next bytes (SCM_RIGHTS); the front end owns them; may be
  *		NULL (they are closed)
+ * @guest_paced: It takes input when the guest gets to it, maybe never: a client that has hung up
+ *		doesn't keep the next one waiting
  */
 struct char_front {
 	size_t (*can_receive)(void *opaque);
@@ -39,6 +41,7 @@ struct char_front {
 	void (*writable)(void *opaque);
 	void (*fds)(void *opaque, const int *fds, size_t len);
 	void *opaque;
+	bool guest_paced;
 };
 
 struct char_backend *char_find(const char *id);

@@ -68,13 +68,26 @@ static void filename_update(struct socket *s)
 
 static void socket_gone(struct char_backend *c);
 
+/* The client won't say more, so another may come. */
+static void socket_left(struct char_backend *c)
+{
+	struct socket *s = (struct socket *)c;
+
+	if (s->listen_source)
+		sd_event_source_set_enabled(s->listen_source, SD_EVENT_ON);
+}
+
 static int connected(struct socket *s, int fd, struct err *e)
 {
 	int r;
 
 	s->fd = fd;
-	s->stream = (struct char_stream){
-		.c = &s->c, .in_fd = fd, .out_fd = fd, .scm = true, .gone = socket_gone};
+	s->stream = (struct char_stream){.c = &s->c,
+					 .in_fd = fd,
+					 .out_fd = fd,
+					 .scm = true,
+					 .gone = socket_gone,
+					 .left = socket_left};
 	r = stream_open(&s->stream, e);
 	if (r < 0) {
 		fd_close(&s->fd);
@@ -93,6 +106,8 @@ static int on_client(sd_event_source *source, int listen_fd, uint32_t revents, v
 	int fd = accept4(listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	struct err e;
 
+	if (fd >= 0 && s->fd >= 0)
+		socket_gone(&s->c);
 	if (fd >= 0 && connected(s, fd, &e) < 0)
 		log_warn("%s", e.msg);
 	return 0;

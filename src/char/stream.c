@@ -2,8 +2,10 @@
 /*
  * Theory of operation: reading and writing of descriptors as they get ready. Reading stops while
  * the front end takes nothing (the source is switched off, so the loop sleeps) and goes on by
- * stream_resume(). Regular files and /dev/null can't be polled: for those a deferred source stands
- * in, which is always ready.
+ * stream_resume(). A socket whose front end is the guest's is watched meanwhile for its other end
+ * closing: it ends at once if all was read, else when the guest has read it or the next client
+ * comes. Regular files and /dev/null can't be polled: for those a deferred source stands in, which
+ * is always ready.
  */
 #include "char/backend.h"
 
@@ -11,6 +13,7 @@
 
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #define FDS_MAX 16 /* descriptors taken with one read */
@@ -58,6 +61,26 @@ static bool same_fd(const struct char_stream *s)
 	return s->in_fd == s->out_fd;
 }
 
+static bool watches_end(const struct char_stream *s)
+{
+	return s->left && !s->hung && back_guest_paced(s->c);
+}
+
+/* The other end has closed while nothing is read. */
+static void hang_up(struct char_stream *s)
+{
+	int unread = 0;
+
+	if (!watches_end(s) || ioctl(s->in_fd, FIONREAD, &unread) < 0 || !unread) {
+		s->gone(s->c);
+		return;
+	}
+	s->hung = true;
+	s->want_out = false;
+	update(s);
+	s->left(s->c);
+}
+
 static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *opaque)
 {
 	struct char_stream *s = opaque;
@@ -67,7 +90,7 @@ static int on_ready(sd_event_source *source, int fd, uint32_t revents, void *opa
 	if (s->want_in && (revents & (EPOLLIN | EPOLLHUP | EPOLLERR)))
 		readable(s);
 	else if (revents & (EPOLLHUP | EPOLLERR))
-		s->gone(s->c);
+		hang_up(s);
 	return 0;
 }
 
@@ -95,7 +118,8 @@ static void update(struct char_stream *s)
 	if (!s->always_ready)
 		sd_event_source_set_io_events(s->in,
 					      (s->want_in ? EPOLLIN : 0) | (out ? EPOLLOUT : 0));
-	sd_event_source_set_enabled(s->in, s->want_in || out ? SD_EVENT_ON : SD_EVENT_OFF);
+	sd_event_source_set_enabled(s->in, s->want_in || out || watches_end(s) ? SD_EVENT_ON
+									       : SD_EVENT_OFF);
 }
 
 /**

@@ -285,7 +285,8 @@ static void ignores(void *opaque, const uint8_t *buf, size_t len)
 
 static int debugcon_realize(struct device *dev, struct err *e)
 {
-	const struct char_front front = {.can_receive = takes_nothing, .receive = ignores};
+	const struct char_front front = {
+		.can_receive = takes_nothing, .receive = ignores, .guest_paced = true};
 	struct debugcon *d = (struct debugcon *)dev;
 	int r = d->chr ? char_attach(d->chr, "isa-debugcon", &front, e) : 0;
 

@@ -401,6 +401,7 @@ static int attach(struct serial *d, struct err *e)
 {
 	const struct char_front front = {
 		.can_receive = front_can_receive,
+		.guest_paced = true,
 		.receive = front_receive,
 		.event = front_event,
 		.writable = front_writable,

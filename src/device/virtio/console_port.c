@@ -239,7 +239,8 @@ static int port_realize(struct device *dev, struct err *e)
 {
 	struct console_port *p = CONTAINER_OF(dev, struct console_port, dev);
 	struct virtio_console *c = console_find(p->bus_name);
-	struct char_front front = {on_can_receive, on_receive, on_event, on_writable, NULL, p};
+	struct char_front front = {on_can_receive, on_receive, on_event, on_writable,
+				   NULL,           p,          true};
 	int r;
 
 	p->is_console = dev->class == &virtconsole_class;
