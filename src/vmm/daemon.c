@@ -82,12 +82,13 @@ void daemon_ready(int *ready_fd)
 
 static int pidfile_fd = -1; /* open for the life of the guest: its lock says that it lives */
 
+/* What another process wrote is written over first, which needs no room on the disk. */
 static int pid_put(int fd, const char *path, struct err *e)
 {
 	char text[32];
 	int len = snprintf(text, sizeof(text), "%d\n", (int)getpid());
 
-	if (ftruncate(fd, 0) < 0 || pwrite(fd, text, (size_t)len, 0) != len)
+	if (pwrite(fd, text, (size_t)len, 0) != len || ftruncate(fd, len) < 0)
 		return err_sys(e, "pid file %s", path);
 	return 0;
 }
