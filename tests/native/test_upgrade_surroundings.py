@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from frame.live import live, process_of, vmms  # noqa: F401
+from frame.live import descriptors, live, process_of, vmms  # noqa: F401
 from frame.process import alive
 from frame.qmp import QmpError
 from frame.rom import acpi_guest
@@ -24,6 +24,13 @@ def slow_target(folder, guest, seconds=1):
     path.write_text(f'#!/bin/sh\nsleep {seconds}\nexec {os.readlink(f"/proc/{guest}/exe")} "$@"\n', encoding="ascii")
     path.chmod(0o755)
     return str(path)
+
+
+def answer(client, number):
+    """The answer to a command that was sent, passing events by."""
+    while (message := client.receive(Deadline(60, "the answer"))).get("id") != number:
+        client.events.append(message)
+    return message["return"]
 
 
 def status_of(pid, key):
@@ -51,8 +58,7 @@ def test_the_old_process_tells_the_service_manager_and_leaves_last(live, run_dir
                 main = int(text.decode().split("MAINPID=")[1].split()[0])
             until(lambda: not alive(old), 60, "the old process ends")
             assert main == int(pidfile.read_text(encoding="ascii"))
-            while guest.qmp.receive(Deadline(60, "the answer")).get("id") != number:
-                pass
+            assert answer(guest.qmp, number)["done"]
             assert guest.settle() == int(pidfile.read_text(encoding="ascii"))
 
 
@@ -155,8 +161,7 @@ def test_what_would_cross_an_upgrade_is_refused_meanwhile(live, tmp_path):
                                ("device_add", {"driver": "virtio-rng-pci"})):
         with pytest.raises(QmpError, match="being upgraded"):
             second.raw(command, arguments)
-    while guest.qmp.receive(Deadline(60, "the answer")).get("id") != number:
-        pass
+    assert answer(guest.qmp, number)["done"]
     second.raw("migrate", {"uri": "exec:cat >/dev/null"})
     until(lambda: second.command("query-migrate")["status"] == "completed", 60, "it can be sent now")
     second.command("quit")
@@ -170,27 +175,71 @@ def test_a_daemon_that_is_told_to_end_ends(live, tmp_path):
     until(lambda: not vmms(), 60, f"nothing is left of {vmms()}")
 
 
-def test_a_device_that_the_guest_lets_go_meanwhile_is_gone(outlive, kvm, tmp_path):
+def test_a_guest_on_its_way_elsewhere_stays_until_that_has_ended(live, run_dir):
+    guest = live(memory_mib=64, args="rate=1M")
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(f"{run_dir}/deaf")
+        deaf.listen()
+        guest.qmp.command("migrate", uri=f"unix:{run_dir}/deaf")
+        assert "the guest is being migrated" in guest.qmp.command("query-upgrade-blockers")
+        for dry_run in (True, False):
+            with pytest.raises(QmpError, match="being migrated"):
+                guest.qmp.command("outlive-upgrade", dry_run=dry_run)
+        guest.qmp.raw("migrate_cancel")
+        until(lambda: guest.qmp.command("query-migrate")["status"] == "cancelled", 60, "it is called off")
+    guest.upgrade()
+    guest.verify()
+
+
+@pytest.fixture(name="plugging")
+def _plugging(outlive, kvm, tmp_path):
+    """A guest that does its part of hot-plug, with a disk behind a port, and a second client."""
     rom, disk = tmp_path / "guest.rom", tmp_path / "disk"
     rom.write_bytes(acpi_guest())
     disk.write_bytes(bytes(1 << 20))
     vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-nodefaults", "-display", "none", "-m", 64, "-bios", rom,
-                        "-serial", f"file:{tmp_path}/said", "-device", "pcie-root-port,id=port,chassis=1",
-                        "-blockdev", f"file,node-name=n,filename={disk}", "-device", "virtio-rng-pci,id=rng",
-                        "-device", "virtio-blk-pci,id=disk,drive=n,bus=port",
+                        "-serial", f"file:{tmp_path}/said", "-device", "virtio-rng-pci,id=rng",
+                        *[word for n in (1, 2) for word in ("-device", f"pcie-root-port,id=port{n},chassis={n}")],
+                        "-blockdev", f"file,node-name=n,filename={disk}", "-device", "virtio-blk-pci,id=disk,drive=n,bus=port1",
                         "-qmp", "unix:@RUN@/second.sock,server=on,wait=off")
-    second = vmm.connect("second.sock")
-    old = process_of(second)
+    vmm.disk, vmm.second = disk, vmm.connect("second.sock")
+    yield vmm
+    vmm.second.command("quit")
+    until(lambda: not vmms(), 60, "the guest has ended")
+
+
+def test_a_device_that_the_guest_lets_go_meanwhile_is_gone(plugging, tmp_path):
+    second, old = plugging.second, process_of(plugging.second)
     for command, arguments in (("stop", {}), ("device_del", {"id": "disk"})):
         second.raw(command, arguments)
-    number = vmm.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, old)})
+    number = plugging.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, old)})
     second.command("cont")
+    assert answer(plugging.qmp, number)["done"]
     second.wait_event("DEVICE_DELETED", timeout=60)
-    second.wait_event("OUTLIVE_UPGRADED", timeout=60)
-    assert number
     assert process_of(second) != old
     second.raw("blockdev-del", {"node-name": "n"})
     names = {one["name"] for one in second.raw("qom-list", {"path": "/machine/peripheral"})}
-    assert names == {"port", "rng"}
-    second.command("quit")
-    until(lambda: not vmms(), 60, "the guest has ended")
+    assert names == {"port1", "port2", "rng"}
+
+
+def test_what_was_plugged_is_unplugged_after_upgrades_and_leaves_nothing_open(plugging, run_dir):
+    qmp = plugging.qmp
+    with socket.socket(socket.AF_UNIX) as switch:
+        switch.bind(f"{run_dir}/net")
+        switch.listen()
+        qmp.raw("netdev_add", {"type": "stream", "id": "net", "server": False,
+                               "addr": {"type": "unix", "path": f"{run_dir}/net"}})
+        wire, _ = switch.accept()
+        with wire:
+            qmp.raw("device_add", {"driver": "virtio-net-pci", "id": "nic", "netdev": "net", "bus": "port2"})
+            for _ in range(2):
+                assert qmp.command("outlive-upgrade", timeout=90)["done"]
+            for device in ("nic", "disk"):
+                qmp.raw("device_del", {"id": device})
+                assert qmp.wait_event("DEVICE_DELETED", timeout=60, match=lambda data: "device" in data)["data"]["device"] == device
+            qmp.raw("netdev_del", {"id": "net"})
+            wire.settimeout(60)
+            while wire.recv(4096):
+                pass
+    qmp.raw("blockdev-del", {"node-name": "n"})
+    assert str(plugging.disk) not in {link for link, _ in descriptors(process_of(qmp)).values()}
