@@ -598,6 +598,8 @@ static void *upgrade_thread(void *opaque)
 	do
 		run_stages(u);
 	while (u->ret == -EAGAIN && ++tries < TRIES);
+	if (u->ret == -EAGAIN)
+		err_hint(&u->e, "%d times in a row; nothing has changed, try again", TRIES);
 	on_main(u, finish);
 	bundle_release(&u->bundle);
 	free(u->binary);
