@@ -200,8 +200,8 @@ def _plugging(outlive, kvm, tmp_path):
     vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-nodefaults", "-display", "none", "-m", 64, "-bios", rom,
                         "-serial", f"file:{tmp_path}/said", "-device", "virtio-rng-pci,id=rng",
                         *[word for n in (1, 2) for word in ("-device", f"pcie-root-port,id=port{n},chassis={n}")],
-                        "-blockdev", f"file,node-name=n,filename={disk}", "-device", "virtio-blk-pci,id=disk,drive=n,bus=port1",
-                        "-qmp", "unix:@RUN@/second.sock,server=on,wait=off")
+                        "-blockdev", f"file,node-name=n,filename={disk}",
+                        "-device", "virtio-blk-pci,id=disk,drive=n,bus=port1", "-qmp", "unix:@RUN@/second.sock,server=on,wait=off")
     vmm.disk, vmm.second = disk, vmm.connect("second.sock")
     yield vmm
     vmm.second.command("quit")
@@ -236,7 +236,8 @@ def test_what_was_plugged_is_unplugged_after_upgrades_and_leaves_nothing_open(pl
                 assert qmp.command("outlive-upgrade", timeout=90)["done"]
             for device in ("nic", "disk"):
                 qmp.raw("device_del", {"id": device})
-                assert qmp.wait_event("DEVICE_DELETED", timeout=60, match=lambda data: "device" in data)["data"]["device"] == device
+                gone = qmp.wait_event("DEVICE_DELETED", timeout=60, match=lambda data: "device" in data)
+                assert gone["data"]["device"] == device
             qmp.raw("netdev_del", {"id": "net"})
             wire.settimeout(60)
             while wire.recv(4096):
