@@ -197,11 +197,12 @@ def _plugging(outlive, kvm, tmp_path):
     rom, disk = tmp_path / "guest.rom", tmp_path / "disk"
     rom.write_bytes(acpi_guest())
     disk.write_bytes(bytes(1 << 20))
+    ports = [word for n in (1, 2) for word in ("-device", f"pcie-root-port,id=port{n},chassis={n}")]
     vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-nodefaults", "-display", "none", "-m", 64, "-bios", rom,
-                        "-serial", f"file:{tmp_path}/said", "-device", "virtio-rng-pci,id=rng",
-                        *[word for n in (1, 2) for word in ("-device", f"pcie-root-port,id=port{n},chassis={n}")],
+                        "-serial", f"file:{tmp_path}/said", "-device", "virtio-rng-pci,id=rng", *ports,
                         "-blockdev", f"file,node-name=n,filename={disk}",
-                        "-device", "virtio-blk-pci,id=disk,drive=n,bus=port1", "-qmp", "unix:@RUN@/second.sock,server=on,wait=off")
+                        "-device", "virtio-blk-pci,id=disk,drive=n,bus=port1", "-qmp",
+                        "unix:@RUN@/second.sock,server=on,wait=off")
     vmm.disk, vmm.second = disk, vmm.connect("second.sock")
     yield vmm
     vmm.second.command("quit")
