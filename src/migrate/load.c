@@ -222,7 +222,9 @@ static int load_stop(struct load *l, struct err *e)
 {
 	bool described = channel_peek(l->job->channel, 1);
 	struct stamp stamp;
-	bool stamped = described && get_description(l->job->channel, &stamp);
+	bool told = described && get_description(l->job->channel, &stamp);
+	const struct stamp written = {.wall_ns = l->job->file_written_ns};
+	const struct stamp *known = told ? &stamp : written.wall_ns ? &written : NULL;
 	const struct stamp_seen seen = {.now_ns = time_ns(),
 					.wall_ns = time_wall_ns(),
 					.ram_ns = l->ram_ns,
@@ -230,7 +232,7 @@ static int load_stop(struct load *l, struct err *e)
 
 	if (!described && l->job->tells_why && !channel_failed(l->job->channel))
 		return err_set(e, EPIPE, "the stream ends before the guest's description");
-	l->job->stopped_ns = stamp_stopped_ns(stamped ? &stamp : NULL, &seen);
+	l->job->stopped_ns = stamp_stopped_ns(known, &seen);
 	return channel_check(l->job->channel, e);
 }
 

@@ -337,6 +337,7 @@ struct ram_source;
  * @asked_only:	Loading: the source got its answer and sends no more; nothing was touched
  * @unsure:	After a failure: the target may have the guest, so it was left stopped
  * @runstate:	After a load: what the stream's globalstate says; empty if it had none
+ * @file_written_ns: Loading a file: when it was last written, wall clock; 0: it isn't one
  * @stopped_ns:	When the guest's clocks came to stand still, host monotonic clock; 0: not known. A
  *		save is told by whoever stops the guest, a load tells
  */
@@ -360,7 +361,7 @@ struct migrate_job {
 	struct content_file *content_file;
 	bool tells_why, answered, asked_only;
 	char why[256];
-	int64_t stopped_ns;
+	int64_t file_written_ns, stopped_ns;
 };
 
 /* save.c: a stopped guest. */

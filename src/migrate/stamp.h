@@ -12,6 +12,8 @@
  * but it ends with a description that QEMU never looks at: there it is the first member, so that
  * nobody has to parse the rest of it during a pause.
  *
+ * A file of QEMU's was last written when its guest was stopped already: that is known of it.
+ *
  * Two hosts' clocks may differ. What is sure is that the guest has been stopped for as long as the
  * source says that it was when it wrote this, and since all of the RAM was there. A wall clock that
  * says less is wrong. One that says more is right for a file; for a source at the other end of a

@@ -144,3 +144,9 @@ class Between:
         self._thread.join()
         self._socket.close()
         self._copy.close()
+
+
+def missed_s(guest):
+    """How much time the guest's monotonic clock has missed."""
+    asked = guest.report()["wall_ns"]
+    return guest.wait(lambda now: now["wall_ns"] > asked)["wall_mono_ns"] / 1e9

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests move between Outlive and stock QEMUs, both ways, and run on with all they had."""
+import os
 import uuid
 
 import pytest
 
 from frame.echo import Echo
-from frame.moving import awaiting, check, ended, move, send, switch_on
+from frame.moving import awaiting, check, ended, missed_s, move, send, switch_on
 from frame.witness import Witness, options
 
 DIRTYING = "rate=2M ws=4M fill=half"
@@ -242,3 +243,20 @@ def test_each_side_tells_the_guest_its_generation_id(outlive, qemu_any, witness)
     check(here)
     here.close()
     assert len(set(ids)) == 2
+
+
+def test_a_guest_in_a_file_of_qemus_misses_the_saving_not_the_time_in_the_file(outlive, qemu_any, witness, tmp_path):
+    """What stops its clocks is told by when the file was written."""
+    args = {"memory_mib": 64, "args": "wall=20 rate=off"}
+    guest = witness(qemu_any, **args)
+    assert abs(missed_s(guest)) < 0.5
+    path = tmp_path / "file"
+    send(guest.vmm, f"exec:cat > {path}")
+    assert ended(guest.vmm)["status"] == "completed"
+    was = path.stat()
+    os.utime(path, ns=(was.st_atime_ns, was.st_mtime_ns - 20 * 10 ** 9))  # as if it were older
+    there = awaiting(outlive, **args)
+    there.vmm.qmp.command("migrate-incoming", uri=f"file:{path}")
+    assert ended(there.vmm)["status"] == "completed"
+    assert missed_s(there) < -15, "its clocks went on by the 20 s, which didn't really go by"
+    there.close()

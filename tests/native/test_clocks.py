@@ -6,7 +6,7 @@ import time
 import pytest
 
 from frame.live import live  # noqa: F401
-from frame.moving import awaiting, check, ended, send, status
+from frame.moving import awaiting, check, ended, missed_s, send, status
 from frame.wait import until
 
 STOPPED_S = 1  # for so long the guest is stopped at least
@@ -38,12 +38,6 @@ def clocks_are_right(guest):
                      and abs(now["tsc_mono_ns"]) < RIGHT_NS)
     print(f"wall - monotonic: {now['wall_mono_ns']} ns, TSC - monotonic: {now['tsc_mono_ns']} ns")
     assert now["wall_back"] == 0 and not any(cpu["mono_back"] or cpu["tsc_back"] for cpu in now["cpu"]), now
-
-
-def missed_s(guest):
-    """How much time the guest's monotonic clock has missed."""
-    asked = guest.report()["wall_ns"]
-    return guest.wait(lambda now: now["wall_ns"] > asked)["wall_mono_ns"] / 1e9
 
 
 @pytest.mark.parametrize("ways", [("return-path",), ()], ids=["return path", "one way"])

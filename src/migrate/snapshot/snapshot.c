@@ -14,6 +14,7 @@
  * states.
  */
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/durable.h"
 #include "base/owned.h"
 #include "migrate/migrate.h"
@@ -232,6 +233,15 @@ static int read_now(struct migrate_job *job, int fd, bool packed, struct err *e)
 	return ret;
 }
 
+static int64_t written_ns(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return 0;
+	return (int64_t)st.st_mtim.tv_sec * NS_PER_SEC + st.st_mtim.tv_nsec;
+}
+
 /**
  * migrate_snapshot_load() - Read a guest from a file
  * @job:	Without a channel
@@ -252,6 +262,7 @@ int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err 
 	if (keep < 0 || (o->file_offset && lseek(fd, (off_t)o->file_offset, SEEK_SET) < 0))
 		return err_sys(e, "open %s", path);
 	posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+	job->file_written_ns = written_ns(fd);
 	packed = fd_is_zstd(fd, o->file_offset);
 	ret = packed ? channel_open_zstd(&job->channel, fd, e)
 		     : channel_open_fd(&job->channel, fd, e);
