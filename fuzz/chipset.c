@@ -15,7 +15,7 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define WINDOWS     5
+#define WINDOWS     6
 #define RAM_TOUCHED 0x10000u
 #define REQUEST_GPA 0x8000u
 
@@ -55,8 +55,9 @@ static const struct part {
 	  {IO_PORT, 0xb2, 2},
 	  {IO_PORT, 0xcc0, 64},
 	  {IO_PORT, 0xa00, 32},
-	  {IO_MEMORY, 0xfed1c000, 0x4000}},
-	 5},
+	  {IO_MEMORY, 0xfed1c000, 0x4000},
+	  {IO_PORT, 0xc000, 64}},
+	 6},
 	{"isa",
 	 {{IO_PORT, 0x60, 8},
 	  {IO_PORT, 0x70, 2},
