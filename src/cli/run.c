@@ -6,6 +6,7 @@
  * lines of its log are the error.
  */
 #include "base/clock.h"
+#include "base/image.h"
 #include "base/option.h"
 #include "base/owned.h"
 #include "cli/cli.h"
@@ -94,7 +95,7 @@ char *vmm_program(void)
 	return str_dup("outlive-vmm");
 }
 
-static void add_disks(json_t *argv, const struct cli_args *args)
+static int add_disks(json_t *argv, const struct cli_args *args, struct err *e)
 {
 	size_t i;
 	json_t *disk;
@@ -103,10 +104,13 @@ static void add_disks(json_t *argv, const struct cli_args *args)
 	{
 		OWNED(char *) file = cli_escaped(json_string_value(disk));
 
+		if (image_check_raw(json_string_value(disk), e) < 0)
+			return -e->code;
 		add(argv, "-blockdev",
 		    "driver=raw,node-name=disk%zu,file.driver=file,file.filename=%s", i, file);
 		add(argv, "-device", "virtio-blk-pci,id=vd%zu,drive=disk%zu", i, i);
 	}
+	return 0;
 }
 
 /**
@@ -220,8 +224,9 @@ static int build(const struct cli_args *args, const struct guest *g, json_t **re
 	add(argv, "-serial", "chardev:console");
 	add(argv, "-pidfile", "%s/pid", g->dir);
 	add_boot(argv, args);
-	add_disks(argv, args);
-	r = add_nets(argv, args, e);
+	r = add_disks(argv, args, e);
+	if (r == 0)
+		r = add_nets(argv, args, e);
 	for (char **p = args->rest; r == 0 && p && *p; p++)
 		add(argv, *p, NULL);
 	if (r == 0)

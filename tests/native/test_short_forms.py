@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Short forms of options that make several things at once."""
+import pathlib
 import socket
 import subprocess
 
 import pytest
+
+from frame.paths import BUILD, outlive_vmm
 
 START = ("-M", "q35", "-nodefaults", "-display", "none", "-m", 64, "-S")
 
@@ -40,3 +43,20 @@ def test_nowait_is_wait_off(outlive, run_dir, kvm):
     with socket.socket(socket.AF_UNIX) as client:
         client.connect(f"{run_dir}/c.sock")
         assert b"QMP" in client.recv(4096)
+
+
+QCOW2 = b"QFI\xfb\0\0\0\3"
+
+
+def test_an_image_that_is_not_raw_is_no_raw_disk(tmp_path):
+    image = tmp_path / "debian.qcow2"
+    image.write_bytes(QCOW2 + bytes(4096))
+    for words in ((outlive_vmm(), *map(str, START), "-drive", f"file={image},if=virtio"),
+                  (pathlib.Path(BUILD, "src", "cli", "outlive"), "run", "web", "--dry-run", "--disk", image)):
+        done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+        assert done.returncode and "debian.qcow2 is a qcow2 image" in done.stderr and "qemu-img convert" in done.stderr
+
+
+def test_format_raw_takes_an_image_as_it_is(outlive, tmp_path, kvm):
+    (tmp_path / "image").write_bytes(QCOW2 + bytes(4096))
+    outlive.start(*START, "-drive", f"file={tmp_path / 'image'},if=virtio,format=raw")

@@ -5,6 +5,7 @@
  * and booleans become the text that a property takes.
  */
 #include "base/fdstore.h"
+#include "base/image.h"
 #include "base/nearest.h"
 #include "base/owned.h"
 #include "block/on_error.h"
@@ -64,6 +65,8 @@ static int drive_open(const json_t *d, size_t index, struct err *e)
 	char name[64];
 	int r;
 
+	if (!json_object_get(d, "format") && image_check_raw(option_str(d, "file", ""), e) < 0)
+		return err_hint(e, "format=raw takes it as it is");
 	guest_drive_name(d, index, name);
 	options = json_pack("{s:s, s:s, s:b, s:{s:s, s:s, s:b, s:s, s:s*, s:{s:b, s:b}}}", "driver",
 			    format, "node-name", name, "read-only", read_only, "file", "driver",
