@@ -221,6 +221,7 @@ int backing_open(struct ram_block *b, const struct ram_options *o, struct err *e
 	if (o->kind != RAM_MEMFD || !o->huge || b->huge)
 		return open_sealed(b->name, size, o, &b->fd, e);
 	b->huge = open_huge(b->name, size, &b->fd, &why) == 0;
+	b->huge_by_write = b->huge && huge_by_write();
 	if (b->huge)
 		return 0;
 	log_warn("%s; small pages are slower for the guest, see `outlive doctor`", why.msg);
@@ -358,6 +359,22 @@ int ram_reserve(const struct ram_block *b, uint64_t offset, uint64_t bytes, stru
 }
 
 /**
+ * ram_puts_whole() - Is a whole huge page put at once?
+ * @b:		Block
+ * @offset:	Where one may begin
+ */
+bool ram_puts_whole(const struct ram_block *b, uint64_t offset)
+{
+	return b->huge_by_write && (b->fd_offset + offset) % RAM_HUGE_BYTES == 0 &&
+	       offset < b->size && b->size - offset >= RAM_HUGE_BYTES;
+}
+
+static bool goes_by_file(const struct ram_block *b, uint64_t offset, uint64_t bytes)
+{
+	return !b->huge || (bytes == RAM_HUGE_BYTES && ram_puts_whole(b, offset));
+}
+
+/**
  * ram_put() - Fill RAM that no guest uses yet
  * @b:		Block
  * @offset:	Where in it
@@ -365,8 +382,9 @@ int ram_reserve(const struct ram_block *b, uint64_t offset, uint64_t bytes, stru
  * @n:		How many parts, IOV_MAX at most
  * @e:		Set on failure only
  *
- * A new small page costs less by a write to the file, which neither clears nor maps it; a huge one
- * comes with the first touch and then costs nothing. Marks nothing as dirty.
+ * A new small page costs less by a write to the file, which neither clears nor maps it, and so does
+ * a huge one that is written whole; else a huge one comes with the first touch and then costs
+ * nothing. Marks nothing as dirty.
  *
  * Errors: as ram_reserve()
  * Return: 0, or a negative errno
@@ -379,8 +397,9 @@ int ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *part
 
 	for (int i = 0; i < n; i++)
 		bytes += (ssize_t)parts[i].iov_len;
-	if (!b->huge && pwritev(b->fd, parts, n, (off_t)(b->fd_offset + offset)) == bytes)
-		return 0;
+	if (goes_by_file(b, offset, (uint64_t)bytes) &&
+	    pwritev(b->fd, parts, n, (off_t)(b->fd_offset + offset)) == bytes)
+		return b->huge ? ram_reserve(b, offset, (uint64_t)bytes, e) : 0; /* maps it */
 	ret = ram_reserve(b, offset, (uint64_t)bytes, e);
 	for (int i = 0; i < n && ret == 0; offset += parts[i++].iov_len)
 		memcpy(b->hva + offset, parts[i].iov_base, parts[i].iov_len);

@@ -6,8 +6,8 @@
  * shared with the process of the next upgrade, and what a memfd gets is decided for the whole host
  * by transparent_hugepage/shmem_enabled, which says "never" by default.
  *
- * A tmpfs decides for itself: one mounted with huge=advise gives huge pages to who asks, unless the
- * host denies them everywhere (Linux, Documentation/admin-guide/mm/transhuge.rst). So a guest's RAM
+ * A tmpfs decides for itself: one mounted with huge=always gives huge pages to who touches or writes
+ * as much, unless the host denies them everywhere (Linux, Documentation/admin-guide/mm/transhuge.rst). So a guest's RAM
  * is an unlinked file on a tmpfs of its own, which is attached nowhere (fsmount(2)) and lives as
  * long as its file does. Mounting wants CAP_SYS_ADMIN over the mount namespace: who hasn't got it
  * has a child of its own mount it in a new user namespace, where everybody has, and send it back.
@@ -29,6 +29,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -66,7 +67,7 @@ static int mount_tmpfs(void)
 {
 	OWNED_FD fs = fsopen("tmpfs", FSOPEN_CLOEXEC);
 
-	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "huge", "advise", 0) < 0 ||
+	if (fs < 0 || fsconfig(fs, FSCONFIG_SET_STRING, "huge", "always", 0) < 0 ||
 	    fsconfig(fs, FSCONFIG_SET_STRING, "size", "0", 0) < 0 /* no limit but the host's */ ||
 	    fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
 		return -1;
@@ -138,6 +139,22 @@ static int mount_by_child(void)
 	return fd;
 }
 
+/**
+ * huge_by_write() - Whether a huge page that is written whole to such a file costs just that
+ *
+ * Else the kernel clears all of it first, and writes it 4 KiB at a time.
+ *
+ * Source: Linux 6.11, generic_perform_write() and folios; 6.14, tmpfs
+ */
+bool huge_by_write(void)
+{
+	unsigned int major = 0, minor = 0;
+	struct utsname u;
+
+	return uname(&u) == 0 && sscanf(u.release, "%u.%u", &major, &minor) == 2 &&
+	       (major > 6 || (major == 6 && minor >= 14));
+}
+
 /* The folder of a new tmpfs; -1 with errno. */
 static int new_root(void)
 {
@@ -170,7 +187,7 @@ static int make_file(int root, const char *name)
 }
 
 /**
- * huge_open() - Make an empty file of shared memory that gets huge pages where it is advised to
+ * huge_open() - Make an empty file of shared memory that gets huge pages
  * @name:	Seen in /proc/PID/maps, behind "guest-ram:"
  * @ret_fd:	Set on success; the caller owns it
  * @e:		Set on failure

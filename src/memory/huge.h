@@ -9,6 +9,7 @@
 /* Inside the memory room: shared memory in huge pages, where a memfd would have small ones. */
 
 bool huge_by_memfd(void);
+bool huge_by_write(void);
 MUST_CHECK int huge_open(const char *name, int *ret_fd, struct err *e);
 
 #endif

@@ -71,6 +71,7 @@ struct ram_options {
  * @hva:	Mapping of the whole block
  * @page_bytes:	Size of the pages behind it (4 KiB, or huge)
  * @huge:	A first touch through @hva brings a huge page; writing to @fd may bring small ones
+ * @huge_by_write: But for a whole one, which then isn't cleared first
  * @readonly:	The guest can't write it (ROM)
  * @resizable:	@size may change (ACPI tables may grow between versions)
  * @resizable_max: Largest size; @size if fixed
@@ -88,7 +89,7 @@ struct ram_block {
 	uint64_t fd_offset;
 	uint8_t *hva;
 	uint64_t page_bytes;
-	bool huge, readonly, resizable;
+	bool huge, huge_by_write, readonly, resizable;
 	uint64_t resizable_max;
 	void *reserve;
 	uint64_t reserve_bytes;
@@ -238,6 +239,9 @@ void memory_prefault(struct memory *m, int64_t budget_ns);
 MUST_CHECK int ram_reserve(const struct ram_block *b, uint64_t offset, uint64_t bytes,
 			   struct err *e);
 /* Fills RAM that no guest uses yet, the cheapest way. */
+enum { RAM_HUGE_BYTES = 2 << 20 }; /* the smallest huge page */
+/* ram_put() of a whole huge page that is new costs less than the same in parts. */
+bool ram_puts_whole(const struct ram_block *b, uint64_t offset);
 MUST_CHECK int ram_put(const struct ram_block *b, uint64_t offset, const struct iovec *parts, int n,
 		       struct err *e);
 struct ram_block *ram_find(struct memory *m, const char *name);

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from frame.live import live  # noqa: F401
+from frame.moving import awaiting, check, move
 
 POLICY = pathlib.Path("/sys/kernel/mm/transparent_hugepage/shmem_enabled")
 NO_MOUNTING = ("setpriv", "--bounding-set=-sys_admin", "--")
@@ -51,3 +52,13 @@ def test_small_pages_are_said(live):
     guest = live(memory_mib=64, args=FULL, within=NO_NAMESPACES)
     assert huge_kib(guest.pid) == 0
     assert "small pages are slower for the guest" in guest.witness.vmm.output()
+
+
+@pytest.mark.usefixtures("shared_huge_pages")
+def test_memory_that_has_moved_is_huge(outlive, witness):
+    here, there = witness(outlive, memory_mib=64, args=FULL), awaiting(outlive, memory_mib=64, args=FULL)
+    move(here.vmm, there.vmm, "return-path")
+    here.close()
+    check(there)
+    assert huge_kib(there.vmm.pid) > 32 * 1024
+    there.close()

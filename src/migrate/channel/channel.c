@@ -427,6 +427,17 @@ static bool in_reserve(struct channel *c, size_t n)
 }
 
 /**
+ * channel_room() - Get ready to peek at so many bytes, one after the other
+ * @c:	Channel
+ * @n:	How many. What is there is moved once, while it is little
+ */
+void channel_room(struct channel *c, size_t n)
+{
+	if (!c->error.code)
+		(void)in_reserve(c, n);
+}
+
+/**
  * channel_peek() - Look at bytes that haven't been taken
  * @c:	Channel
  * @n:	How many
@@ -436,12 +447,14 @@ static bool in_reserve(struct channel *c, size_t n)
 const uint8_t *channel_peek(struct channel *c, size_t n)
 {
 	struct iovec iov;
+	size_t want;
 	ssize_t got;
 
 	if (c->error.code || !in_reserve(c, n))
 		return NULL;
 	while (c->in_end - c->in_at < n) {
-		iov = (struct iovec){c->in + c->in_end, c->in_room - c->in_end};
+		want = MAX(n - (c->in_end - c->in_at), (size_t)IN_BYTES);
+		iov = (struct iovec){c->in + c->in_end, MIN(c->in_room - c->in_end, want)};
 		got = c->ops->readv(c->carrier, &iov, 1);
 		if (got < 0)
 			latch_transfer(c, (int)-got, "read the stream");

@@ -87,6 +87,7 @@ uint64_t channel_handed(const struct channel *c); /* what the carrier took of th
 
 /* Reading. */
 const uint8_t *channel_peek(struct channel *c, size_t n); /* NULL: not there (not latched) */
+void channel_room(struct channel *c, size_t n);           /* that will be peeked at, bit by bit */
 const uint8_t *channel_buffered(const struct channel *c, size_t *ret_len); /* read ahead already */
 void channel_skip(struct channel *c, size_t n); /* of what was peeked, or more */
 bool channel_get(struct channel *c, void *bytes, size_t n);

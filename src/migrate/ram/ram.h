@@ -103,6 +103,7 @@ void ram_sink_end(struct ram_sink *s);
 MUST_CHECK int ram_get(struct ram_sink *s, struct err *e); /* one section part, up to its EOS */
 /* What a channel beside the stream needs; from its thread. */
 struct ram_sink_block *ram_sink_find(const struct ram_sink *s, const char *name);
+bool ram_sink_is_new(const struct ram_sink_block *sb, uint64_t offset);
 void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset, uint32_t n);
 MUST_CHECK int ram_sink_fill(struct ram_sink_block *sb, uint64_t offset, uint8_t fill,
 			     struct err *e);

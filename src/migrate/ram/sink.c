@@ -2,7 +2,8 @@
 /*
  * Theory of operation: pages that follow each other, in the stream and in the block, go from the
  * channel's buffer to guest RAM by one pwritev to the block's file: half as dear as copying through
- * the mapping, where each fresh page costs a fault. What the file can't take is copied. A
+ * the mapping, where each fresh page costs a fault. What the file can't take is copied. Huge pages
+ * that are new are waited for until they are whole, and written, which saves clearing them. A
  * zero page is written only where there may be something else: the bitmap of touched pages begins
  * with what the file has as data, so that a fresh guest's RAM stays a hole where the source's was
  * empty.
@@ -25,7 +26,11 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { RUN_PAGES = 64 }; /* as many as the channel's buffer holds */
+enum {
+	RUN_PAGES = 64, /* as many as the channel's buffer holds */
+	HUGE_PAGES = RAM_HUGE_BYTES /
+		     WIRE_PAGE, /* in one page of the host's, where these are huge */
+};
 
 /* Marks the pages that the block's file has as data; all of them where the file can't say. */
 static void mark_touched(struct ram_sink_block *sb)
@@ -310,33 +315,78 @@ void ram_sink_take(struct channel *c, struct ram_sink_block *sb, uint64_t offset
 	}
 }
 
-/* Reads a page's content, and the pages behind it that are in the buffer and continue it. */
+/**
+ * ram_sink_is_new() - Does a huge page begin here that nothing has come for yet?
+ * @sb:		Block
+ * @offset:	Where
+ *
+ * Whoever brings all of it to ram_put() at once has it at half the price.
+ */
+bool ram_sink_is_new(const struct ram_sink_block *sb, uint64_t offset)
+{
+	uint64_t page = offset / WIRE_PAGE;
+
+	return ram_puts_whole(sb->block, offset) &&
+	       bitmap_next(&sb->touched, page) >= page + HUGE_PAGES;
+}
+
+/* Looks at bytes; those that haven't come are waited for only if they surely will. */
+static const uint8_t *look(struct channel *c, size_t n, bool wait)
+{
+	const uint8_t *bytes;
+	size_t have;
+
+	if (wait)
+		return channel_peek(c, n);
+	bytes = channel_buffered(c, &have);
+	return have >= n ? bytes : NULL;
+}
+
+/* How many pages follow each other, in the stream and in the block, the first of which is there. A
+ * page is never the last record of its part, so the next one's first 8 bytes can be waited for. */
+static int run_pages(struct channel *c, const struct ram_sink_block *sb, uint64_t offset)
+{
+	const uint64_t next = WIRE_RAM_PAGE | WIRE_RAM_CONTINUE;
+	bool wait = ram_sink_is_new(sb, offset);
+	int n = 1, max = wait ? HUGE_PAGES : RUN_PAGES;
+	const uint8_t *bytes;
+	size_t at = WIRE_PAGE;
+
+	if (wait)
+		channel_room(c, HUGE_PAGES * (8 + WIRE_PAGE));
+	for (; n < max; at += 8 + WIRE_PAGE, n++) {
+		uint64_t to = offset + (uint64_t)n * WIRE_PAGE;
+
+		bytes = to < sb->block->size ? look(c, at + 8, wait) : NULL;
+		if (!bytes || load_be64(bytes + at) != (to | next) ||
+		    !look(c, at + 8 + WIRE_PAGE, wait))
+			break;
+	}
+	return n;
+}
+
+/* Reads a page's content, and the pages behind it that continue it. */
 static int get_run(struct ram_sink *s, struct ram_sink_block *sb, uint64_t offset, struct err *e)
 {
 	struct channel *c = s->job->channel;
-	const uint64_t next = WIRE_RAM_PAGE | WIRE_RAM_CONTINUE;
-	struct iovec pages[RUN_PAGES];
-	const uint8_t *bytes = channel_peek(c, WIRE_PAGE);
-	size_t have, at = WIRE_PAGE;
-	int n = 1, ret;
+	struct iovec pages[HUGE_PAGES];
+	const uint8_t *bytes;
+	size_t have;
+	int n, i, ret;
 
-	if (!bytes) {
+	if (!channel_peek(c, WIRE_PAGE)) {
 		channel_skip(c, WIRE_PAGE); /* latches that the stream ends */
 		return 0;
 	}
-	channel_buffered(c, &have);
-	pages[0] = (struct iovec){(void *)(uintptr_t)bytes, WIRE_PAGE};
-	for (; n < RUN_PAGES && have - at >= 8 + WIRE_PAGE; at += 8 + WIRE_PAGE, n++) {
-		uint64_t to = offset + (uint64_t)n * WIRE_PAGE;
-
-		if (load_be64(bytes + at) != (to | next) || to >= sb->block->size)
-			break;
-		pages[n] = (struct iovec){(void *)(uintptr_t)(bytes + at + 8), WIRE_PAGE};
-	}
+	n = run_pages(c, sb, offset);
+	bytes = channel_buffered(c, &have);
+	for (i = 0; i < n; i++)
+		pages[i] = (struct iovec){(void *)(uintptr_t)(bytes + (size_t)i * (8 + WIRE_PAGE)),
+					  WIRE_PAGE};
 	ret = ram_put(sb->block, offset, pages, n, e);
 	bitmap_set_range(&sb->touched, offset / WIRE_PAGE, (uint64_t)n);
 	__atomic_fetch_add(&s->job->progress.normal_pages, (uint64_t)n, __ATOMIC_RELAXED);
-	channel_skip(c, at);
+	channel_skip(c, (size_t)n * (8 + WIRE_PAGE) - 8);
 	return ret;
 }
 
