@@ -54,6 +54,21 @@ static void keep(struct cli_args *args, const char *name, const char *value)
 	json_array_append_new(list, json_string(value));
 }
 
+/* Options whose value the table calls so take nothing but numbers: a mistyped one never counts as 0. */
+static int check_number(const struct cli_option *o, const char *value, struct err *e)
+{
+	static const char *const whole[] = {"MS"}, *const any[] = {"MIB", "SECONDS"};
+	const char *of = NULL;
+
+	for (size_t i = 0; i < ARRAY_SIZE(whole); i++)
+		of = strcmp(o->argument, whole[i]) ? of : "0123456789";
+	for (size_t i = 0; i < ARRAY_SIZE(any); i++)
+		of = strcmp(o->argument, any[i]) ? of : "0123456789.";
+	if (!of || (*value && strlen(value) < 10 && !value[strspn(value, of)]))
+		return 0;
+	return err_set(e, EINVAL, "--%s %s: a number is expected (%s)", o->name, value, o->help);
+}
+
 /* Takes the option at argv[*i], and its value. */
 static int take(const struct cli_command *c, int argc, char **argv, int *i, struct cli_args *args,
 		struct err *e)
@@ -74,8 +89,9 @@ static int take(const struct cli_command *c, int argc, char **argv, int *i, stru
 		return err_set(e, EINVAL, "--%s takes no value", o->name);
 	if (o->argument && !equals && ++*i >= argc)
 		return err_set(e, EINVAL, "--%s needs a value: %s", o->name, o->argument);
-	keep(args, o->name, o->argument ? (equals ? equals : argv[*i]) : "on");
-	return 0;
+	equals = o->argument && !equals ? argv[*i] : equals;
+	keep(args, o->name, equals ? equals : "on");
+	return o->argument ? check_number(o, equals, e) : 0;
 }
 
 /**

@@ -451,6 +451,9 @@ static int travel(const struct cli_args *args, const struct guest *g, struct rec
 	struct journey j = {.uri = args->words[1]};
 	int r = remote_options_check(args, e);
 
+	if (r >= 0 && cli_value(args, "compression", NULL) && !cli_value(args, "channels", NULL))
+		r = err_set(e, EINVAL,
+			    "--compression needs --channels N: a single stream isn't compressed");
 	if (r < 0)
 		return r;
 	return remote_is(args->words[1]) ? migrate_by_ssh(args, g, record, e)

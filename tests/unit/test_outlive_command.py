@@ -72,6 +72,10 @@ def test_a_stale_pid_file_is_no_guest(cli, guest, run_dir):
     (("device",), USAGE, "outlive device add"),
     (("run", "x", "--net", "wifi=x", "--dry-run"), USAGE, "tap=NAME"),
     (("qmp", "x", "query-status", "novalue"), USAGE, "KEY=VALUE"),
+    (("migrate", "x", "tcp:host2:1", "--downtime", "1s"), USAGE, "--downtime 1s: a number is expected"),
+    (("adopt", "sock", "--downtime=-5"), USAGE, "--downtime -5: a number is expected"),
+    (("migrate", "x", "tcp:host2:1", "--bandwidth", "inf"), USAGE, "--bandwidth inf: a number is expected"),
+    (("upgrade", "x", "--timeout", ""), USAGE, "--timeout : a number is expected"),
     (("run", "x", "--machine", "q53"), FAILED, "did you mean 'q35'?"),
 ])
 def test_errors_have_their_codes_and_words(cli, words, code, said):
