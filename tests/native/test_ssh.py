@@ -260,7 +260,7 @@ def test_the_command_killed_on_the_way_leaves_the_guest_in_one_place(here, there
     job.kill()
     job.communicate()
     until(lambda: state(there) == "running", 60, "the guest arrives without the command")
-    assert state(here) == "postmigrate"
+    until(lambda: state(here) == "postmigrate", 60, "the word that it has arrived gets here, by ssh")
     verify(there)
 
 
