@@ -54,7 +54,8 @@ static void keep(struct cli_args *args, const char *name, const char *value)
 	json_array_append_new(list, json_string(value));
 }
 
-/* Options whose value the table calls so take nothing but numbers: a mistyped one never counts as 0. */
+/* Options whose value the table calls so take nothing but numbers: a mistyped one never counts as
+ * 0. */
 static int check_number(const struct cli_option *o, const char *value, struct err *e)
 {
 	static const char *const whole[] = {"MS"}, *const any[] = {"MIB", "SECONDS"};

@@ -6,12 +6,13 @@
  * shared with the process of the next upgrade, and what a memfd gets is decided for the whole host
  * by transparent_hugepage/shmem_enabled, which says "never" by default.
  *
- * A tmpfs decides for itself: one mounted with huge=always gives huge pages to who touches or writes
- * as much, unless the host denies them everywhere (Linux, Documentation/admin-guide/mm/transhuge.rst). So a guest's RAM
- * is an unlinked file on a tmpfs of its own, which is attached nowhere (fsmount(2)) and lives as
- * long as its file does. Mounting wants CAP_SYS_ADMIN over the mount namespace: who hasn't got it
- * has a child of its own mount it in a new user namespace, where everybody has, and send it back.
- * Where that is forbidden, too, RAM is a memfd.
+ * A tmpfs decides for itself: one mounted with huge=always gives huge pages to who touches or
+ * writes as much, unless the host denies them everywhere (Linux,
+ * Documentation/admin-guide/mm/transhuge.rst). So a guest's RAM is an unlinked file on a tmpfs of
+ * its own, which is attached nowhere (fsmount(2)) and lives as long as its file does. Mounting
+ * wants CAP_SYS_ADMIN over the mount namespace: who hasn't got it has a child of its own mount it
+ * in a new user namespace, where everybody has, and send it back. Where that is forbidden, too, RAM
+ * is a memfd.
  *
  * Unlike a memfd such a file can't be sealed against being cut short. Whoever is given it has the
  * guest's whole memory anyway: a process that takes over, and vhost in the kernel.
