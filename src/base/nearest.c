@@ -2,7 +2,7 @@
 /*
  * Theory of operation: "did you mean". The edit distance of Levenshtein, on one row of the usual
  * matrix, picks the known word that takes the fewest changes; a word that would have to be changed
- * by more than a third is no suggestion.
+ * by more than a third is no suggestion. A word that was cut short is one change away.
  */
 #include "base/nearest.h"
 
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define WORD_MAX 64 /* longer words get no suggestion */
+#define CUT_MIN  3  /* shorter ones begin too many */
 
 static size_t distance(const char *a, const char *b)
 {
@@ -53,6 +54,8 @@ const char *nearest(const char *word, const void *table, nearest_name_fn *name)
 	for (size_t i = 0; (known = name(table, i)); i++) {
 		size_t d = strlen(known) > WORD_MAX ? best : distance(word, known);
 
+		if (strlen(word) >= CUT_MIN && !strncmp(known, word, strlen(word)))
+			d = MIN(d, 1U);
 		if (d < best) {
 			best = d;
 			found = known;

@@ -124,6 +124,7 @@ static void sizes_have_suffixes_and_limits(void **state)
 static void only_near_words_are_suggested(void **state)
 {
 	assert_string_equal(nearest_string("geen", colours), "green");
+	assert_string_equal(nearest_string("gre", colours), "green");
 	assert_null(nearest_string("banana", colours));
 }
 
