@@ -154,17 +154,22 @@ static void half_a_command_is_completed_by_the_other_half(void **state)
 	until_got("\"arch\": \"x86_64\"}, \"id\": \"whole\"}");
 }
 
-static void the_command_under_way_is_answered_and_what_waits_behind_it(void **state)
+/* A command is under way, another one waits behind it, and the process is replaced. */
+static void replace_while_busy(void)
 {
-	struct control_request *rq;
-
 	late = NULL;
 	say("{\"execute\":\"stop\",\"id\":7} {\"execute\":\"query-target\",\"id\":8}");
 	while (!late)
 		turn();
 	turn();
 	replace();
-	control_adopted(control);
+}
+
+static void the_command_under_way_is_answered_and_what_waits_behind_it(void **state)
+{
+	struct control_request *rq;
+
+	replace_while_busy();
 	assert_null(control_adopted_request(control, "cont"));
 	rq = control_adopted_request(control, "stop");
 	assert_non_null(rq);
@@ -172,7 +177,17 @@ static void the_command_under_way_is_answered_and_what_waits_behind_it(void **st
 		turn();
 	assert_null(strstr(got, "\"id\": 8}"));
 	control_complete(rq, NULL, NULL);
+	control_adopted(control);
 	until_got("{\"return\": {}, \"id\": 7}\r\n{\"return\": {\"arch\": \"x86_64\"}, \"id\": 8}");
+}
+
+static void a_command_that_nobody_goes_on_with_is_refused(void **state)
+{
+	replace_while_busy();
+	control_adopted(control);
+	assert_null(control_adopted_request(control, "stop"));
+	until_got("replaced meanwhile\"}, \"id\": 7}");
+	until_got("\"id\": 8}");
 }
 
 static void nothing_is_read_or_sent_before_ownership(void **state)
@@ -199,6 +214,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(
 			the_command_under_way_is_answered_and_what_waits_behind_it, setup,
 			teardown),
+		cmocka_unit_test_setup_teardown(a_command_that_nobody_goes_on_with_is_refused,
+						setup, teardown),
 		cmocka_unit_test_setup_teardown(nothing_is_read_or_sent_before_ownership, setup,
 						teardown),
 	};
