@@ -112,7 +112,6 @@ const struct absent_command absent_commands[] = {
 	{"replay-break", EMULATED},
 	{"replay-delete-break", EMULATED},
 	{"replay-seek", EMULATED},
-	{"rtc-reset-reinjection", "ticks that a guest missed don't come later"},
 	{"screendump", SCREEN},
 	{"set-numa-node", "the machine is made from the command line as a whole"},
 	{"set-vcpu-dirty-limit", "migration sets it by itself: capability dirty-limit"},

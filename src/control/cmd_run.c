@@ -92,6 +92,8 @@ const struct command commands_run[] = {
 	{"inject-nmi", .op = COMMAND_OP(inject_nmi), .help = "non-maskable interrupt to all vCPUs"},
 	{"send-key", send_key_args, .op = COMMAND_OP(send_key),
 	 .help = "press keys of the guest's keyboard together"},
+	{"rtc-reset-reinjection", .op = COMMAND_OP(rtc_reset_reinjection),
+	 .help = "ticks of the RTC that the guest missed come no more (-rtc driftfix=slew)"},
 	{"set-action", action_args, .op = COMMAND_OP(set_action), .help = "what guest events do"},
 	{"watchdog-set-action", watchdog_args, .op = COMMAND_OP(watchdog_set_action),
 	 .help = "what a watchdog does"},

@@ -50,7 +50,7 @@ struct control_ops {
 	void *opaque;
 	control_op *query_status, *stop, *cont, *system_reset, *system_powerdown, *system_wakeup,
 		*quit;
-	control_op *inject_nmi, *send_key;
+	control_op *inject_nmi, *send_key, *rtc_reset_reinjection;
 	control_op *device_add, *device_del, *object_add, *object_del;
 	control_op *qom_list, *qom_get, *qom_set;
 	control_op *query_cpus_fast, *query_hotpluggable_cpus, *query_acpi_ospm_status,

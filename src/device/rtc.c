@@ -5,6 +5,10 @@
  * timer runs only when somebody could notice: while UF (and AF) are set already, nothing changes
  * until the guest reads register C.
  *
+ * A periodic interrupt that comes while the one before is unread is lost on real hardware. Guests
+ * that tell the time by counting them can have it later (RTC_SLEW): right after they read the one
+ * before, up to 20 times in a row, and in between those that are due.
+ *
  * The clock follows the host's wall clock, so a guest that was stopped or moved reads the right
  * time afterwards.
  */
@@ -17,6 +21,7 @@
 #include <errno.h>
 
 #define TICKS_PER_SEC 32768
+#define REINJECT_MAX  20 /* in a row; some guests' handlers don't end by themselves */
 #define UIP_NS        (8 * NS_PER_SEC / TICKS_PER_SEC) /* UIP is set this long before an update */
 
 static int64_t ticks_ns(int64_t ticks)
@@ -40,6 +45,54 @@ static uint32_t period_of(const struct rtc_state *s)
 	return 1u << ((rate <= 2 ? rate + 7 : rate) - 1);
 }
 
+static void catch_up_arm(struct rtc *d)
+{
+	uint32_t parts = MIN(d->s.irq_coalesced, 7u) + 1;
+
+	if (!d->s.irq_coalesced || !d->s.period)
+		timer_cancel(d->catch_up);
+	else
+		timer_arm_ns(d->catch_up, time_wall_ns() + ticks_ns(d->s.period / parts));
+}
+
+static void owe_nothing(struct rtc *d)
+{
+	d->s.irq_coalesced = 0;
+	timer_cancel(d->catch_up);
+}
+
+static void owe(struct rtc *d, int64_t ticks)
+{
+	d->s.irq_coalesced = (uint32_t)MIN((int64_t)d->s.irq_coalesced + ticks, (int64_t)INT32_MAX);
+	catch_up_arm(d);
+}
+
+/* The line is low: the guest has read what was before. */
+static void tick_owed(struct rtc *d)
+{
+	d->s.irq_coalesced--;
+	d->s.cmos[RTC_C] |= C_PF | C_IRQF;
+	irq_set(&d->irq, true);
+}
+
+static void on_catch_up(void *opaque)
+{
+	struct rtc *d = opaque;
+
+	if (d->s.irq_coalesced && !(d->s.cmos[RTC_C] & C_IRQF))
+		tick_owed(d);
+	catch_up_arm(d);
+}
+
+/* What is owed in ticks of one period, in those of another one; returns what is left over. */
+static int64_t owed_rescale(struct rtc *d, uint32_t was, int64_t passed)
+{
+	passed += (int64_t)d->s.irq_coalesced * was;
+	d->s.irq_coalesced = 0;
+	owe(d, passed / d->s.period);
+	return passed % d->s.period;
+}
+
 /* @was: the period that ran so far; what has passed of it counts towards the new one. */
 static void periodic_update(struct rtc *d, int64_t now, uint32_t was)
 {
@@ -48,12 +101,15 @@ static void periodic_update(struct rtc *d, int64_t now, uint32_t was)
 
 	s->period = period_of(s);
 	if (!s->period) {
+		owe_nothing(d);
 		timer_cancel(d->periodic);
 		return;
 	}
 	if (was)
 		passed = ticks - (ns_ticks(s->next_periodic) - was);
 	passed = MAX(passed, 0);
+	if (was && d->lost_ticks == RTC_SLEW)
+		passed = owed_rescale(d, was, passed);
 	passed = MIN(passed, (int64_t)s->period);
 	s->next_periodic = ticks_ns(ticks + s->period - passed) + 1;
 	timer_arm_ns(d->periodic, s->next_periodic);
@@ -75,13 +131,24 @@ static void on_periodic(void *opaque)
 	struct rtc *d = opaque;
 	int64_t now = time_wall_ns();
 
+	int64_t late_ns = now - d->s.next_periodic;
+	bool unread = d->s.cmos[RTC_C] & C_IRQF;
+
 	/* A wall clock that jumped ahead doesn't owe the guest a storm of interrupts. */
-	periodic_update(d, now - d->s.next_periodic < NS_PER_SEC ? d->s.next_periodic : now, 0);
+	periodic_update(d, late_ns < NS_PER_SEC ? d->s.next_periodic : now, 0);
 	d->s.cmos[RTC_C] |= C_PF;
-	if (d->s.cmos[RTC_B] & B_PIE) {
-		d->s.cmos[RTC_C] |= C_IRQF;
-		irq_set(&d->irq, true);
-	}
+	if (!(d->s.cmos[RTC_B] & B_PIE))
+		return;
+	d->s.cmos[RTC_C] |= C_IRQF;
+	irq_set(&d->irq, true);
+	if (d->lost_ticks != RTC_SLEW)
+		return;
+	if (d->s.reinjected >= REINJECT_MAX)
+		d->s.reinjected = 0;
+	if (late_ns >= NS_PER_SEC)
+		owe(d, ns_ticks(late_ns) / d->s.period);
+	if (unread)
+		owe(d, 1);
 }
 
 /* Arms the update timer for what can next change. */
@@ -241,6 +308,10 @@ static uint8_t c_read(struct rtc *d)
 	d->s.cmos[RTC_C] = 0;
 	if (value & (C_UF | C_AF))
 		update_arm(d);
+	if (d->s.irq_coalesced && d->s.cmos[RTC_B] & B_PIE && d->s.reinjected < REINJECT_MAX) {
+		d->s.reinjected++;
+		tick_owed(d);
+	}
 	return value;
 }
 
@@ -291,6 +362,17 @@ void rtc_set_cmos(struct rtc *d, unsigned int index, uint8_t value)
 		d->s.cmos[index] = value;
 }
 
+/**
+ * rtc_forget_ticks() - Give the guest no periodic interrupts that it missed so far
+ * @d:		The clock; main thread
+ */
+void rtc_forget_ticks(struct rtc *d)
+{
+	pthread_mutex_lock(d->dev.lock);
+	owe_nothing(d);
+	pthread_mutex_unlock(d->dev.lock);
+}
+
 static int64_t seconds_of(int64_t ns)
 {
 	return ns / NS_PER_SEC - (ns % NS_PER_SEC < 0);
@@ -319,6 +401,7 @@ static void rtc_reset(struct device *dev)
 
 	d->s.cmos[RTC_B] &= (uint8_t) ~(B_PIE | B_AIE | B_SQWE);
 	d->s.cmos[RTC_C] &= (uint8_t) ~(C_UF | C_IRQF | C_PF | C_AF);
+	d->s.reinjected = 0;
 	update_arm(d);
 	periodic_update(d, time_wall_ns(), 0);
 	irq_set(&d->irq, false);
@@ -332,6 +415,7 @@ static int rtc_realize(struct device *dev, struct err *e)
 		d->irq = device_gsi(dev, 8);
 	d->periodic = timer_create_wall(dev->env->clock, on_periodic, d, dev->lock);
 	d->update = timer_create_wall(dev->env->clock, on_update, d, dev->lock);
+	d->catch_up = timer_create_wall(dev->env->clock, on_catch_up, d, dev->lock);
 	d->s.cmos[RTC_A] = 0x26;
 	d->s.cmos[RTC_B] = B_24H;
 	d->s.cmos[RTC_D] = 0x80;
@@ -355,6 +439,7 @@ static void rtc_unrealize(struct device *dev)
 	io_region_del(&d->io);
 	timer_destroy(d->periodic);
 	timer_destroy(d->update);
+	timer_destroy(d->catch_up);
 }
 
 static void rtc_capture(const struct device *dev, void *state)
@@ -374,14 +459,15 @@ static void rtc_apply(struct device *dev, const void *state)
 	int64_t now = time_wall_ns();
 
 	d->s = *(const struct rtc_state *)state;
-	d->s.irq_coalesced = 0;
-	d->s.reinjected = 0;
+	if (d->lost_ticks != RTC_SLEW)
+		d->s.irq_coalesced = d->s.reinjected = 0;
 	timer_restore_ns(d->periodic, d->s.periodic);
 	timer_restore_ns(d->update, d->s.update);
 	/* Another host's clock may be anywhere: the periodic interrupt starts afresh if it is far
 	 * off. */
 	if (now < d->s.next_periodic - NS_PER_SEC || now > d->s.next_periodic + NS_PER_SEC)
 		periodic_update(d, now, 0);
+	catch_up_arm(d);
 	irq_set(&d->irq, d->s.cmos[RTC_C] & C_IRQF);
 }
 
@@ -443,7 +529,16 @@ static const struct state_table rtc_table = {
 	.check = rtc_check,
 };
 
+static const char *const lost_ticks_names[] = {
+	[RTC_DISCARD] = "discard", [RTC_SLEW] = "slew", NULL};
+
 static const struct prop rtc_props[] = {
+	{.name = "lost_tick_policy",
+	 .kind = PROP_ENUM,
+	 .offset = offsetof(struct rtc, lost_ticks),
+	 .def = "discard",
+	 .help = "What becomes of periodic interrupts that the guest was too slow for",
+	 .names = lost_ticks_names},
 	{.name = "base_year",
 	 .kind = PROP_I32,
 	 .offset = offsetof(struct rtc, base_year),

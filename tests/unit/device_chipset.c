@@ -157,6 +157,63 @@ static void keyboard_controller_tests_itself(void **state)
 	bench_destroy(b);
 }
 
+/* Runs until some ticks of 1024 Hz have found the one before unread. */
+static void ticks_miss(struct bench *b, struct rtc *d)
+{
+	while (d->s.irq_coalesced < 5)
+		sd_event_run(loop_event(b->loop), 10000);
+	assert_true(b->gsi[8]);
+}
+
+static void rtc_ticks_that_a_guest_missed_come_later(void **state)
+{
+	struct bench *b = bench_create();
+	struct rtc *d = (struct rtc *)device_create(&rtc_class, &b->env);
+	uint32_t owed;
+
+	d->lost_ticks = RTC_SLEW;
+	bench_realize(b, &d->dev);
+	guest_clock_run(b->clock);
+	cmos_out(b, 0x0a, 0x26);
+	cmos_out(b, 0x0b, 0x42);
+	ticks_miss(b, d);
+	owed = d->s.irq_coalesced;
+	for (uint32_t i = 1; i <= owed && i <= 20; i++) { /* as soon as the last one is read */
+		assert_int_equal(cmos_in(b, 0x0c) & 0xc0, 0xc0);
+		assert_int_equal(d->s.irq_coalesced, owed - i);
+		assert_true(b->gsi[8]);
+	}
+	ticks_miss(b, d);
+	cmos_out(b, 0x0a, 0x27); /* half as fast: half as many */
+	assert_in_range(d->s.irq_coalesced, 2, INT32_MAX);
+	rtc_forget_ticks(d);
+	cmos_in(b, 0x0c);
+	assert_false(b->gsi[8]);
+	ticks_miss(b, d);
+	cmos_out(b, 0x0b, 0x02);
+	assert_int_equal(d->s.irq_coalesced, 0);
+	device_destroy(&d->dev);
+	bench_destroy(b);
+}
+
+static void rtc_ticks_that_a_guest_missed_are_lost_by_default(void **state)
+{
+	struct bench *b = bench_create();
+	struct rtc *d = bench_device(b, &rtc_class);
+	int64_t first;
+
+	guest_clock_run(b->clock);
+	cmos_out(b, 0x0a, 0x26);
+	cmos_out(b, 0x0b, 0x42);
+	first = d->s.next_periodic;
+	while (d->s.next_periodic < first + 20 * NS_PER_MS)
+		sd_event_run(loop_event(b->loop), 10000);
+	cmos_in(b, 0x0c);
+	assert_false(b->gsi[8]);
+	device_destroy(&d->dev);
+	bench_destroy(b);
+}
+
 /* The bytes that wait, in hex. */
 static const char *typed(struct ps2_keyboard *k)
 {
@@ -353,6 +410,8 @@ int main(void)
 		cmocka_unit_test(serial_receives_at_the_trigger_level),
 		cmocka_unit_test(rtc_tells_the_time_and_takes_it),
 		cmocka_unit_test(rtc_interrupts_periodically),
+		cmocka_unit_test(rtc_ticks_that_a_guest_missed_come_later),
+		cmocka_unit_test(rtc_ticks_that_a_guest_missed_are_lost_by_default),
 		cmocka_unit_test(keyboard_controller_tests_itself),
 		cmocka_unit_test(keys_have_a_code_in_each_set),
 		cmocka_unit_test(hpet_counts_and_fires_once),

@@ -139,6 +139,8 @@ static void prepare_rtc(struct q35 *q, struct device *dev)
 	q->rtc = CONTAINER_OF(dev, struct rtc, dev);
 	if (q->hpet_dev)
 		q->rtc->irq = hpet_rtc_input(q->hpet_dev);
+	if (q->rtc_slew)
+		q->rtc->lost_ticks = RTC_SLEW;
 }
 
 static void prepare_speaker(struct q35 *q, struct device *dev)

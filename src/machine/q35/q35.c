@@ -203,6 +203,7 @@ int q35_create(struct q35 **ret, const struct q35_config *c, struct loop *loop, 
 	q->cpus = c->cpus;
 	q->max_cpus = c->max_cpus;
 	q->hpet = c->hpet;
+	q->rtc_slew = c->rtc_slew;
 	q->vmport = c->vmport;
 	q->serials = c->serials;
 	if (c->numa) {

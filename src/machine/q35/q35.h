@@ -42,6 +42,7 @@ enum q35_smm { Q35_SMM_AUTO, Q35_SMM_ON, Q35_SMM_OFF };
  * @kernel, @initrd, @append: Direct boot; NULL: from firmware
  * @boot:	-boot
  * @hpet:	There is an HPET
+ * @rtc_slew:	Ticks of the RTC that the guest missed come later
  * @vmport:	There are VMware's port and its mouse
  * @smm:	Whether there is system management mode
  * @serials:	Bit n: COMn+1 will be there (for the ACPI tables)
@@ -64,7 +65,7 @@ struct q35_config {
 	struct x86_topology topology;
 	const char *cpu, *kernel, *initrd, *append;
 	struct q35_boot_config boot;
-	bool hpet, vmport, incoming;
+	bool hpet, vmport, incoming, rtc_slew;
 	enum q35_smm smm;
 	uint8_t serials, uuid[16];
 	const char *(*smbios)(void *opaque, int type, const char *name);
@@ -113,7 +114,7 @@ struct q35 {
 	struct vm vm;
 	unsigned int cpus, max_cpus; /* at start, and places */
 	uint8_t serials;
-	bool hpet, vmport, smm;
+	bool hpet, vmport, smm, rtc_slew;
 	uint8_t boot_kinds[3]; /* -boot order=, as CMOS has it */
 	bool boot_once;        /* CMOS has the order of the first start */
 	bool boot_strict, started;

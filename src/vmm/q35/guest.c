@@ -324,6 +324,7 @@ static int config_fill(struct vmm *v, struct q35_config *c, struct q35_numa *num
 		.hpet = !vmm_given(o, VMM_NO_HPET) &&
 			option_bool(vmm_values(o, VMM_MACHINE), "hpet", true),
 		.vmport = strcmp(option_str(vmm_values(o, VMM_MACHINE), "vmport", "auto"), "off"),
+		.rtc_slew = !strcmp(option_str(vmm_values(o, VMM_RTC), "driftfix", "none"), "slew"),
 		.smm = smm_of(o),
 		.incoming = vmm_given(o, VMM_INCOMING),
 		.serials = serials_of(v),

@@ -155,6 +155,7 @@ void guest_ops_fill(struct guest *g)
 		.query_cpu_model_expansion = op_query_cpu_model_expansion,
 		.inject_nmi = op_inject_nmi,
 		.send_key = op_send_key,
+		.rtc_reset_reinjection = op_rtc_reset_reinjection,
 		.set_action = op_set_action,
 		.watchdog_set_action = op_watchdog_set_action,
 		.device_add = op_device_add,

@@ -81,7 +81,7 @@ control_op op_send_key;
 void guest_keystrokes_release(struct guest *g);
 
 /* run.c */
-control_op op_inject_nmi, op_set_action, op_watchdog_set_action;
+control_op op_inject_nmi, op_rtc_reset_reinjection, op_set_action, op_watchdog_set_action;
 void policy_set(struct vm_policy *p, const json_t *actions);
 json_t *policy_describe(const struct vm_policy *p);
 

@@ -108,3 +108,20 @@ int op_inject_nmi(void *opaque, struct control_request *rq, const json_t *args, 
 	vm_nmi(&g->q->vm);
 	return 0;
 }
+
+/**
+ * op_rtc_reset_reinjection() - QMP rtc-reset-reinjection: the guest has set its clock by itself
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	None
+ * @ret:	Stays NULL
+ * @e:		Not set
+ *
+ * Return: 0
+ */
+int op_rtc_reset_reinjection(void *opaque, struct control_request *rq, const json_t *args,
+			     json_t **ret, struct err *e)
+{
+	rtc_forget_ticks(((struct guest *)opaque)->q->rtc);
+	return 0;
+}
