@@ -201,7 +201,8 @@ def test_a_stream_behind_something_else_in_a_file(cli, web, mapped, tmp_path):
     assert "not a migration stream" in cli("inspect", path, code=FAILED)
     cli("kill", web)
     for kind in ("file", "lazy") if mapped == "true" else ("file",):
-        cli("run", "again", "-m", "64M", "--", "-cpu", "host", "-incoming", f"{kind}:{path},offset=5000")
+        cli("run", "again", "-m", "64M", "--bios", PULSE, "--", "-cpu", "host", "-incoming",
+            f"{kind}:{path},offset=5000")
         until(lambda: json.loads(cli("qmp", "again", "query-status"))["status"] == "running", 60, "it has arrived")
         goes_on_well(cli, "again")
         cli("kill", "again")

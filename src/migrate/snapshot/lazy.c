@@ -264,6 +264,12 @@ static uint8_t *room_make(const struct lazy *l)
 	return room;
 }
 
+/* Who asked was woken by the end of the watch: all is there, and nothing can be given any more. */
+static bool over(const struct lazy *l, const struct err *e)
+{
+	return e->code == ENOENT && quits(l);
+}
+
 static void *asked_main(void *opaque)
 {
 	struct lazy *l = opaque;
@@ -277,7 +283,7 @@ static void *asked_main(void *opaque)
 		if (poll(fds, 2, -1) < 0 || !fds[0].revents)
 			continue;
 		while ((at = demand_next(l->demand_fd)))
-			if (answer(l, at, room, &e) < 0)
+			if (answer(l, at, room, &e) < 0 && !over(l, &e))
 				fail(l, &e);
 	}
 	return NULL;
@@ -287,9 +293,9 @@ static void finish(struct lazy *l)
 {
 	uint64_t one = 1;
 
+	__atomic_store_n(&l->quit, true, __ATOMIC_SEQ_CST); /* before a page is refused for it */
 	for (size_t i = 0; i < l->blocks_len; i++)
 		demand_unwatch(l->demand_fd, l->file.blocks[l->blocks[i].index].block);
-	__atomic_store_n(&l->quit, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&l->complete, true, __ATOMIC_RELEASE);
 	if (write(l->wake_fd, &one, sizeof(one)) < 0)
 		abort(); /* can't happen: the counter is far from full */
