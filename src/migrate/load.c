@@ -33,12 +33,13 @@ enum { LAST_WORD_MS = 1000 }; /* some hundred bytes: there is room for them, or 
  * @ram_number:	Section number of the RAM in this stream; -1 before its START
  * @devices:	Receives the devices
  * @ram_ns:	When the end of the RAM came, or what of it follows the stop
+ * @clock_ns:	When kvmclock's section came; 0: not yet
  * @return_path: The source has asked for answers on the same channel
  */
 struct load {
 	struct migrate_job *job;
 	struct ram_sink ram;
-	int64_t ram_number, ram_ns;
+	int64_t ram_number, ram_ns, clock_ns;
 	struct devices_scratch devices;
 	bool return_path;
 };
@@ -91,6 +92,8 @@ static int load_section(struct load *l, struct err *e)
 	instance = channel_get_be32(c);
 	version = channel_get_be32(c);
 	ret = channel_check(c, e);
+	if (!strcmp(id, "kvmclock"))
+		l->clock_ns = time_ns();
 	if (ret == 0)
 		ret = load_payload(l, number, id, instance, version, e);
 	return ret < 0 ? ret : load_footer(l, number, id, e);
@@ -216,6 +219,12 @@ static bool get_description(struct channel *c, struct stamp *ret)
 	return !channel_failed(c) && stamp_parse(head, ret);
 }
 
+/* QEMU reads kvmclock once more when it saves it, behind the RAM. */
+static int64_t clock_seen_ns(const struct load *l, bool known)
+{
+	return !known && l->clock_ns ? l->clock_ns : l->ram_ns;
+}
+
 /* Who would hear of it sends a description: without it, somebody has cut the stream, and the source
  * goes on. */
 static int load_stop(struct load *l, struct err *e)
@@ -227,7 +236,7 @@ static int load_stop(struct load *l, struct err *e)
 	const struct stamp *known = told ? &stamp : written.wall_ns ? &written : NULL;
 	const struct stamp_seen seen = {.now_ns = time_ns(),
 					.wall_ns = time_wall_ns(),
-					.ram_ns = l->ram_ns,
+					.ram_ns = clock_seen_ns(l, known),
 					.live = l->return_path};
 
 	if (!described && l->job->tells_why && !channel_failed(l->job->channel))
