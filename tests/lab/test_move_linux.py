@@ -2,7 +2,8 @@
 """A Debian guest at work, with disk and network in use, changes its VMM, and its host.
 
 Between QEMU and Outlive in one emulated host, with an upgrade in between, and between two hosts with different kernels.
-Watched from outside: one TCP connection, pings, wall clock.
+Watched from outside: one TCP connection, pings, wall clock. Two hosts' clocks go at rates of their own, so before each
+move the target's is set a bit ahead of the source's, and the guest's is compared with that of the host it is on.
 """
 import json
 import os
@@ -11,13 +12,15 @@ import re
 import pytest
 from frame import linux
 from frame.paths import outlive, outlive_vmm
-from frame.watched import Watched
+from frame.watched import Watched, ahead
 
 from lab import network
 
 pytestmark = [pytest.mark.skipif(not outlive_vmm().exists(), reason="outlive-vmm isn't built"), pytest.mark.soak]
 ROUNDS = int(os.environ.get("OUTLIVE_ROUNDS", "2"))
 QEMU = "/usr/bin/qemu-system-x86_64"
+AHEAD_MS = 100  # within what a target takes for the same time
+SET_CLOCK = "import sys, time; time.clock_settime(time.CLOCK_REALTIME, time.time() + float(sys.argv[1]) / 1000)"
 SLOW = {"prepare-timeout": 300000, "pause-timeout": 30000}  # an emulated host has seconds where others have ms
 
 
@@ -42,7 +45,7 @@ def test_a_guest_at_work_is_adopted_from_qemu_and_given_back(lab):
         said = command(host, "adopt", monitor, "--name", "web")
         seen.moved("adopt", said["downtime-ms"])
         said = linux.commands_in(host, "/run/outlive/web/qmp.sock", ("outlive-upgrade", SLOW), timeout=360)[0]
-        seen.moved("upgrade", said["pause-us"]["running"] / 1000)
+        seen.moved("upgrade", said["pause-us"]["running"] / 1000, stands=False)
         monitor = "/run/back.qmp"
         said = command(host, "giveback", "web", "--emulator", QEMU, "--qmp", monitor)
         seen.moved("giveback", said["downtime-ms"])
@@ -75,6 +78,14 @@ def cpu_for_both(hosts):
     return models[0].rstrip(".,") if models else "host"
 
 
+def set_clock(source, target, address):
+    """The wall clock of the target's host, at an address, is that of the source's and AHEAD_MS."""
+    change = AHEAD_MS - ahead(source, address)[0]
+    code, out = target.run(["/usr/bin/python3", "-c", SET_CLOCK, str(change)], timeout=60)
+    assert code == 0, out
+    print(f"clock of {target.name} changed by {change:.1f} ms", flush=True)
+
+
 def move(source, target):
     """Move the guest; gives its pause in ms."""
     info = source.commands(
@@ -100,10 +111,11 @@ def test_a_guest_at_work_goes_between_hosts_with_different_kernels(lab, tmp_path
     guest = linux.Guest(hosts[0], options)
     seen.begin()
     for number in [1, 0] * ROUNDS:
+        set_clock(guest.host, hosts[number], network.Pair.address(number))
         there = linux.Guest(hosts[number], [*options, "-incoming", "tcp:0.0.0.0:4444"])
         there.address = network.Pair.address(number)
         there.until_monitor()
         pause = move(guest, there)
         guest = there
-        seen.moved(f"to {hosts[number].release}", pause)
+        seen.moved(f"to {hosts[number].release}", pause, stands=False, where=hosts[number])
     seen.end()
