@@ -160,7 +160,8 @@ class Watched:
     def moved(self, how, pause_ms, stands=True, where=None):
         """It has been moved, to the host @where: all is as it was.
 
-        @stands: its clocks stood still over the pause, as those of QEMU's guests do; else they went on with the host's.
+        @stands: its clocks stood still over the pause, or a part of it that nobody knows, as with QEMU; else they went
+        on with the host's.
         """
         (before, unsure), self.where = self.offset, where or self.where
         self.offset = self.clock()
@@ -169,7 +170,7 @@ class Watched:
         print(f"{how}: paused for {pause_ms:.1f} ms, wall clock behind by {behind:.1f} ms more than before, "
               f"give or take {unsure:.1f} ms", flush=True)
         self.goes_on()
-        assert -CLOCK_MS - unsure < behind < CLOCK_MS + unsure + (pause_ms if stands else 0), self.moves
+        assert abs(behind) < CLOCK_MS + unsure + (pause_ms if stands else 0), self.moves
 
     def end(self):
         """What was seen from outside: nothing lost on the connection, no answer twice."""
