@@ -90,7 +90,8 @@ def move(source, target):
     """Move the guest; gives its pause in ms."""
     info = source.commands(
         ("migrate-set-capabilities", {"capabilities": [{"capability": "return-path", "state": True}]}),
-        ("migrate-set-parameters", {"max-bandwidth": 0}), ("migrate", {"uri": f"tcp:{target.address}:4444"}),
+        ("migrate-set-parameters", {"max-bandwidth": 0, "downtime-limit": SLOW["pause-timeout"]}),
+        ("migrate", {"uri": f"tcp:{target.address}:4444"}),
         ("until-migrated", {}), timeout=600)[-1]
     assert info["status"] == "completed", (info.get("error-desc"), target.output())
     source.command("quit")
