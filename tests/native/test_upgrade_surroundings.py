@@ -14,6 +14,7 @@ from frame.qmp import QmpError
 from frame.rom import acpi_guest
 from frame.wait import Deadline, until
 
+PATIENT = {"pause-timeout": 60000}  # a host without a free CPU for a second isn't the matter here
 # A terminal of which the program is the leader, as under "tmux new-window" or a container with one.
 IN_TERMINAL = "import os, pty, sys; pty.spawn(sys.argv[1:], lambda fd: os.read(fd, 4096), lambda fd: b'')"
 
@@ -50,7 +51,7 @@ def test_the_old_process_tells_the_service_manager_and_leaves_last(live, run_dir
         pidfile = pathlib.Path(guest.witness.vmm.path("pid"))
         for _ in range(2):
             old = guest.pid
-            number = guest.qmp.send("outlive-upgrade", {})
+            number = guest.qmp.send("outlive-upgrade", PATIENT)
             sender, main = None, old
             while sender != old or main == old:
                 text, ancillary, _, _ = manager.recvmsg(4096, 256)
@@ -89,7 +90,7 @@ def test_memory_stays_locked(live):
     guest = live("-overcommit", "mem-lock=on", memory_mib=64)
     before = int(status_of(guest.pid, "VmLck"))
     assert before > 64 << 10
-    guest.upgrade()
+    guest.upgrade(pause_timeout=60000)
     assert int(status_of(guest.pid, "VmLck")) > 64 << 10
 
 
@@ -118,20 +119,20 @@ def test_threads_stay_pinned_with_their_priorities(live):
     before = placed(guest)
     assert before["vcpu 1"] == (first, os.SCHED_OTHER, nice) and before["vcpu 0"][1] == os.SCHED_BATCH
     for _ in range(2):
-        guest.upgrade()
+        guest.upgrade(pause_timeout=60000)
         assert placed(guest) == before
     guest.verify()
 
 
 def test_a_pinned_thread_that_could_not_be_pinned_again_refuses(live):
     guest = live("-sandbox", "on,resourcecontrol=deny", memory_mib=64)
-    guest.upgrade()
+    guest.upgrade(pause_timeout=60000)
     thread = threads_of(guest)["vcpu 0"]
     os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
     with pytest.raises(QmpError, match="vCPU 0: its thread can't get the CPUs and the priority"):
         guest.qmp.command("outlive-upgrade")
     os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
-    guest.upgrade()
+    guest.upgrade(pause_timeout=60000)
     guest.settle()
 
 
@@ -141,7 +142,7 @@ def test_a_guest_that_ends_meanwhile_has_ended(live, end):
     for delay in range(4):
         guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
         second, old = guest.witness.vmm.connect("second.sock"), guest.pid
-        guest.qmp.send("outlive-upgrade", {})
+        guest.qmp.send("outlive-upgrade", PATIENT)
         if delay:  # once the new process is there, and a little later
             until(lambda: len(vmms()) > 1 or not alive(old), 60, "the new process is there")
         for _ in range((delay - 1) * 30):
@@ -156,7 +157,7 @@ def test_a_guest_that_ends_meanwhile_has_ended(live, end):
 def test_what_would_cross_an_upgrade_is_refused_meanwhile(live, tmp_path):
     guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
     second = guest.witness.vmm.connect("second.sock")
-    number = guest.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, guest.pid)})
+    number = guest.qmp.send("outlive-upgrade", PATIENT | {"binary": slow_target(tmp_path, guest.pid)})
     for command, arguments in (("migrate", {"uri": "exec:cat >/dev/null"}), ("device_del", {"id": "any"}),
                                ("device_add", {"driver": "virtio-rng-pci"})):
         with pytest.raises(QmpError, match="being upgraded"):
@@ -170,7 +171,7 @@ def test_what_would_cross_an_upgrade_is_refused_meanwhile(live, tmp_path):
 def test_a_daemon_that_is_told_to_end_ends(live, tmp_path):
     guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
     second = guest.witness.vmm.connect("second.sock")
-    guest.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, guest.pid)})
+    guest.qmp.send("outlive-upgrade", PATIENT | {"binary": slow_target(tmp_path, guest.pid)})
     second.command("quit")
     until(lambda: not vmms(), 60, f"nothing is left of {vmms()}")
 
@@ -187,7 +188,7 @@ def test_a_guest_on_its_way_elsewhere_stays_until_that_has_ended(live, run_dir):
                 guest.qmp.command("outlive-upgrade", dry_run=dry_run)
         guest.qmp.raw("migrate_cancel")
         until(lambda: guest.qmp.command("query-migrate")["status"] == "cancelled", 60, "it is called off")
-    guest.upgrade()
+    guest.upgrade(pause_timeout=60000)
     guest.verify()
 
 
@@ -213,7 +214,7 @@ def test_a_device_that_the_guest_lets_go_meanwhile_is_gone(plugging, tmp_path):
     second, old = plugging.second, process_of(plugging.second)
     for command, arguments in (("stop", {}), ("device_del", {"id": "disk"})):
         second.raw(command, arguments)
-    number = plugging.qmp.send("outlive-upgrade", {"binary": slow_target(tmp_path, old)})
+    number = plugging.qmp.send("outlive-upgrade", PATIENT | {"binary": slow_target(tmp_path, old)})
     second.command("cont")
     assert answer(plugging.qmp, number)["done"]
     second.wait_event("DEVICE_DELETED", timeout=60)
@@ -234,7 +235,7 @@ def test_what_was_plugged_is_unplugged_after_upgrades_and_leaves_nothing_open(pl
         with wire:
             qmp.raw("device_add", {"driver": "virtio-net-pci", "id": "nic", "netdev": "net", "bus": "port2"})
             for _ in range(2):
-                assert qmp.command("outlive-upgrade", timeout=90)["done"]
+                assert qmp.raw("outlive-upgrade", PATIENT, timeout=90)["done"]
             for device in ("nic", "disk"):
                 qmp.raw("device_del", {"id": device})
                 gone = qmp.wait_event("DEVICE_DELETED", timeout=60, match=lambda data: "device" in data)
