@@ -165,6 +165,7 @@ static int get_mapped(struct ram_sink *s, struct ram_sink_block *sb, struct err 
 	return ret;
 }
 
+/* A ROM may be smaller over there: a snapshot's guest is taken with another firmware file here. */
 static int get_block_size(struct ram_sink *s, struct ram_sink_block *sb, uint64_t *left,
 			  struct err *e)
 {
@@ -188,7 +189,7 @@ static int get_block_size(struct ram_sink *s, struct ram_sink_block *sb, uint64_
 	*left -= size;
 	if (size == b->size)
 		return 0;
-	if (size % WIRE_PAGE || size > b->resizable_max || !b->resizable)
+	if (size % WIRE_PAGE || size > b->resizable_max || (!b->resizable && !b->readonly))
 		return err_set(e, EINVAL, "ram/%s: %" PRIu64 " bytes offered, %" PRIu64 " here",
 			       b->name, size, b->size);
 	return ram_resize(s->job->memory, b, size, e);
