@@ -492,7 +492,7 @@ void vm_reset(struct vm *vm, bool by_guest)
 	all_reset(vm);
 	vm_tell(vm, VM_RESET, by_guest);
 	if (was_running)
-		vm_start(vm);
+		(void)!activate(vm); /* its listeners saw no stop either */
 	else if (needs_reset(vm->state))
 		vm->state = RUN_PAUSED;
 }

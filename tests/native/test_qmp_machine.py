@@ -146,6 +146,14 @@ def test_an_nmi_does_not_stop_the_guest(qmp):
     assert not [event for event in qmp.take_events() if event["event"] in ("STOP", "RESUME")]
 
 
+def test_a_reset_is_no_stop_for_clients(qmp):
+    qmp.take_events()
+    qmp.command("system_reset")
+    qmp.wait_event("RESET", timeout=20)
+    assert qmp.command("query-status")["running"]
+    assert not [event for event in qmp.take_events() if event["event"] in ("STOP", "RESUME")]
+
+
 def test_a_cable_goes_by_the_interfaces_id(outlive, kvm, run_dir):
     with socket.socket(socket.AF_UNIX) as peer:
         peer.bind(str(run_dir / "net"))
