@@ -90,7 +90,7 @@ def test_a_place_is_used_again_and_again(guest):
     ({"core-id": 7}, "core-id: 7 must be in range 0:1"),
     ({"apic-id": 9}, "no place of this machine has 9"),
     ({"apic-id": 2}, "socket-id: 0 isn't where apic-id says, which is 1"),
-    ({"node-id": 1}, "no NUMA node 1"),
+    ({"node-id": 1}, "NUMA node isn't 1"),
     ({"driver": "qemu64-x86_64-cpu"}, f"all vCPUs are of one kind, here '{KIND}'"),
     ({"sockets": 1}, "did you mean 'socket-id'"),
     ({"socket-id": 0, "core-id": 0}, "there is a vCPU 0 already"),
