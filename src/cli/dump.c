@@ -57,15 +57,16 @@ static int wait_end(struct qmp *q, bool quiet, json_t **ret, struct err *e)
 	return r;
 }
 
-static int dump_to(struct qmp *q, int fd, bool quiet, json_t **ret, struct err *e)
+/* @completed: the event of its end, as q.opaque has it. */
+static int dump_to(struct qmp *q, int fd, bool quiet, json_t **completed, json_t **ret,
+		   struct err *e)
 {
-	OWNED_JSON *completed = NULL;
 	int r = qmp_give_fd(q, "outlive-dump", fd, e);
 
 	if (r < 0)
 		return r;
 	q->on_event = on_event;
-	q->opaque = &completed;
+	q->opaque = completed;
 	r = qmp_command(q, "dump-guest-memory",
 			json_pack("{s:b, s:s, s:b}", "paging", 0, "protocol", "fd:outlive-dump",
 				  "detach", 1),
@@ -74,13 +75,14 @@ static int dump_to(struct qmp *q, int fd, bool quiet, json_t **ret, struct err *
 		r = wait_end(q, quiet, ret, e);
 	if (r >= 0 && strcmp(option_str(*ret, "status", ""), "completed") != 0)
 		r = err_set(e, EIO, "%s",
-			    option_str(completed, "error", "the VMM doesn't say why"));
+			    option_str(*completed, "error", "the VMM doesn't say why"));
 	q->on_event = NULL;
 	return r;
 }
 
 static int dump(const struct guest *g, const struct cli_args *args, json_t **ret, struct err *e)
 {
+	OWNED_JSON *completed = NULL;
 	const char *path = args->words[1];
 	OWNED_FD fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	struct qmp q;
@@ -90,7 +92,7 @@ static int dump(const struct guest *g, const struct cli_args *args, json_t **ret
 		return err_sys(e, "%s", path);
 	r = qmp_open(g, ANSWER_SECONDS, &q, e);
 	if (r >= 0) {
-		r = dump_to(&q, fd, args->json, ret, e);
+		r = dump_to(&q, fd, args->json, &completed, ret, e);
 		qmp_close(&q);
 	}
 	if (r < 0)

@@ -34,7 +34,7 @@ static void again(void *opaque)
 static void a_timer_that_is_always_due_leaves_the_loop_to_others(void **state)
 {
 	struct eager x = {.until = 1000};
-	struct guest_clock *clock;
+	struct guest_clock *clock = NULL;
 	struct loop *loop;
 	struct err e;
 
