@@ -31,6 +31,7 @@ struct dump;
  * @ejected, @ejected_len: Devices that the guest let go and the main thread hasn't destroyed yet
  * @keystrokes:	What send-key has to type yet, see ops/keys.c; NULL: nothing was ever typed
  * @dump:	The last dump of its memory, see ops/dump.c; NULL: there was none
+ * @io_failures: Atomic: failed disk requests that wait to be told
  * @quiet:	Machine events are no QMP events: the pause of an upgrade isn't the client's
  *		business
  */
@@ -50,6 +51,7 @@ struct guest {
 	size_t ejected_len;
 	struct keystrokes *keystrokes;
 	struct dump *dump;
+	unsigned int io_failures;
 };
 
 /**

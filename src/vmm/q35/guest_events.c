@@ -88,6 +88,10 @@ struct io_failure {
 	char node[64];
 };
 
+/* So many wait for the main thread. A client learns nothing new of more, and a guest whose disk
+ * fails at once could make them faster than they are told. */
+#define IO_FAILURES_MAX 64
+
 static json_t *io_error_data(const struct io_failure *f)
 {
 	static const char *const actions[] = {[BLOCK_ERROR_REPORT] = "report",
@@ -108,6 +112,7 @@ static void on_io_failure(void *opaque)
 	control_event(f->g->v->control, "BLOCK_IO_ERROR", io_error_data(f));
 	if (f->what.action == BLOCK_ERROR_STOP && vm_active(vm))
 		vm_stop(vm, RUN_IO_ERROR);
+	__atomic_sub_fetch(&f->g->io_failures, 1, __ATOMIC_RELAXED);
 	free(f);
 }
 
@@ -115,12 +120,20 @@ static void on_io_failure(void *opaque)
  * guest_io_error() - A request of a disk failed
  * @opaque:	The guest
  * @what:	Which, and what becomes of it; any thread
+ *
+ * One that stops the guest is always told; of others no more than wait already.
  */
 void guest_io_error(void *opaque, const struct device_io_error *what)
 {
 	struct guest *g = opaque;
-	struct io_failure *f = mem_zalloc(sizeof(*f));
+	struct io_failure *f;
 
+	if (__atomic_add_fetch(&g->io_failures, 1, __ATOMIC_RELAXED) > IO_FAILURES_MAX &&
+	    what->action != BLOCK_ERROR_STOP) {
+		__atomic_sub_fetch(&g->io_failures, 1, __ATOMIC_RELAXED);
+		return;
+	}
+	f = mem_zalloc(sizeof(*f));
 	f->g = g;
 	f->what = *what;
 	snprintf(f->node, sizeof(f->node), "%s", what->node);
