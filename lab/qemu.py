@@ -11,6 +11,7 @@ retpolines are dear under emulation and nobody attacks this host.
 
 import os
 import queue
+import shlex
 import socket
 import subprocess
 import threading
@@ -104,10 +105,16 @@ def link_args(link):
     return ["-netdev", link.netdev, "-device", f"virtio-net-pci,netdev={link.ident},mac={link.mac},romfile="]
 
 
+def emulator():
+    """The emulator of the hosts: the system's, or the command in OUTLIVE_LAB_QEMU, as tools/newest-qemu prints one."""
+    asked = shlex.split(os.environ.get("OUTLIVE_LAB_QEMU", ""))
+    return ["env", *asked] if asked else [need_tool("qemu-system-x86_64", "qemu-system-x86")]
+
+
 def machine_args(kernel, initrd, cpus, memory, cpu, append, console):
     """Return the options for the machine itself, its kernel and its console log."""
     return [
-        need_tool("qemu-system-x86_64", "qemu-system-x86"), "-nodefaults", "-no-user-config",
+        *emulator(), "-nodefaults", "-no-user-config",
         "-display", "none", "-no-reboot", "-machine", "q35", "-accel", "tcg,thread=multi",
         "-cpu", cpu, "-smp", str(cpus), "-m", f"{memory}M",
         "-kernel", str(kernel.vmlinux), "-initrd", str(initrd), "-append", f"{APPEND} {append}".strip(),
