@@ -43,7 +43,7 @@ cmp /tmp/noise /tmp/back || echo $n read wrong >>/tmp/ended; n=$((n + 1)); done)
 """
 LOAD = """dmesg -c >/dev/null; : >/tmp/ended
 VERIFY(n=0; while :; do echo $n; n=$((n + 1)); usleep 20000; done | nc PEER 7000; echo nc: $? >>/tmp/ended) &
-httpd -p 8080 -h /tmp; (while :; do cp /sys/block/DISK/stat /tmp/stat
+httpd -p 8080 -h /tmp; (while :; do cp /sys/block/DISK/stat /tmp/now; mv /tmp/now /tmp/stat
 dmesg -r | grep '^<[0-4]>' | grep -v 'hrtimer: interrupt took' >/tmp/new; mv /tmp/new /tmp/complaints; sleep 1; done) &
 """
 
