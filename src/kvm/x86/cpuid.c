@@ -62,19 +62,33 @@ static unsigned int package_shift(const struct x86_topology *t)
 }
 
 /**
- * x86_apic_id() - APIC id of a vCPU
+ * x86_place_of() - Where a vCPU is
  * @t:		Topology
  * @i:		vCPU number, counted by threads, cores, dies, sockets
+ *
+ * Return: its place
+ */
+struct x86_place x86_place_of(const struct x86_topology *t, unsigned int i)
+{
+	return (struct x86_place){.thread = i % t->threads,
+				  .core = i / t->threads % t->cores,
+				  .die = i / t->threads / t->cores % t->dies,
+				  .socket = i / t->threads / t->cores / t->dies};
+}
+
+/**
+ * x86_apic_id() - APIC id of a vCPU
+ * @t:		Topology
+ * @i:		vCPU number
  *
  * Return: the id: each level has a power of two of ids
  */
 unsigned int x86_apic_id(const struct x86_topology *t, unsigned int i)
 {
-	unsigned int thread = i % t->threads, core = i / t->threads % t->cores;
-	unsigned int die = i / t->threads / t->cores % t->dies;
-	unsigned int socket = i / t->threads / t->cores / t->dies;
+	struct x86_place p = x86_place_of(t, i);
 
-	return thread | core << core_shift(t) | die << die_shift(t) | socket << package_shift(t);
+	return p.thread | p.core << core_shift(t) | p.die << die_shift(t) |
+	       p.socket << package_shift(t);
 }
 
 static uint32_t word(const struct cpu *c, enum x86_feature_id w)

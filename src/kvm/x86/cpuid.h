@@ -28,6 +28,8 @@ MUST_CHECK int x86_cpuid_make(struct x86_cpuid *ret, const struct kvm_host *h, c
 MUST_CHECK int x86_cpuid_set(struct kvm_vcpu *c, const struct x86_cpuid *cpuid, struct err *e);
 const struct kvm_cpuid_entry2 *x86_cpuid_find(const struct x86_cpuid *cpuid, uint32_t leaf,
 					      uint32_t subleaf);
+/* Where vCPU @index is: threads count fastest, then cores, dies, sockets. */
+struct x86_place x86_place_of(const struct x86_topology *t, unsigned int index);
 /* APIC id of vCPU @index: ids are packed by powers of two, as hardware does. */
 unsigned int x86_apic_id(const struct x86_topology *t, unsigned int index);
 /* feature_msrs.c */

@@ -20,6 +20,13 @@ struct x86_topology {
 	unsigned int sockets, dies, cores, threads;
 };
 
+/**
+ * struct x86_place - Where a vCPU is, each number within the one before
+ */
+struct x86_place {
+	unsigned int socket, die, core, thread;
+};
+
 #define X86_AUTO 0xffffffffU /* level: as high as the features need */
 
 /**

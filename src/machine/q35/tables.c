@@ -112,8 +112,8 @@ static void config_fill(const struct q35 *q, struct acpi_config *c)
 void q35_acpi_build(struct q35 *q, struct acpi_tables *ret)
 {
 	OWNED(struct acpi_node *) nodes = NULL;
-	struct acpi_slot *slots = mem_calloc(SLOTS_MAX, sizeof(*slots));
-	uint32_t *ids = mem_calloc(q->max_cpus, sizeof(*ids));
+	OWNED(struct acpi_slot *) slots = mem_calloc(SLOTS_MAX, sizeof(*slots));
+	OWNED(uint32_t *) ids = mem_calloc(q->max_cpus, sizeof(*ids));
 	struct acpi_config c;
 
 	config_fill(q, &c);
@@ -129,8 +129,6 @@ void q35_acpi_build(struct q35 *q, struct acpi_tables *ret)
 		c.nodes = nodes;
 	}
 	acpi_build(&c, ret);
-	free(slots);
-	free(ids);
 }
 
 /**

@@ -121,12 +121,12 @@ static int id_fill(const char *name, int32_t *id, unsigned int value, struct err
 /* All names of the place, for who asks for them. */
 static int ids_fill(const struct x86_topology *t, struct vcpu *v, struct err *e)
 {
-	unsigned int core = v->place / t->threads, die = core / t->cores;
-	int r = id_fill("socket-id", &v->socket, die / t->dies, e);
+	struct x86_place p = x86_place_of(t, v->place);
+	int r = id_fill("socket-id", &v->socket, p.socket, e);
 
-	r = r ? r : id_fill("die-id", &v->die, die % t->dies, e);
-	r = r ? r : id_fill("core-id", &v->core, core % t->cores, e);
-	r = r ? r : id_fill("thread-id", &v->thread, v->place % t->threads, e);
+	r = r ? r : id_fill("die-id", &v->die, p.die, e);
+	r = r ? r : id_fill("core-id", &v->core, p.core, e);
+	r = r ? r : id_fill("thread-id", &v->thread, p.thread, e);
 	v->apic = (int32_t)x86_apic_id(t, v->place);
 	return r;
 }

@@ -90,18 +90,24 @@ static int read_distance(struct reading *r, const json_t *o, struct err *e)
 	return 0;
 }
 
-/* Does the place of a vCPU have the numbers that are given? */
-static bool fits(const struct vmm_topology *t, unsigned int place, const json_t *o)
+static struct x86_place place_of(const struct vmm_options *o, unsigned int index)
 {
-	unsigned int core = place / t->threads, die = core / t->cores;
+	const struct x86_topology t = {o->smp.sockets, o->smp.dies, o->smp.cores, o->smp.threads};
+
+	return x86_place_of(&t, index);
+}
+
+/* Does the place of a vCPU have the numbers that are given? */
+static bool fits(const struct x86_place *p, const json_t *o)
+{
 	const struct {
 		const char *key;
 		unsigned int is;
-	} numbers[] = {{"thread-id", place % t->threads},
-		       {"core-id", core % t->cores},
+	} numbers[] = {{"thread-id", p->thread},
+		       {"core-id", p->core},
 		       {"cluster-id", 0},
-		       {"die-id", die % t->dies},
-		       {"socket-id", die / t->dies}};
+		       {"die-id", p->die},
+		       {"socket-id", p->socket}};
 
 	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
 		if (option_int(o, numbers[i].key, numbers[i].is) != numbers[i].is)
@@ -117,7 +123,9 @@ static int read_cpu(struct reading *r, const json_t *o, struct err *e)
 	if (named(r, node, "node-id", e) < 0)
 		return -e->code;
 	for (unsigned int i = 0; i < r->o->smp.max_cpus; i++) {
-		if (!fits(&r->o->smp, i, o))
+		struct x86_place p = place_of(r->o, i);
+
+		if (!fits(&p, o))
 			continue;
 		any = true;
 		if (vcpu_give(r, i, (unsigned int)node, e) < 0)
@@ -141,17 +149,15 @@ static int read_item(struct reading *r, const json_t *o, struct err *e)
 
 static void vcpus_finish(struct reading *r)
 {
-	const struct vmm_topology *t = &r->o->smp;
+	unsigned int places = r->o->smp.max_cpus;
 	bool any = false;
 
-	for (unsigned int i = 0; i < t->max_cpus; i++)
+	for (unsigned int i = 0; i < places; i++)
 		any |= r->numa->vcpus[i] != NOT_GIVEN;
-	for (unsigned int i = 0; i < t->max_cpus; i++) {
-		unsigned int socket = i / (t->dies * t->cores * t->threads);
-
+	for (unsigned int i = 0; i < places; i++)
 		if (r->numa->vcpus[i] == NOT_GIVEN)
-			r->numa->vcpus[i] = (uint8_t)(any ? 0 : socket % r->numa->nodes);
-	}
+			r->numa->vcpus[i] =
+				(uint8_t)(any ? 0 : place_of(r->o, i).socket % r->numa->nodes);
 }
 
 /* Whether some pair is given with a different distance each way: then each needs both. */

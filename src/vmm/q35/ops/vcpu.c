@@ -31,14 +31,12 @@ int guest_vcpu_check(const struct guest *g, const char *driver, struct err *e)
 /* As QEMU: the die only where a socket has several. */
 static json_t *place_props(const struct q35 *q, unsigned int index)
 {
-	const struct x86_topology *t = &q->cpuid.topology;
-	unsigned int thread = index % t->threads, core = index / t->threads;
-	json_t *props = json_pack("{s:i, s:i, s:i}", "socket-id", (int)(core / t->cores / t->dies),
-				  "core-id", (int)(core % t->cores), "thread-id", (int)thread);
+	struct x86_place p = x86_place_of(&q->cpuid.topology, index);
+	json_t *props = json_pack("{s:i, s:i, s:i}", "socket-id", (int)p.socket, "core-id",
+				  (int)p.core, "thread-id", (int)p.thread);
 
-	if (t->dies > 1)
-		json_object_set_new(props, "die-id",
-				    json_integer((json_int_t)(core / t->cores % t->dies)));
+	if (q->cpuid.topology.dies > 1)
+		json_object_set_new(props, "die-id", json_integer((json_int_t)p.die));
 	if (q->numa)
 		json_object_set_new(props, "node-id", json_integer(q->numa->vcpus[index]));
 	return props;
