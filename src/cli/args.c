@@ -58,13 +58,14 @@ static void keep(struct cli_args *args, const char *name, const char *value)
  * 0. */
 static int check_number(const struct cli_option *o, const char *value, struct err *e)
 {
-	static const char *const whole[] = {"MS"}, *const any[] = {"MIB", "SECONDS"};
+	static const struct {
+		const char *argument, *of;
+	} numbers[] = {{"MS", "0123456789"}, {"MIB", "0123456789."}, {"SECONDS", "0123456789."}};
 	const char *of = NULL;
 
-	for (size_t i = 0; i < ARRAY_SIZE(whole); i++)
-		of = strcmp(o->argument, whole[i]) ? of : "0123456789";
-	for (size_t i = 0; i < ARRAY_SIZE(any); i++)
-		of = strcmp(o->argument, any[i]) ? of : "0123456789.";
+	for (size_t i = 0; i < ARRAY_SIZE(numbers); i++)
+		if (!strcmp(o->argument, numbers[i].argument))
+			of = numbers[i].of;
 	if (!of || (*value && strlen(value) < 10 && !value[strspn(value, of)]))
 		return 0;
 	return err_set(e, EINVAL, "--%s %s: a number is expected (%s)", o->name, value, o->help);
