@@ -352,8 +352,7 @@ static void set_adopt(const json_t *state, take_fn *take, void *opaque)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(json_object_get(state, "fds"), i, one)
-	{
+	json_array_foreach (json_object_get(state, "fds"), i, one) {
 		int fd = take(opaque, option_str(one, "name", ""));
 		struct fdstore_fd *f;
 
@@ -378,13 +377,13 @@ void fdstore_adopt(const json_t *state, take_fn *take, void *opaque)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(json_object_get(state, "names"), i, one)
-	{
+	json_array_foreach (json_object_get(state, "names"), i, one) {
 		OWNED(char *) name = str_printf("getfd/%s", json_string_value(one));
 		int fd = take(opaque, name);
 
 		if (fd >= 0)
 			fdstore_name(json_string_value(one), fd);
 	}
-	json_array_foreach(json_object_get(state, "sets"), i, one) set_adopt(one, take, opaque);
+	json_array_foreach (json_object_get(state, "sets"), i, one)
+		set_adopt(one, take, opaque);
 }

@@ -151,8 +151,7 @@ static void arrays_form(json_t *object)
 	json_t *value;
 	void *tmp;
 
-	json_object_foreach_safe(object, tmp, key, value)
-	{
+	json_object_foreach_safe (object, tmp, key, value) {
 		json_t *array;
 
 		if (!json_is_object(value))
@@ -179,8 +178,7 @@ int keyval_nest(const json_t *flat, json_t **ret, struct err *e)
 	const char *key;
 	json_t *value;
 
-	json_object_foreach((json_t *)(uintptr_t)flat, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)flat, key, value) {
 		const char *name = key;
 		json_t *at = descend(object, &name);
 

@@ -277,8 +277,7 @@ int option_check(const struct option *table, const json_t *in, enum option_form 
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)in, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)in, key, v) {
 		const struct option *o = option_find(table, key);
 		json_t *value;
 		int r;

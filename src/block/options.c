@@ -61,8 +61,7 @@ static int cache_check(const json_t *cache, struct err *e)
 	bool ignored;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)cache, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)cache, key, v) {
 		if (strcmp(key, "direct") && strcmp(key, "no-flush"))
 			return err_set(e, EINVAL,
 				       "cache: unknown option '%s' (known: direct, no-flush)", key);
@@ -108,8 +107,7 @@ int block_options_check(const struct block_driver *d, const json_t *options, str
 	json_t *v;
 	int r;
 
-	json_object_foreach((json_t *)(uintptr_t)options, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)options, key, v) {
 		r = one_check(d, key, v, e);
 		if (r < 0)
 			return r;

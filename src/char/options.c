@@ -30,8 +30,7 @@ static void flatten(json_t *to, const json_t *from)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)from, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)from, key, v) {
 		if (json_is_object(v))
 			flatten(to, v);
 		else if (strcmp(key, "type"))

@@ -19,7 +19,7 @@ static void lines(FILE *out, const char *name, const char *kind, const json_t *s
 	size_t i;
 	json_t *one;
 
-	json_array_foreach((json_t *)(uintptr_t)sentences, i, one)
+	json_array_foreach ((json_t *)(uintptr_t)sentences, i, one)
 		fprintf(out, "%s: %s%s\n", name, kind, json_string_value(one));
 }
 

@@ -119,8 +119,7 @@ static void print_info(const json_t *info)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)info, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)info, key, v) {
 		OWNED(char *)
 		text = json_is_string(v) ? str_dup(json_string_value(v))
 					 : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
@@ -195,8 +194,7 @@ static void sample_guest(const struct guest *g, void *opaque)
 	if (!g->pid)
 		return;
 	process_usage(g->pid, &ticks, &rss);
-	json_array_foreach(s->rows, i, row)
-	{
+	json_array_foreach (s->rows, i, row) {
 		if (strcmp(option_str(row, "name", ""), g->name))
 			continue;
 		before = option_int(row, "ticks", 0);

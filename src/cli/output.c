@@ -67,8 +67,7 @@ static size_t width_of(const json_t *rows, const char *column)
 	size_t width = strlen(column), i;
 	json_t *row;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		OWNED(char *) text = cell(row, column);
 
 		width = MAX(width, strlen(text));
@@ -115,8 +114,7 @@ void cli_print_table(const json_t *rows, const char *const *columns)
 	json_t *row;
 
 	print_head(rows, columns);
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		for (const char *const *c = columns; *c; c++) {
 			OWNED(char *) text = cell(row, *c);
 

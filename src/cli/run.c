@@ -100,8 +100,7 @@ static int add_disks(json_t *argv, const struct cli_args *args, struct err *e)
 	size_t i;
 	json_t *disk;
 
-	json_array_foreach(json_object_get(args->values, "disk"), i, disk)
-	{
+	json_array_foreach (json_object_get(args->values, "disk"), i, disk) {
 		OWNED(char *) file = cli_escaped(json_string_value(disk));
 
 		if (image_check_raw(json_string_value(disk), e) < 0)
@@ -142,8 +141,7 @@ static int add_nets(json_t *argv, const struct cli_args *args, struct err *e)
 	size_t i;
 	json_t *net;
 
-	json_array_foreach(json_object_get(args->values, "net"), i, net)
-	{
+	json_array_foreach (json_object_get(args->values, "net"), i, net) {
 		OWNED(char *) id = str_printf("net%zu", i);
 		OWNED(char *) value = NULL;
 		int r = cli_netdev(json_string_value(net), id, &value, e);
@@ -243,8 +241,7 @@ void cli_print_words(const json_t *argv)
 	size_t i;
 	json_t *word;
 
-	json_array_foreach(argv, i, word)
-	{
+	json_array_foreach (argv, i, word) {
 		const char *s = json_string_value(word);
 		bool plain = *s && !s[strcspn(s, " \t\n'\"\\$`!*?[]{}();<>|&#~")];
 

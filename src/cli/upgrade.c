@@ -101,7 +101,7 @@ static void show_blockers(const struct cli_args *args, const char *name, const j
 		cli_print_json(result);
 		return;
 	}
-	json_array_foreach((json_t *)(uintptr_t)blockers, i, one)
+	json_array_foreach ((json_t *)(uintptr_t)blockers, i, one)
 		fprintf(stderr, "outlive: %s: blocked: %s\n", name, json_string_value(one));
 }
 
@@ -187,8 +187,7 @@ static void print_table(const json_t *results)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(results, i, one)
-	{
+	json_array_foreach (results, i, one) {
 		const char *error = option_str(one, "error", NULL);
 		const char *good = option_bool(one, "done", false) ? "upgraded" : "could be";
 

@@ -160,8 +160,9 @@ static int query_migrate_capabilities(struct control *c, struct control_request 
 	if (c->ops && c->ops->query_migrate_capabilities)
 		return c->ops->query_migrate_capabilities(c->ops->opaque, rq, args, ret, e);
 	*ret = json_array();
-	json_object_foreach(capabilities_of(c), name, on) json_array_append_new(
-		*ret, json_pack("{s:O, s:s}", "state", on, "capability", name));
+	json_object_foreach (capabilities_of(c), name, on)
+		json_array_append_new(*ret,
+				      json_pack("{s:O, s:s}", "state", on, "capability", name));
 	return 0;
 }
 
@@ -182,15 +183,14 @@ static int migrate_set_capabilities(struct control *c, struct control_request *r
 
 	if (c->ops && c->ops->migrate_set_capabilities)
 		return c->ops->migrate_set_capabilities(c->ops->opaque, rq, args, ret, e);
-	json_array_foreach(list, i, one)
-	{
+	json_array_foreach (list, i, one) {
 		const char *name = option_str(one, "capability", "");
 
 		if (option_bool(one, "state", false) && !is_plain(name))
 			return err_set(e, ENOTSUP, "capability '%s' needs a machine that has it",
 				       name);
 	}
-	json_array_foreach(list, i, one)
+	json_array_foreach (list, i, one)
 		json_object_set(capabilities_of(c), option_str(one, "capability", ""),
 				json_object_get(one, "state"));
 	return 0;

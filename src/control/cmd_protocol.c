@@ -59,9 +59,9 @@ static int query_command_line_options(struct control *c, struct control_request 
 	json_t *o;
 
 	*ret = json_array();
-	json_array_foreach(c->config.options, i,
-			   o) if (!wanted || !strcmp(wanted, option_str(o, "option", "")))
-		json_array_append(*ret, o);
+	json_array_foreach (c->config.options, i, o)
+		if (!wanted || !strcmp(wanted, option_str(o, "option", "")))
+			json_array_append(*ret, o);
 	if (wanted && !json_array_size(*ret)) {
 		json_decref(*ret);
 		*ret = NULL;

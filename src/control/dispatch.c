@@ -81,8 +81,9 @@ static int args_check(const struct command *cmd, const json_t *args, json_t **re
 
 	if (!(cmd->flags & COMMAND_OPEN))
 		return option_check(cmd->args, args, OPTION_STRICT, ret, e);
-	json_object_foreach((json_t *)(uintptr_t)args, key, v) if (option_find(cmd->args, key))
-		json_object_set(known, key, v);
+	json_object_foreach ((json_t *)(uintptr_t)args, key, v)
+		if (option_find(cmd->args, key))
+			json_object_set(known, key, v);
 	r = option_check(cmd->args, known, OPTION_STRICT, ret, e);
 	if (r == 0)
 		json_object_update_missing(*ret, (json_t *)(uintptr_t)args);

@@ -112,8 +112,7 @@ static void requests_adopt(struct monitor *m, const json_t *state)
 		m->running = request_adopt(m, running);
 	if (m->running)
 		list_add_tail(&m->control->orphans, &m->running->link);
-	json_array_foreach(waiting, i, message)
-	{
+	json_array_foreach (waiting, i, message) {
 		struct control_request *rq = request_adopt(m, message);
 
 		if (!rq)
@@ -165,8 +164,7 @@ int control_adopt(struct control *c, const json_t *state, struct err *e)
 	json_t *one;
 	int ret = 0;
 
-	json_array_foreach(state, i, one)
-	{
+	json_array_foreach (state, i, one) {
 		int r = monitor_adopt(c, one, ret < 0 ? NULL : e);
 
 		ret = ret < 0 ? ret : r;

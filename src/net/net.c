@@ -101,8 +101,7 @@ static int options_check(const struct net_ops *ops, const json_t *options, struc
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)options, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)options, key, v) {
 		const struct net_option *o = ops->options;
 
 		if (strcmp(key, "type") == 0 || strcmp(key, "id") == 0)

@@ -161,7 +161,9 @@ static const json_t *find_table(const json_t *list, const char *name)
 	const json_t *t;
 	size_t i;
 
-	json_array_foreach(list, i, t) if (!strcmp(text(t, "name"), name)) return t;
+	json_array_foreach (list, i, t)
+		if (!strcmp(text(t, "name"), name))
+			return t;
 	return NULL;
 }
 
@@ -170,8 +172,7 @@ static void compare_subsections(struct compare *c, const json_t *writer, const j
 	const json_t *mine = json_object_get(reader, "subsections"), *sub, *other;
 	size_t i, len = strlen(c->path);
 
-	json_array_foreach(json_object_get(writer, "subsections"), i, sub)
-	{
+	json_array_foreach (json_object_get(writer, "subsections"), i, sub) {
 		other = find_table(mine, text(sub, "name"));
 		if (!other) {
 			differs(c, ": subsection %s may be sent and isn't known",

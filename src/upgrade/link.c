@@ -269,8 +269,9 @@ static bool names_valid(const json_t *names)
 
 	if (!json_is_array(names) || json_array_size(names) > FDS_MAX)
 		return false;
-	json_array_foreach((json_t *)(uintptr_t)names, i,
-			   name) if (!json_is_string(name)) return false;
+	json_array_foreach ((json_t *)(uintptr_t)names, i, name)
+		if (!json_is_string(name))
+			return false;
 	return true;
 }
 

@@ -179,8 +179,7 @@ static int compare_schemas(struct upgrade *u, const json_t *theirs)
 	const char *section;
 	json_t *ours;
 
-	json_object_foreach((json_t *)(uintptr_t)u->guest->schema, section, ours)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)u->guest->schema, section, ours) {
 		const json_t *their = json_object_get(theirs, section);
 
 		if (!their)
@@ -197,9 +196,9 @@ static bool says(const json_t *words, const char *wanted)
 	size_t i;
 	json_t *word;
 
-	json_array_foreach((json_t *)(uintptr_t)words, i,
-			   word) if (json_is_string(word) &&
-				     !strcmp(json_string_value(word), wanted)) return true;
+	json_array_foreach ((json_t *)(uintptr_t)words, i, word)
+		if (json_is_string(word) && !strcmp(json_string_value(word), wanted))
+			return true;
 	return false;
 }
 

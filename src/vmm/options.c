@@ -116,8 +116,7 @@ static int check_open(const struct vmm_option *o, json_t *values, enum option_fo
 	json_t *v;
 	int r;
 
-	json_object_foreach(values, key, v)
-	{
+	json_object_foreach (values, key, v) {
 		if (option_find(o->table, key))
 			json_object_set(known, key, v);
 		else if (json_is_array(v) && form == OPTION_TEXT)
@@ -135,8 +134,7 @@ static json_t *dashed(const json_t *values)
 	json_t *result = json_object(), *v;
 	const char *key;
 
-	json_object_foreach((json_t *)(uintptr_t)values, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)values, key, v) {
 		OWNED(char *) name = str_dup(key);
 
 		for (char *p = name; *p; p++)
@@ -179,8 +177,7 @@ static int merge(struct vmm_item *old, const struct vmm_item *more, struct err *
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(more->values, key, v)
-	{
+	json_object_foreach (more->values, key, v) {
 		const json_t *before = json_object_get(old->values, key);
 
 		if (before && !json_equal(before, v))

@@ -26,8 +26,7 @@ static int fds_take(struct vmm *v, struct err *e)
 {
 	const struct vmm_item *item;
 
-	for_each_item(item, v, VMM_ADD_FD)
-	{
+	for_each_item (item, v, VMM_ADD_FD) {
 		int64_t set = option_int(item->values, "set", 0);
 		int number;
 
@@ -43,8 +42,9 @@ static int chardevs_open(struct vmm *v, struct err *e)
 	const struct vmm_item *item;
 	struct char_backend *c;
 
-	for_each_item(item, v, VMM_CHARDEV) if (char_create(v->loop, item->values, &c, e) <
-						0) return vmm_err_item(e, item);
+	for_each_item (item, v, VMM_CHARDEV)
+		if (char_create(v->loop, item->values, &c, e) < 0)
+			return vmm_err_item(e, item);
 	return 0;
 }
 
@@ -113,13 +113,11 @@ static int monitors_open(struct vmm *v, struct err *e)
 	size_t n = 0;
 	char id[64];
 
-	for_each_item(item, v,
-		      VMM_MON) if (control_monitor_add(v->control,
-						       option_str(item->values, "chardev", ""),
-						       option_bool(item->values, "pretty", false),
-						       e) < 0) return vmm_err_item(e, item);
-	for_each_item(item, v, VMM_QMP)
-	{
+	for_each_item (item, v, VMM_MON)
+		if (control_monitor_add(v->control, option_str(item->values, "chardev", ""),
+					option_bool(item->values, "pretty", false), e) < 0)
+			return vmm_err_item(e, item);
+	for_each_item (item, v, VMM_QMP) {
 		snprintf(id, sizeof(id), "compat_monitor%zu", n++);
 		if (!strcmp(item->argument, "none"))
 			continue;
@@ -135,22 +133,21 @@ static int refusals(struct vmm *v, struct err *e)
 {
 	const struct vmm_item *item;
 
-	for_each_item(item, v, VMM_VNC) if (strcmp(option_str(item->values, "vnc", ""), "none"))
-	{
-		err_set(e, ENOTSUP, "this build has no VNC server");
-		return vmm_err_item(e, item);
-	}
-	for_each_item(item, v,
-		      VMM_AUDIODEV) if (strcmp(option_str(item->values, "driver", ""), "none"))
-	{
-		err_set(e, ENOTSUP, "there is no sound, only driver none");
-		return vmm_err_item(e, item);
-	}
-	for_each_item(item, v, VMM_PARALLEL) if (strcmp(item->argument, "none"))
-	{
-		err_set(e, ENOTSUP, "there is no parallel port");
-		return vmm_err_item(e, item);
-	}
+	for_each_item (item, v, VMM_VNC)
+		if (strcmp(option_str(item->values, "vnc", ""), "none")) {
+			err_set(e, ENOTSUP, "this build has no VNC server");
+			return vmm_err_item(e, item);
+		}
+	for_each_item (item, v, VMM_AUDIODEV)
+		if (strcmp(option_str(item->values, "driver", ""), "none")) {
+			err_set(e, ENOTSUP, "there is no sound, only driver none");
+			return vmm_err_item(e, item);
+		}
+	for_each_item (item, v, VMM_PARALLEL)
+		if (strcmp(item->argument, "none")) {
+			err_set(e, ENOTSUP, "there is no parallel port");
+			return vmm_err_item(e, item);
+		}
 	return served_check(v->options, e);
 }
 

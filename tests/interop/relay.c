@@ -87,8 +87,7 @@ static void add_sections(struct migrate_sections *sections, const json_t *stream
 	const char *name;
 	size_t i;
 
-	json_array_foreach(json_object_get(stream, "sections"), i, s)
-	{
+	json_array_foreach (json_object_get(stream, "sections"), i, s) {
 		name = json_string_value(json_object_get(s, "name"));
 		if (strcmp(name, "ram") && strcmp(name, "globalstate"))
 			add_section(sections, s);
@@ -103,8 +102,7 @@ static int add_blocks(struct memory *m, json_t *stream, struct err *e)
 	json_t *block;
 	int ret = 0;
 
-	json_object_foreach(json_object_get(stream, "ram"), name, block)
-	{
+	json_object_foreach (json_object_get(stream, "ram"), name, block) {
 		ret = ram_create(m, name, (uint64_t)number(block, "bytes"), &options, &b, e);
 		if (ret < 0)
 			break;

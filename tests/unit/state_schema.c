@@ -25,8 +25,7 @@ static json_int_t sizes(const json_t *desc)
 	const json_t *f;
 	size_t i;
 
-	json_array_foreach(json_object_get(desc, "fields"), i, f)
-	{
+	json_array_foreach (json_object_get(desc, "fields"), i, f) {
 		const json_t *len = json_object_get(f, "array_len");
 
 		sum += json_integer_value(json_object_get(f, "size")) *

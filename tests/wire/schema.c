@@ -63,8 +63,7 @@ static void tables_changed_only_with_a_version(void **unused)
 	unsigned int wrong = 0;
 	const char *section;
 
-	json_object_foreach(agreed, section, old)
-	{
+	json_object_foreach (agreed, section, old) {
 		new = json_object_get(now, section);
 		if (!new) {
 			print_error("section %s is gone\n", section);
@@ -85,11 +84,11 @@ static void the_agreed_schema_is_up_to_date(void **unused)
 	json_t *now = schema_now(), *agreed = schema_agreed(), *new;
 	const char *section;
 
-	json_object_foreach(now, section,
-			    new) if (!json_equal(new, json_object_get(agreed, section)))
-		fail_msg("section %s isn't what tests/wire/schema/ says; if that is meant: "
-			 "OUTLIVE_UPDATE_SCHEMA=1 build/tests/wire_schema",
-			 section);
+	json_object_foreach (now, section, new)
+		if (!json_equal(new, json_object_get(agreed, section)))
+			fail_msg("section %s isn't what tests/wire/schema/ says; if that is meant: "
+				 "OUTLIVE_UPDATE_SCHEMA=1 build/tests/wire_schema",
+				 section);
 	json_decref(now);
 	json_decref(agreed);
 }

@@ -36,8 +36,7 @@ json_t *move_placed(const json_t *words, const struct guest *g)
 	json_t *list = json_array(), *word;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)words, i, word)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)words, i, word) {
 		OWNED(char *) text = word_placed(json_string_value(word), g->dir);
 
 		json_array_append_new(list, json_string(text));

@@ -161,8 +161,7 @@ static json_t *tap_names(const struct move *m)
 	json_t *names = json_object(), *n;
 	size_t i;
 
-	json_array_foreach(json_object_get(m->config, "netdevs"), i, n)
-	{
+	json_array_foreach (json_object_get(m->config, "netdevs"), i, n) {
 		if (json_object_get(n, "ifname"))
 			json_object_set_new(names, option_str(n, "ifname", ""), json_true());
 	}
@@ -300,8 +299,7 @@ static void add_flash(struct move *m)
 	size_t i;
 	json_t *d;
 
-	json_array_foreach(json_object_get(m->groups, "drive"), i, d)
-	{
+	json_array_foreach (json_object_get(m->groups, "drive"), i, d) {
 		if (m->remote && !strcmp(option_str(d, "if", ""), "pflash"))
 			move_add_values(m, "-drive", d, NULL, "file", false);
 	}
@@ -313,7 +311,7 @@ static void add_machine(struct move *m)
 	size_t i;
 	json_t *given;
 
-	json_array_foreach(json_object_get(m->groups, "machine"), i, given)
+	json_array_foreach (json_object_get(m->groups, "machine"), i, given)
 		json_object_update(all, given);
 	json_object_set_new(all, "type", json_string("pc-q35-7.2"));
 	json_object_del(all, "accel");
@@ -330,8 +328,7 @@ static void add_list(struct move *m, const char *list, const char *option, const
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(json_object_get(m->config, list), i, one)
-	{
+	json_array_foreach (json_object_get(m->config, list), i, one) {
 		if (json_object_get(one, first))
 			move_add_values(m, option, one, NULL, first, implied);
 	}
@@ -342,13 +339,11 @@ static bool borrows(const struct move *m)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(json_object_get(m->config, "chardevs"), i, one)
-	{
+	json_array_foreach (json_object_get(m->config, "chardevs"), i, one) {
 		if (is_on(one, "server"))
 			return true;
 	}
-	json_array_foreach(json_object_get(m->config, "netdevs"), i, one)
-	{
+	json_array_foreach (json_object_get(m->config, "netdevs"), i, one) {
 		if (!strcmp(option_str(one, "type", ""), "tap") ||
 		    !strcmp(option_str(one, "type", ""), "bridge"))
 			return true;
@@ -362,9 +357,10 @@ static void add_backends(struct move *m)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach(json_object_get(m->config, "chardevs"), i, one)
+	json_array_foreach (json_object_get(m->config, "chardevs"), i, one)
 		add_chardev(m, one, &console);
-	json_array_foreach(json_object_get(m->config, "netdevs"), i, one) add_netdev(m, one);
+	json_array_foreach (json_object_get(m->config, "netdevs"), i, one)
+		add_netdev(m, one);
 }
 
 /**

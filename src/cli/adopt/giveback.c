@@ -29,8 +29,7 @@ static void properties_check(struct move *m, struct qmp *probe, const json_t *de
 		move_block(m, "%s: QEMU has no such device; unplug it", driver);
 		return;
 	}
-	json_object_foreach((json_t *)(uintptr_t)device, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)device, key, v) {
 		if (strcmp(key, "driver") && strcmp(key, "id") && strcmp(key, "bus") &&
 		    !move_find(known, "name", key))
 			move_block(m, "%s: QEMU's has no property '%s'", driver, key);
@@ -51,7 +50,7 @@ static int check_qemu(struct move *m, const char *program, struct err *e)
 	r = qmp_command(&probe, "query-machines", NULL, &machines, e);
 	if (r >= 0 && !move_find(machines, "name", "pc-q35-7.2"))
 		move_block(m, "%s has no machine type pc-q35-7.2; take QEMU 7.2 or newer", program);
-	json_array_foreach(json_object_get(m->config, "devices"), i, d)
+	json_array_foreach (json_object_get(m->config, "devices"), i, d)
 		properties_check(m, &probe, d);
 	probe_stop(&probe, pid);
 	return r;

@@ -134,8 +134,7 @@ static void put_pair(FILE *f, const char *name, const json_t *v)
 
 		put_pairs(f, v, prefix, "");
 	} else if (json_is_array(v)) {
-		json_array_foreach((json_t *)(uintptr_t)v, i, item)
-		{
+		json_array_foreach ((json_t *)(uintptr_t)v, i, item) {
 			OWNED(char *) numbered = str_printf("%s.%zu", name, i);
 
 			put_pair(f, numbered, item);
@@ -151,8 +150,7 @@ static void put_pairs(FILE *f, const json_t *values, const char *prefix, const c
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)values, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)values, key, v) {
 		OWNED(char *) name = str_printf("%s%s", prefix, key);
 
 		if (strcmp(key, first))
@@ -252,8 +250,7 @@ void move_names(const struct move *m, json_t *values)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(values, key, v)
-	{
+	json_object_foreach (values, key, v) {
 		if (json_is_object(v))
 			move_names(m, v);
 		for (size_t i = 0; json_is_string(v) && i < ARRAY_SIZE(keys); i++) {
@@ -291,8 +288,7 @@ void move_paths(const struct move *m, json_t *values)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach(values, key, v)
-	{
+	json_object_foreach (values, key, v) {
 		OWNED(char *) path = NULL;
 
 		if (json_is_object(v))
@@ -318,8 +314,7 @@ json_t *move_find(const json_t *list, const char *key, const char *value)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, one)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)list, i, one) {
 		if (!strcmp(option_str(one, key, ""), value))
 			return one;
 	}

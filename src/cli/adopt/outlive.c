@@ -18,8 +18,7 @@ static json_t *used_chardevs(const json_t *config)
 	json_t *used = json_array(), *d;
 	size_t i;
 
-	json_array_foreach(json_object_get(config, "devices"), i, d)
-	{
+	json_array_foreach (json_object_get(config, "devices"), i, d) {
 		json_t *c = move_find(all, "id", option_str(d, "chardev", "/"));
 
 		if (c && !move_find(used, "id", option_str(c, "id", "")))
@@ -36,8 +35,7 @@ static void names_take(const struct move *m, const struct guest *g, const char *
 	size_t i;
 	json_t *word;
 
-	json_array_foreach((json_t *)(uintptr_t)argv, i, word)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)argv, i, word) {
 		const char *next = json_string_value(json_array_get(argv, i + 1));
 		OWNED_JSON *values = NULL;
 		json_t *now;
@@ -62,8 +60,7 @@ static void smm_default(json_t *words)
 	json_t *word;
 	size_t i;
 
-	json_array_foreach(words, i, word)
-	{
+	json_array_foreach (words, i, word) {
 		if (strstr(json_string_value(word), "smm="))
 			return;
 	}
@@ -107,10 +104,11 @@ int outlive_read(struct move *m, const struct guest *g, struct err *e)
 		return r;
 	names_take(m, g, "chardevs", "-chardev", "backend");
 	names_take(m, g, "netdevs", "-netdev", "type");
-	json_array_foreach(json_object_get(m->config, "chardevs"), n, one) move_paths(m, one);
-	json_array_foreach(json_object_get(m->config, "blockdevs"), n, one) move_paths(m, one);
-	json_array_foreach(json_object_get(m->config, "objects"), n, one)
-	{
+	json_array_foreach (json_object_get(m->config, "chardevs"), n, one)
+		move_paths(m, one);
+	json_array_foreach (json_object_get(m->config, "blockdevs"), n, one)
+		move_paths(m, one);
+	json_array_foreach (json_object_get(m->config, "objects"), n, one) {
 		if (!strcmp(option_str(one, "qom-type", ""), "memory-backend-file"))
 			m->ignore_shared |= option_bool(one, "share", false);
 	}

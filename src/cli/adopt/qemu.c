@@ -39,7 +39,7 @@ static void check_migration(struct move *m, const json_t *info)
 	for (size_t i = 0; busy[i]; i++)
 		if (!strcmp(status, busy[i]))
 			move_block(m, "a migration is under way: wait for it, or migrate_cancel");
-	json_array_foreach(json_object_get(info, "blocked-reasons"), n, reason)
+	json_array_foreach (json_object_get(info, "blocked-reasons"), n, reason)
 		move_block(m, "QEMU can't migrate this guest: %s", json_string_value(reason));
 }
 
@@ -67,8 +67,7 @@ static char *names_of(const json_t *list)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, one)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)list, i, one) {
 		char *longer = str_printf("%s%s%s", names, *names ? ", " : "",
 					  option_str(one, "name", ""));
 

@@ -113,8 +113,7 @@ static const json_t *nic_find(struct move *m, const char *id)
 	size_t count = (size_t)atoi(id + 4) / 100, seen = 0, i;
 	json_t *nic;
 
-	json_array_foreach(json_object_get(m->groups, "nic"), i, nic)
-	{
+	json_array_foreach (json_object_get(m->groups, "nic"), i, nic) {
 		if (json_object_get(nic, "id") || !strcmp(option_str(nic, "type", ""), "none"))
 			continue;
 		if (seen++ == count)
@@ -165,8 +164,7 @@ static const json_t *disk_find(const json_t *disks, const char *drive)
 	size_t i;
 	json_t *d;
 
-	json_array_foreach((json_t *)(uintptr_t)disks, i, d)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)disks, i, d) {
 		if (!strcmp(option_str(d, "device", ""), drive) ||
 		    !strcmp(option_str(json_object_get(d, "inserted"), "node-name", ""), drive))
 			return d;
@@ -186,8 +184,7 @@ static const json_t *words_of(struct move *m, const char *drive, const char *nod
 		size_t i, index = (size_t)atoi(drive + 6), seen = 0;
 		json_t *d;
 
-		json_array_foreach((json_t *)(uintptr_t)drives, i, d)
-		{
+		json_array_foreach ((json_t *)(uintptr_t)drives, i, d) {
 			if (!strcmp(option_str(d, "if", ""), "virtio") && seen++ == index)
 				found = d;
 		}
@@ -319,9 +316,9 @@ int qemu_backends(struct move *m, struct err *e)
 
 	if (r < 0)
 		return r;
-	json_array_foreach(json_object_get(m->groups, "object"), i, one) object_take(m, one);
-	json_array_foreach(json_object_get(m->config, "devices"), i, one)
-	{
+	json_array_foreach (json_object_get(m->groups, "object"), i, one)
+		object_take(m, one);
+	json_array_foreach (json_object_get(m->config, "devices"), i, one) {
 		chardev_take(m, one);
 		netdev_take(m, one);
 		disk_take(m, one, disks);

@@ -135,8 +135,7 @@ static int list_folder(struct walk *w, const char *folder, struct err *e)
 
 	if (r < 0)
 		return r;
-	json_array_foreach(children, i, c)
-	{
+	json_array_foreach (children, i, c) {
 		if (!strncmp(option_str(c, "type", ""), "child<", 6))
 			add_found(w, folder, option_str(c, "name", ""), option_str(c, "type", ""));
 	}
@@ -194,8 +193,7 @@ static void values_take(struct walk *w, struct found *f, const json_t *own, cons
 	size_t i;
 	json_t *p;
 
-	json_array_foreach((json_t *)(uintptr_t)known, i, p)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)known, i, p) {
 		const char *name = option_str(p, "name", "");
 		OWNED_JSON *v = NULL;
 
@@ -235,8 +233,7 @@ static void others_check(struct walk *w, const struct found *f, const json_t *kn
 	if (qmp_command(&w->m->source, "device-list-properties",
 			json_pack("{s:s}", "typename", f->type), &all, &e) < 0)
 		return;
-	json_array_foreach(all, i, p)
-	{
+	json_array_foreach (all, i, p) {
 		const char *name = option_str(p, "name", "");
 		const json_t *def = json_object_get(p, "default-value");
 		OWNED_JSON *now = NULL;
@@ -349,13 +346,11 @@ static void words_check(struct walk *w)
 	json_t *d, *v;
 	const char *key;
 
-	json_array_foreach(json_object_get(w->m->groups, "device"), i, d)
-	{
+	json_array_foreach (json_object_get(w->m->groups, "device"), i, d) {
 		const char *driver = option_str(d, "driver", "");
 		const json_t *known = known_of(w, driver);
 
-		json_object_foreach(d, key, v)
-		{
+		json_object_foreach (d, key, v) {
 			if (json_array_size(known) && strcmp(key, "driver") && strcmp(key, "id") &&
 			    strcmp(key, "bus") && !move_find(known, "name", key))
 				move_block(w->m,

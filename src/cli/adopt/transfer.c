@@ -47,8 +47,7 @@ static int source_prepare(struct move *m, const struct cli_args *args, struct er
 
 	if (r >= 0)
 		r = qmp_command(&m->source, "query-migrate-parameters", NULL, &m->limits, e);
-	json_array_foreach(m->capabilities, i, c)
-	{
+	json_array_foreach (m->capabilities, i, c) {
 		const char *name = option_str(c, "capability", "");
 		bool need = !strcmp(name, "return-path") ||
 			    (!strcmp(name, "x-ignore-shared") && m->ignore_shared);
@@ -239,8 +238,7 @@ static void paths_keep(const struct move *m)
 	size_t i;
 	json_t *path;
 
-	json_array_foreach(m->paths, i, path)
-	{
+	json_array_foreach (m->paths, i, path) {
 		OWNED(char *) name = second_name(json_string_value(path));
 
 		unlink(name);
@@ -254,8 +252,7 @@ static void paths_put_back(const struct move *m)
 	size_t i;
 	json_t *path;
 
-	json_array_foreach(m->paths, i, path)
-	{
+	json_array_foreach (m->paths, i, path) {
 		OWNED(char *) name = second_name(json_string_value(path));
 
 		if (rename(name, json_string_value(path)) < 0)
@@ -294,7 +291,7 @@ static void print_list(const json_t *list, const char *what)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, one)
+	json_array_foreach ((json_t *)(uintptr_t)list, i, one)
 		fprintf(stderr, "outlive: %s: %s\n", what, json_string_value(one));
 }
 

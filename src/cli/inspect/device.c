@@ -124,14 +124,12 @@ void inspect_described(struct cursor *c, const json_t *desc, json_t *into)
 	const json_t *d;
 	size_t i;
 
-	json_array_foreach(json_object_get(desc, "fields"), i, d)
-	{
+	json_array_foreach (json_object_get(desc, "fields"), i, d) {
 		if (c->failed)
 			return;
 		read_field(c, d, into);
 	}
-	json_array_foreach(json_object_get(desc, "subsections"), i, d)
-	{
+	json_array_foreach (json_object_get(desc, "subsections"), i, d) {
 		if (c->failed)
 			return;
 		read_subsection(c, d, into);

@@ -49,8 +49,7 @@ static void print_fields(const json_t *fields, int depth)
 	const json_t *f;
 	size_t i;
 
-	json_array_foreach(fields, i, f)
-	{
+	json_array_foreach (fields, i, f) {
 		printf("%10" JSON_INTEGER_FORMAT "  %*s%s %s", number_of(f, "offset"), 2 * depth,
 		       "", text_of(f, "name"), text_of(f, "type"));
 		print_value(json_object_get(f, "value"));
@@ -71,8 +70,7 @@ static void print_pages(json_t *blocks)
 	const char *name;
 	json_t *b;
 
-	json_object_foreach(blocks, name, b)
-	{
+	json_object_foreach (blocks, name, b) {
 		printf("%12s%s: %" JSON_INTEGER_FORMAT " pages, %" JSON_INTEGER_FORMAT
 		       " zero, %" JSON_INTEGER_FORMAT " XBZRLE",
 		       "", name, number_of(b, "normal"), number_of(b, "zero"),
@@ -107,9 +105,11 @@ static void print_text(const json_t *stream, const struct inspect_options *o)
 	size_t i;
 
 	print_fields(json_object_get(json_object_get(stream, "configuration"), "fields"), 0);
-	json_object_foreach(json_object_get(stream, "ram"), name, b) printf(
-		"%12sblock %s, %" JSON_INTEGER_FORMAT " bytes\n", "", name, number_of(b, "bytes"));
-	json_array_foreach(json_object_get(stream, "sections"), i, s) print_section(s, o);
+	json_object_foreach (json_object_get(stream, "ram"), name, b)
+		printf("%12sblock %s, %" JSON_INTEGER_FORMAT " bytes\n", "", name,
+		       number_of(b, "bytes"));
+	json_array_foreach (json_object_get(stream, "sections"), i, s)
+		print_section(s, o);
 	print_fields(json_object_get(stream, "commands"), 0);
 	if (json_is_object(trailer))
 		printf("%10" JSON_INTEGER_FORMAT "  trailer, XXH3 %s\n",

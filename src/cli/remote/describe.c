@@ -29,8 +29,7 @@ static void images_of(const json_t *node, json_t *images)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)node, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)node, key, v) {
 		const char *dot = strrchr(key, '.');
 
 		if (json_is_object(v))
@@ -45,7 +44,7 @@ static json_t *images_all(const struct move *m)
 	json_t *images = json_array(), *node;
 	size_t i;
 
-	json_array_foreach(json_object_get(m->config, "blockdevs"), i, node)
+	json_array_foreach (json_object_get(m->config, "blockdevs"), i, node)
 		images_of(node, images);
 	return images;
 }
@@ -56,8 +55,7 @@ static void taps_name(const struct move *m)
 	size_t i;
 	json_t *n;
 
-	json_array_foreach(json_object_get(m->config, "netdevs"), i, n)
-	{
+	json_array_foreach (json_object_get(m->config, "netdevs"), i, n) {
 		const char *fds = option_str(n, "fds", option_str(n, "fd", NULL));
 		OWNED(char) *name = fds ? borrow_tap_name(m, atoi(fds)) : NULL;
 

@@ -140,7 +140,7 @@ static void print_list(const char *what, const json_t *list)
 	size_t i;
 	json_t *one;
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, one)
+	json_array_foreach ((json_t *)(uintptr_t)list, i, one)
 		fprintf(stderr, "outlive: %s: %s\n", what, json_string_value(one));
 }
 

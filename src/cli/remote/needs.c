@@ -67,8 +67,7 @@ static void need_node(struct move *m, const json_t *node, const char *name, bool
 
 	readonly |= option_bool(node, "read-only", false) ||
 		    !strcmp(option_str(node, "read-only", ""), "on");
-	json_object_foreach((json_t *)(uintptr_t)node, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)node, key, v) {
 		const char *dot = strrchr(key, '.');
 
 		if (json_is_object(v))
@@ -202,10 +201,11 @@ void needs_check(struct move *m, const json_t *images, const char *dir, bool cop
 
 	need_linger(m, dir);
 	need_words(m);
-	json_array_foreach(json_object_get(m->config, "blockdevs"), n, one)
+	json_array_foreach (json_object_get(m->config, "blockdevs"), n, one)
 		need_node(m, one, option_str(one, "node-name", ""), false);
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		json_array_foreach(json_object_get(m->config, lists[i].list), n, one) lists[i].need(
-			m, one);
-	json_array_foreach((json_t *)(uintptr_t)images, n, one) need_same(m, one, copied);
+		json_array_foreach (json_object_get(m->config, lists[i].list), n, one)
+			lists[i].need(m, one);
+	json_array_foreach ((json_t *)(uintptr_t)images, n, one)
+		need_same(m, one, copied);
 }

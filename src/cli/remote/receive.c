@@ -47,8 +47,7 @@ static void names_take(struct move *m)
 	json_t *one;
 
 	for (size_t i = 0; i < ARRAY_SIZE(lists); i++)
-		json_array_foreach(json_object_get(m->config, lists[i]), n, one)
-		{
+		json_array_foreach (json_object_get(m->config, lists[i]), n, one) {
 			move_paths(m, one);
 			move_names(m, one);
 		}
@@ -67,8 +66,7 @@ static bool are_words(const json_t *list)
 	size_t i;
 	json_t *word;
 
-	json_array_foreach((json_t *)(uintptr_t)list, i, word)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)list, i, word) {
 		if (!json_is_string(word))
 			return false;
 	}

@@ -117,8 +117,7 @@ int rules_load(const json_t *given, json_t **ret, struct err *e)
 	int r = 0;
 
 	json_array_append_new(levels, list);
-	json_array_foreach(given, i, one)
-	{
+	json_array_foreach (given, i, one) {
 		r = rule_parse(json_string_value(one), list, e);
 		if (r < 0)
 			return err_in(e, "--map");
@@ -147,8 +146,7 @@ static const json_t *best(const json_t *list, const char *kind, const char *name
 	json_t *rule;
 	size_t i;
 
-	json_array_foreach(list, i, rule)
-	{
+	json_array_foreach (list, i, rule) {
 		if (fits(rule, kind, name) &&
 		    (!found ||
 		     strlen(option_str(rule, "from", "")) > strlen(option_str(found, "from", ""))))

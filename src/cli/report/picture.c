@@ -79,8 +79,7 @@ json_t *picture_new(const json_t *lines, const char *what)
 	size_t i;
 
 	picture_fact(p, "begun", date);
-	json_array_foreach((json_t *)(uintptr_t)lines, i, line)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)lines, i, line) {
 		json_t *error = json_object_get(line, "error");
 
 		if (error) {

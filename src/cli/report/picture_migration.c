@@ -47,7 +47,7 @@ struct view {
 	double begin, stop, end;
 };
 
-#define for_each_line(v, i, line) json_array_foreach((json_t *)(uintptr_t)(v)->lines, i, line)
+#define for_each_line(v, i, line) json_array_foreach ((json_t *)(uintptr_t)(v)->lines, i, line)
 
 static const json_t *look_of(const json_t *line)
 {
@@ -238,7 +238,7 @@ static bool told_rounds(struct view *v)
 	size_t i, n;
 
 	for_each_line(v, i, line)
-		json_array_foreach(json_object_get(look_of(line), "outlive-rounds"), n, told)
+		json_array_foreach (json_object_get(look_of(line), "outlive-rounds"), n, told)
 			take_round(v, told, look_of(line));
 	if (v->rounds && v->rounds < ROUNDS_MAX && !v->stop) { /* the one that was under way */
 		v->round[v->rounds].from = v->round[v->rounds - 1].to;

@@ -23,8 +23,7 @@ static double add_stages(json_t *parts, json_t *stages)
 	const char *name;
 	json_t *us;
 
-	json_object_foreach(stages, name, us)
-	{
+	json_object_foreach (stages, name, us) {
 		double ms = json_number_value(us) / 1000;
 
 		picture_part(parts, name, kind_of(name), at, at + ms, NULL);
@@ -40,8 +39,7 @@ static double add_steps(json_t *parts, json_t *moments)
 	const char *name;
 	json_t *us;
 
-	json_object_foreach(moments, name, us)
-	{
+	json_object_foreach (moments, name, us) {
 		double ms = json_number_value(us) / 1000;
 
 		if (ms > last)
@@ -99,7 +97,8 @@ json_t *picture_upgrade(const json_t *lines)
 	const json_t *line;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)lines, i,
-			   line) if (json_object_get(line, "upgrade")) add_report(p, line);
+	json_array_foreach ((json_t *)(uintptr_t)lines, i, line)
+		if (json_object_get(line, "upgrade"))
+			add_report(p, line);
 	return p;
 }

@@ -52,8 +52,7 @@ static json_t *pictures_of(const json_t *runs)
 	json_t *all = json_array(), *run;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)runs, i, run)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)runs, i, run) {
 		const char *kind =
 			json_string_value(json_object_get(json_array_get(run, 0), "kind"));
 

@@ -42,7 +42,8 @@ static void print_parts(FILE *out, const json_t *parts, double span)
 	const json_t *part;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)parts, i, part) print_part(out, part, span);
+	json_array_foreach ((json_t *)(uintptr_t)parts, i, part)
+		print_part(out, part, span);
 }
 
 static void print_ms(FILE *out, const json_t *pause, const char *key, const char *words)
@@ -63,8 +64,9 @@ static void print_picture(FILE *out, const json_t *picture)
 		option_str(picture, "end", ""), total);
 	if (json_object_get(picture, "error"))
 		fprintf(out, "  %s\n", option_str(picture, "error", ""));
-	json_array_foreach(json_object_get(picture, "facts"), i, fact) fprintf(
-		out, "  %-17s %s\n", option_str(fact, "name", ""), option_str(fact, "text", ""));
+	json_array_foreach (json_object_get(picture, "facts"), i, fact)
+		fprintf(out, "  %-17s %s\n", option_str(fact, "name", ""),
+			option_str(fact, "text", ""));
 	fputs("\n", out);
 	print_parts(out, json_object_get(picture, "parts"), picture_number(picture, "total-ms"));
 	parts = json_object_get(pause, "parts");
@@ -89,8 +91,7 @@ void report_text(FILE *out, const json_t *pictures)
 	const json_t *picture;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)pictures, i, picture)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)pictures, i, picture) {
 		if (i)
 			fputs("\n", out);
 		print_picture(out, picture);

@@ -46,8 +46,7 @@ static const char *source_of(const struct clone *c, const char *image)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(point_disks(c->description), i, d)
-	{
+	json_array_foreach (point_disks(c->description), i, d) {
 		file = option_str(d, "file", "");
 		if (!strcmp(option_str(d, "filename", ""), image) && ends_with(file, ".clone"))
 			return file;
@@ -78,8 +77,9 @@ static const char *copy_of(const struct clone *c, const char *image)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(c->disks, i, d) if (!strcmp(option_str(d, "image", ""),
-						       image)) return option_str(d, "copy", "");
+	json_array_foreach (c->disks, i, d)
+		if (!strcmp(option_str(d, "image", ""), image))
+			return option_str(d, "copy", "");
 	return NULL;
 }
 
@@ -90,8 +90,7 @@ static void plan_undo(struct clone *c)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(way, i, d)
-	{
+	json_array_foreach (way, i, d) {
 		const char *image = option_str(d, "filename", ""), *copy = copy_of(c, image);
 		json_t *one;
 
@@ -134,8 +133,9 @@ int clone_disks_plan(struct clone *c, struct err *e)
 	json_t *i;
 	size_t n;
 
-	json_array_foreach(images, n, i) if (r == 0)
-		r = plan_one(c, option_str(i, "filename", ""), e);
+	json_array_foreach (images, n, i)
+		if (r == 0)
+			r = plan_one(c, option_str(i, "filename", ""), e);
 	if (r == 0)
 		plan_undo(c);
 	return r;
@@ -206,7 +206,9 @@ int clone_disks_make(struct clone *c, struct err *e)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(c->disks, i, d) if (r == 0) r = make_one(c, d, e);
+	json_array_foreach (c->disks, i, d)
+		if (r == 0)
+			r = make_one(c, d, e);
 	return r;
 }
 

@@ -37,8 +37,7 @@ static char *to_text(const json_t *values, bool as_json)
 		free(text);
 		return json_dumps(values, JSON_COMPACT);
 	}
-	json_object_foreach((json_t *)(uintptr_t)values, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)values, key, v) {
 		size_t n = json_is_array(v) ? json_array_size(v) : 1;
 
 		for (size_t i = 0; i < n; i++) {
@@ -61,12 +60,12 @@ static void images_replace(const struct clone *c, json_t *v)
 	void *next;
 	size_t i;
 
-	json_object_foreach_safe(v, next, key, one)
-	{
+	json_object_foreach_safe (v, next, key, one) {
 		if (json_is_object(one))
 			images_replace(c, one);
-		json_array_foreach(c->disks, i, d) if (json_equal(one, json_object_get(d, "image")))
-			json_object_set(v, key, json_object_get(d, "copy"));
+		json_array_foreach (c->disks, i, d)
+			if (json_equal(one, json_object_get(d, "image")))
+				json_object_set(v, key, json_object_get(d, "copy"));
 	}
 }
 
@@ -121,9 +120,10 @@ static bool has_netdev(const json_t *argv, const char *id)
 	json_t *word;
 	size_t i;
 
-	json_array_foreach(argv, i, word) if (!strcmp(json_string_value(word), "-netdev") &&
-					      strstr(json_string_value(json_array_get(argv, i + 1)),
-						     with)) return true;
+	json_array_foreach (argv, i, word)
+		if (!strcmp(json_string_value(word), "-netdev") &&
+		    strstr(json_string_value(json_array_get(argv, i + 1)), with))
+			return true;
 	return false;
 }
 
@@ -226,8 +226,7 @@ static int unplug(json_t *argv, struct err *e)
 	json_t *word;
 	size_t i;
 
-	json_array_foreach(argv, i, word)
-	{
+	json_array_foreach (argv, i, word) {
 		OWNED_JSON *values = NULL;
 		OWNED(char *) text = NULL;
 		const char *id;

@@ -78,13 +78,13 @@ static void add_disks(json_t *all, const json_t *disks)
 	json_t *d, *one, *other;
 	size_t i, k;
 
-	json_array_foreach(disks, i, d)
-	{
+	json_array_foreach (disks, i, d) {
 		one = json_pack("{s:O, s:O}", "filename", json_object_get(d, "filename"), "file",
 				json_object_get(d, "file"));
-		json_array_foreach(all, k, other) if (json_equal(json_object_get(other, "filename"),
-								 json_object_get(d, "filename")))
-			json_object_set_new(one, "unchecked", json_true());
+		json_array_foreach (all, k, other)
+			if (json_equal(json_object_get(other, "filename"),
+				       json_object_get(d, "filename")))
+				json_object_set_new(one, "unchecked", json_true());
 		json_array_append_new(all, one);
 	}
 }
@@ -101,9 +101,9 @@ json_t *point_way_back(const json_t *points, const json_t *target)
 	json_t *all = json_array(), *p;
 	size_t i;
 
-	json_array_foreach(points, i,
-			   p) if (option_int(p, "order", 0) > option_int(target, "order", 0))
-		add_disks(all, point_disks(p));
+	json_array_foreach (points, i, p)
+		if (option_int(p, "order", 0) > option_int(target, "order", 0))
+			add_disks(all, point_disks(p));
 	add_disks(all, point_disks(target));
 	return all;
 }
@@ -143,9 +143,9 @@ static int forget_newer(const char *dir, const json_t *points, const json_t *tar
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(points, i, p) if (r >= 0 && option_int(p, "order", 0) >
-							       option_int(target, "order", 0))
-		r = snapshot_forget(dir, option_str(p, "name", ""), p, e);
+	json_array_foreach (points, i, p)
+		if (r >= 0 && option_int(p, "order", 0) > option_int(target, "order", 0))
+			r = snapshot_forget(dir, option_str(p, "name", ""), p, e);
 	return r;
 }
 
@@ -189,8 +189,9 @@ static const json_t *point_before(const json_t *points, const json_t *descriptio
 	json_t *p;
 	size_t i;
 
-	json_array_foreach(points, i, p) if (option_int(p, "order", 0) <
-					     option_int(description, "order", 0)) return p;
+	json_array_foreach (points, i, p)
+		if (option_int(p, "order", 0) < option_int(description, "order", 0))
+			return p;
 	return NULL;
 }
 
@@ -199,14 +200,13 @@ static json_t *dropped_disks(const json_t *description, const json_t *older)
 	json_t *all = json_array(), *d, *o, *one;
 	size_t i, k;
 
-	json_array_foreach(point_disks(description), i, d)
-	{
+	json_array_foreach (point_disks(description), i, d) {
 		one = json_pack("{s:O, s:O}", "filename", json_object_get(d, "filename"), "file",
 				json_object_get(d, "file"));
-		json_array_foreach(point_disks(older), k,
-				   o) if (json_equal(json_object_get(o, "filename"),
-						     json_object_get(d, "filename")))
-			json_object_set(one, "older", json_object_get(o, "file"));
+		json_array_foreach (point_disks(older), k, o)
+			if (json_equal(json_object_get(o, "filename"),
+				       json_object_get(d, "filename")))
+				json_object_set(one, "older", json_object_get(o, "file"));
 		json_array_append_new(all, one);
 	}
 	return all;

@@ -98,7 +98,7 @@ static int images_of(struct guest *g, json_t **ret, struct err *e)
 	if (r >= 0 && strcmp(status, "completed") && strcmp(status, "failed") &&
 	    strcmp(status, "cancelled"))
 		r = err_set(e, EEXIST, "it is being saved or moved: once that is over");
-	json_array_foreach(disks, i, d)
+	json_array_foreach (disks, i, d)
 		json_array_append(*ret, json_object_get(json_object_get(d, "inserted"), "file"));
 	return r;
 }
@@ -108,11 +108,11 @@ static json_t *pairs(const json_t *images, const json_t *files)
 	json_t *all = json_array(), *file, *image;
 	size_t i, k;
 
-	json_array_foreach(files, i, file)
-	{
+	json_array_foreach (files, i, file) {
 		json_array_append_new(all, json_pack("{s:s, s:O}", "filename", "", "file", file));
-		json_array_foreach(images, k, image) json_array_append_new(
-			all, json_pack("{s:O, s:O}", "filename", image, "file", file));
+		json_array_foreach (images, k, image)
+			json_array_append_new(
+				all, json_pack("{s:O, s:O}", "filename", image, "file", file));
 	}
 	return all;
 }

@@ -121,8 +121,7 @@ int snapshot_images_check(const json_t *description, struct err *e)
 	json_t *i;
 	size_t n;
 
-	json_array_foreach(images, n, i)
-	{
+	json_array_foreach (images, n, i) {
 		name = option_str(i, "filename", "");
 		if (stat(name, &st) < 0)
 			return err_sys(e, "%s", name);

@@ -404,8 +404,7 @@ json_t *snapshot_points(const char *dir)
 	json_t *sorted = json_array(), *row;
 	struct err e;
 
-	json_array_foreach(rows, i, row)
-	{
+	json_array_foreach (rows, i, row) {
 		if (snapshot_description(dir, option_str(row, "name", ""), &all[n], &e) < 0)
 			continue;
 		if (snapshot_is_point(all[n]))
@@ -439,13 +438,12 @@ int snapshot_forget(const char *dir, const char *name, const json_t *description
 
 	if ((unlink(about) < 0 && errno != ENOENT) || (unlink(path) < 0 && errno != ENOENT))
 		return err_sys(e, "%s", path);
-	json_array_foreach(disks, i,
-			   d) if (unlink(option_str(d, "file", "")) < 0 &&
-				  errno != ENOENT) return err_sys(e, "%s",
-								  option_str(d, "file", ""));
-	json_array_foreach(json_object_get(description, "files"), i,
-			   d) if (unlink(json_string_value(d)) < 0 &&
-				  errno != ENOENT) return err_sys(e, "%s", json_string_value(d));
+	json_array_foreach (disks, i, d)
+		if (unlink(option_str(d, "file", "")) < 0 && errno != ENOENT)
+			return err_sys(e, "%s", option_str(d, "file", ""));
+	json_array_foreach (json_object_get(description, "files"), i, d)
+		if (unlink(json_string_value(d)) < 0 && errno != ENOENT)
+			return err_sys(e, "%s", json_string_value(d));
 	return 0;
 }
 

@@ -238,8 +238,7 @@ static int smbios_files(struct vmm *v, struct err *e)
 	size_t i;
 
 	for (size_t k = 0; k < all->len; k++) {
-		json_array_foreach(json_object_get(all->items[k].values, "path"), i, path)
-		{
+		json_array_foreach (json_object_get(all->items[k].values, "path"), i, path) {
 			if (smbios_file(all->items[k].values, json_string_value(path), e) < 0)
 				return vmm_err_item(e, &all->items[k]);
 		}

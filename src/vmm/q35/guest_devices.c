@@ -178,9 +178,9 @@ static int nics_open(struct guest *g, struct err *e)
 	const struct vmm_item *item;
 	size_t index = 0;
 
-	for_each_item(item, g,
-		      VMM_NIC) if (nic_wanted(item) && nic_backend_add(item, index++, e) <
-							       0) return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_NIC)
+		if (nic_wanted(item) && nic_backend_add(item, index++, e) < 0)
+			return vmm_err_item(e, item);
 	return 0;
 }
 
@@ -197,12 +197,15 @@ int guest_backends_make(struct guest *g, struct err *e)
 	struct block_node *n;
 	size_t index = 0;
 
-	for_each_item(item, g, VMM_BLOCKDEV) if (block_open(item->values, &n, e) <
-						 0) return vmm_err_item(e, item);
-	for_each_item(item, g, VMM_DRIVE) if (drive_open(item->values, index++, e) <
-					      0) return vmm_err_item(e, item);
-	for_each_item(item, g, VMM_NETDEV) if (net_add(item->values, fd_of, NULL, e) <
-					       0) return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_BLOCKDEV)
+		if (block_open(item->values, &n, e) < 0)
+			return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_DRIVE)
+		if (drive_open(item->values, index++, e) < 0)
+			return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_NETDEV)
+		if (net_add(item->values, fd_of, NULL, e) < 0)
+			return vmm_err_item(e, item);
 	return nics_open(g, e);
 }
 
@@ -268,8 +271,7 @@ static int set_all(struct device *dev, const json_t *values, struct err *e)
 	const char *key;
 	json_t *v;
 
-	json_object_foreach((json_t *)(uintptr_t)values, key, v)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)values, key, v) {
 		if (r >= 0 && strcmp(key, "driver") && strcmp(key, "id"))
 			r = set_json(dev, key, v, e);
 	}
@@ -372,8 +374,9 @@ int guest_devices_take(struct guest *g, const json_t *devices, struct err *e)
 	json_t *one;
 	int r = 0;
 
-	json_array_foreach((json_t *)(uintptr_t)devices, i, one) if (r >= 0)
-		r = guest_device_add(g, one, e);
+	json_array_foreach ((json_t *)(uintptr_t)devices, i, one)
+		if (r >= 0)
+			r = guest_device_add(g, one, e);
 	return r;
 }
 
@@ -430,12 +433,14 @@ int guest_devices_make(struct guest *g, struct err *e)
 	for (size_t i = 0; i < 4; i++)
 		if (vmm_serial(g->v, i) && serial_add(g, i, vmm_serial(g->v, i), e) < 0)
 			return -e->code;
-	for_each_item(item, g,
-		      VMM_NIC) if (nic_wanted(item) && nic_device_add(g, item, nic++, e) <
-							       0) return vmm_err_item(e, item);
-	for_each_item(item, g, VMM_DEVICE) if (guest_device_add(g, item->values, e) <
-					       0) return vmm_err_item(e, item);
-	for_each_item(item, g, VMM_DRIVE) if (drive_device_add(g, item->values, index++, e) <
-					      0) return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_NIC)
+		if (nic_wanted(item) && nic_device_add(g, item, nic++, e) < 0)
+			return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_DEVICE)
+		if (guest_device_add(g, item->values, e) < 0)
+			return vmm_err_item(e, item);
+	for_each_item (item, g, VMM_DRIVE)
+		if (drive_device_add(g, item->values, index++, e) < 0)
+			return vmm_err_item(e, item);
 	return 0;
 }

@@ -66,8 +66,7 @@ static bool is_wanted(const struct announcer *a, const struct device *dev)
 
 	if (!device_is_nic(dev))
 		return false;
-	json_array_foreach(a->names, i, name)
-	{
+	json_array_foreach (a->names, i, name) {
 		if (dev->id && json_is_string(name) && !strcmp(json_string_value(name), dev->id))
 			return true;
 	}

@@ -197,16 +197,14 @@ static void compare_plugged(json_t *found, const json_t *guest, const json_t *ta
 	const char *place;
 	json_t *one;
 
-	json_object_foreach(theirs ? (json_t *)(uintptr_t)mine : NULL, place, one)
-	{
+	json_object_foreach (theirs ? (json_t *)(uintptr_t)mine : NULL, place, one) {
 		if (!json_object_get(theirs, place))
 			add(found,
 			    "vCPU %s was plugged into the guest, and the target hasn't got it: "
 			    "start it with -device %s",
 			    place, json_string_value(one));
 	}
-	json_object_foreach(mine ? (json_t *)(uintptr_t)theirs : NULL, place, one)
-	{
+	json_object_foreach (mine ? (json_t *)(uintptr_t)theirs : NULL, place, one) {
 		if (!json_object_get(mine, place))
 			add(found,
 			    "the target has vCPU %s, which the guest hasn't: start it without "
@@ -220,8 +218,7 @@ static bool lists(const json_t *names, const char *name)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach((json_t *)(uintptr_t)names, i, one)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)names, i, one) {
 		if (!strcmp(json_string_value(one), name))
 			return true;
 	}
@@ -236,8 +233,7 @@ static size_t features_missing(const json_t *guest, const json_t *target, const 
 	const json_t *theirs = json_object_get(target, key), *one;
 	size_t i, n = strlen(names), missing = 0;
 
-	json_array_foreach(theirs ? json_object_get(guest, key) : NULL, i, one)
-	{
+	json_array_foreach (theirs ? json_object_get(guest, key) : NULL, i, one) {
 		const char *name = json_string_value(one);
 
 		if (!name || lists(theirs, name))
@@ -274,8 +270,7 @@ static void compare_blocks(json_t *found, const json_t *guest, const json_t *tar
 	const json_t *theirs = json_object_get(target, "blocks"), *size;
 	const char *name;
 
-	json_object_foreach(json_object_get(guest, "blocks"), name, size)
-	{
+	json_object_foreach (json_object_get(guest, "blocks"), name, size) {
 		long long bytes = json_integer_value(size), other = option_int(theirs, name, 0);
 
 		if (!strcmp(name, "pc.ram") || !strncmp(name, "/rom@", 5) || bytes == other)
@@ -299,8 +294,7 @@ static void compare_properties(json_t *found, const char *path, const json_t *gu
 	const json_t *theirs = json_object_get(target, "properties"), *value;
 	const char *name;
 
-	json_object_foreach(json_object_get(guest, "properties"), name, value)
-	{
+	json_object_foreach (json_object_get(guest, "properties"), name, value) {
 		const json_t *other = json_object_get(theirs, name);
 		OWNED(char) *a = json_dumps(value, JSON_ENCODE_ANY), *b = NULL;
 
@@ -325,8 +319,7 @@ static void compare_devices(json_t *found, const json_t *guest, const json_t *ta
 	const json_t *theirs = json_object_get(target, "devices"), *one;
 	const char *path;
 
-	json_object_foreach((json_t *)(uintptr_t)mine, path, one)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)mine, path, one) {
 		const json_t *other = json_object_get(theirs, path);
 		const char *driver = option_str(one, "driver", "?");
 
@@ -342,8 +335,7 @@ static void compare_devices(json_t *found, const json_t *guest, const json_t *ta
 		else
 			compare_properties(found, path, one, other);
 	}
-	json_object_foreach((json_t *)(uintptr_t)theirs, path, one)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)theirs, path, one) {
 		if (!json_object_get(mine, path))
 			add(found,
 			    "the target has a %s at %s that the guest hasn't: start it without",
@@ -357,8 +349,7 @@ static void compare_sections(json_t *found, const json_t *guest, const json_t *t
 	const json_t *theirs = json_object_get(target, "sections"), *version;
 	const char *key;
 
-	json_object_foreach(json_object_get(guest, "sections"), key, version)
-	{
+	json_object_foreach (json_object_get(guest, "sections"), key, version) {
 		long long other = option_int(theirs, key, -1);
 
 		if (other < 0)

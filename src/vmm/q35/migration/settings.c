@@ -93,8 +93,7 @@ int guest_migrate_set_capabilities(void *opaque, struct control_request *rq, con
 
 	if (migration_busy(m))
 		return err_set(e, EBUSY, "There's a migration process in progress");
-	json_array_foreach(json_object_get(args, "capabilities"), i, one)
-	{
+	json_array_foreach (json_object_get(args, "capabilities"), i, one) {
 		const char *name = option_str(one, "capability", "");
 		bool on = option_bool(one, "state", false);
 		unsigned int bit = bit_of(name);

@@ -30,8 +30,7 @@ json_t *guest_devices_carried(struct guest *g)
 	json_t *all = json_deep_copy(g->devices), *one;
 	size_t i;
 
-	json_array_foreach(all, i, one)
-	{
+	json_array_foreach (all, i, one) {
 		const struct device *dev = guest_device_at(g, i);
 
 		for (const struct prop *p = props_of(dev); p && p->kind != PROP_END; p++)

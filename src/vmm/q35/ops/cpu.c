@@ -182,8 +182,7 @@ static int expand(const json_t *model, bool full, const struct x86_supported *s,
 	const json_t *value;
 	int r = x86_processor_init(&p, name, s, e);
 
-	json_object_foreach(json_object_get(model, "props"), key, value)
-	{
+	json_object_foreach (json_object_get(model, "props"), key, value) {
 		if (r == 0)
 			r = property_set(&p, key, value, e);
 	}

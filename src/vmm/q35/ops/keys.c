@@ -161,8 +161,7 @@ int op_send_key(void *opaque, struct control_request *rq, const json_t *args, js
 	if (k->len + 2 * n > WAITING_MAX)
 		return err_set(e, EBUSY, "%zu moves of keys wait already, %d can: send fewer",
 			       k->len, WAITING_MAX);
-	json_array_foreach(all, i, one)
-	{
+	json_array_foreach (all, i, one) {
 		struct key_move *down = &k->waiting[k->len + i];
 		int r = key_of(one, &down->key, e);
 

@@ -33,8 +33,7 @@ const json_t *guest_object_find(const struct guest *g, const char *id)
 	json_t *o;
 	size_t i;
 
-	json_array_foreach(g->objects, i, o)
-	{
+	json_array_foreach (g->objects, i, o) {
 		if (!strcmp(option_str(o, "id", ""), id))
 			return o;
 	}
@@ -84,8 +83,7 @@ int guest_objects_make(struct guest *g, const json_t *objects, struct err *e)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach((json_t *)(uintptr_t)objects, i, o)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)objects, i, o) {
 		if (r >= 0)
 			r = object_make(g, o, e);
 	}
@@ -110,7 +108,8 @@ void guest_objects_release(struct guest *g)
 	json_t *o;
 	size_t i;
 
-	json_array_foreach(g->objects, i, o) object_release(o);
+	json_array_foreach (g->objects, i, o)
+		object_release(o);
 	json_decref(g->objects);
 }
 
@@ -139,8 +138,7 @@ static const char *user_of(struct guest *g, const char *id)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(g->devices, i, d)
-	{
+	json_array_foreach (g->devices, i, d) {
 		for (size_t k = 0; k < ARRAY_SIZE(links); k++)
 			if (!strcmp(option_str(d, links[k], ""), id))
 				return option_str(d, "id", option_str(d, "driver", ""));
@@ -169,8 +167,7 @@ int op_object_del(void *opaque, struct control_request *rq, const json_t *args, 
 	json_t *o;
 	size_t i;
 
-	json_array_foreach(g->objects, i, o)
-	{
+	json_array_foreach (g->objects, i, o) {
 		if (strcmp(option_str(o, "id", ""), id))
 			continue;
 		if (user)
@@ -205,8 +202,7 @@ int op_query_iothreads(void *opaque, struct control_request *rq, const json_t *a
 	size_t i;
 
 	*ret = json_array();
-	json_array_foreach(g->objects, i, o)
-	{
+	json_array_foreach (g->objects, i, o) {
 		const char *id = option_str(o, "id", "");
 		pid_t tid = 0;
 
@@ -249,8 +245,7 @@ int op_query_memdev(void *opaque, struct control_request *rq, const json_t *args
 	size_t i;
 
 	*ret = json_array();
-	json_array_foreach(g->objects, i, o)
-	{
+	json_array_foreach (g->objects, i, o) {
 		if (!strncmp(option_str(o, "qom-type", ""), "memory-backend-", 15))
 			json_array_append_new(*ret, memdev(o));
 	}

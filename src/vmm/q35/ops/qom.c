@@ -58,8 +58,7 @@ static void list_devices(struct guest *g, json_t *to)
 	json_t *d;
 	size_t i;
 
-	json_array_foreach(g->devices, i, d)
-	{
+	json_array_foreach (g->devices, i, d) {
 		if (option_str(d, "id", NULL))
 			put_child(to, option_str(d, "id", ""), option_str(d, "driver", ""));
 	}
@@ -70,7 +69,7 @@ static void list_objects(struct guest *g, json_t *to)
 	json_t *o;
 	size_t i;
 
-	json_array_foreach(g->objects, i, o)
+	json_array_foreach (g->objects, i, o)
 		put_child(to, option_str(o, "id", ""), option_str(o, "qom-type", ""));
 }
 
@@ -103,10 +102,8 @@ static void list_object(const json_t *o, json_t *to)
 	json_t *v;
 
 	put(to, "type", "string");
-	json_object_foreach((json_t *)(uintptr_t)o, key, v) put(to, key,
-								json_is_boolean(v)   ? "bool"
-								: json_is_integer(v) ? "int"
-										     : "string");
+	json_object_foreach ((json_t *)(uintptr_t)o, key, v)
+		put(to, key, json_is_boolean(v) ? "bool" : json_is_integer(v) ? "int" : "string");
 }
 
 static void list_root(const char *path, json_t *to)

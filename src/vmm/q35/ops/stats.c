@@ -51,9 +51,9 @@ static bool contains(const json_t *names, const char *name)
 	const json_t *one;
 	size_t i;
 
-	json_array_foreach(names, i,
-			   one) if (!strcmp(json_string_value(one) ? json_string_value(one) : "",
-					    name)) return true;
+	json_array_foreach (names, i, one)
+		if (!strcmp(json_string_value(one) ? json_string_value(one) : "", name))
+			return true;
 	return false;
 }
 
@@ -163,7 +163,8 @@ static bool names_wanted(const json_t *args, const json_t **ret)
 	size_t i;
 
 	*ret = NULL;
-	json_array_foreach(providers, i, one) *ret = json_object_get(one, "names");
+	json_array_foreach (providers, i, one)
+		*ret = json_object_get(one, "names");
 	return !providers || i > 0;
 }
 

@@ -55,8 +55,7 @@ json_t *guest_vcpu_argument(const struct guest *g, unsigned int place)
 	OWNED(char *) text = str_printf("%s-%s", g->q->cpuid.cpu.name, vcpu_class.name);
 	const char *key;
 
-	json_object_foreach(props, key, value)
-	{
+	json_object_foreach (props, key, value) {
 		char *more = str_printf("%s,%s=%d", text, key, (int)json_integer_value(value));
 
 		free(text);

@@ -106,7 +106,7 @@ static int gone_back(struct err *e)
 		p = json_array_get(all, json_array_size(all) - 1);
 		path = snapshot_path(current.image, option_str(p, "tag", ""));
 		unlink(path);
-		json_array_foreach(json_object_get(p, "disks"), k, d)
+		json_array_foreach (json_object_get(p, "disks"), k, d)
 			unlink(option_str(d, "file", ""));
 		json_array_remove(all, json_array_size(all) - 1);
 	}
@@ -240,13 +240,12 @@ static json_t *way_back(const json_t *all, size_t to)
 	size_t i, k, n;
 
 	for (i = json_array_size(all); i-- > to;)
-		json_array_foreach(json_object_get(json_array_get(all, i), "disks"), k, d)
-		{
+		json_array_foreach (json_object_get(json_array_get(all, i), "disks"), k, d) {
 			one = json_copy(d);
-			json_array_foreach(disks, n,
-					   other) if (json_equal(json_object_get(other, "filename"),
-								 json_object_get(d, "filename")))
-				json_object_set_new(one, "unchecked", json_true());
+			json_array_foreach (disks, n, other)
+				if (json_equal(json_object_get(other, "filename"),
+					       json_object_get(d, "filename")))
+					json_object_set_new(one, "unchecked", json_true());
 			json_array_append_new(disks, one);
 		}
 	return disks;
@@ -294,14 +293,16 @@ static int forget(struct guest *g, const char *image, json_t *all, size_t i, str
 	if (i > 0 && i + 1 < json_array_size(all))
 		return err_set(e, EBUSY, "snapshot '%s' is older and needs it: delete that first",
 			       option_str(json_array_get(all, i - 1), "tag", ""));
-	json_array_foreach(json_object_get(p, "disks"), k, d) json_array_foreach(
-		json_object_get(json_array_get(all, i - 1), "disks"), n,
-		o) if (json_equal(json_object_get(d, "filename"), json_object_get(o, "filename")))
-		json_object_set(d, "older", json_object_get(o, "file"));
+	json_array_foreach (json_object_get(p, "disks"), k, d)
+		json_array_foreach (json_object_get(json_array_get(all, i - 1), "disks"), n, o)
+			if (json_equal(json_object_get(d, "filename"),
+				       json_object_get(o, "filename")))
+				json_object_set(d, "older", json_object_get(o, "file"));
 	r = guest_point_drop(g, NULL, words, NULL, e);
 	if (r < 0)
 		return r;
-	json_array_foreach(json_object_get(p, "disks"), k, d) unlink(option_str(d, "file", ""));
+	json_array_foreach (json_object_get(p, "disks"), k, d)
+		unlink(option_str(d, "file", ""));
 	unlink(path);
 	json_array_remove(all, i);
 	return index_store(image, all, e);

@@ -89,8 +89,9 @@ static bool wanted(const json_t *names, const struct block_node *n)
 	if (!names)
 		return true;
 	for (; n; n = block_child(n))
-		json_array_foreach(names, i, one) if (!strcmp(json_string_value(one),
-							      block_name(n))) return true;
+		json_array_foreach (names, i, one)
+			if (!strcmp(json_string_value(one), block_name(n)))
+				return true;
 	return false;
 }
 
@@ -148,8 +149,7 @@ void points_abort(struct migration *m)
 	size_t i;
 	struct err e;
 
-	json_array_foreach(m->points, i, p)
-	{
+	json_array_foreach (m->points, i, p) {
 		n = node_of(p, NULL);
 		file = option_str(p, "file", "");
 		if (n && block_point_drop(n, file, option_str(p, "older", NULL), &e) < 0)
@@ -210,8 +210,7 @@ static int check_all(const json_t *disks, struct err *e)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(disks, i, d)
-	{
+	json_array_foreach (disks, i, d) {
 		n = node_of(d, e);
 		if (!n)
 			return -ENOENT;
@@ -229,8 +228,7 @@ static int restore_all(const json_t *disks, struct err *e)
 	size_t i;
 	int r = 0;
 
-	json_array_foreach(disks, i, d)
-	{
+	json_array_foreach (disks, i, d) {
 		n = node_of(d, e);
 		r = n ? restore_one(d, n, e) : -ENOENT;
 		if (r < 0)
@@ -328,8 +326,7 @@ int guest_point_drop(void *opaque, struct control_request *rq, const json_t *arg
 	g->quiet = true;
 	if (runs)
 		vm_stop(&g->q->vm, RUN_SAVE_VM);
-	json_array_foreach(disks, i, d)
-	{
+	json_array_foreach (disks, i, d) {
 		n = node_of(d, NULL);
 		if (n && r == 0)
 			r = block_point_drop(n, option_str(d, "file", ""),

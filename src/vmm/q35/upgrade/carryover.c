@@ -45,8 +45,9 @@ static json_t *capabilities_on(struct guest *g)
 
 	if (guest_query_migrate_capabilities(g, NULL, NULL, &all, &e) < 0)
 		return on;
-	json_array_foreach(all, i, one) if (option_bool(one, "state", false))
-		json_array_append(on, one);
+	json_array_foreach (all, i, one)
+		if (option_bool(one, "state", false))
+			json_array_append(on, one);
 	return on;
 }
 

@@ -57,7 +57,7 @@ static int cpus_set(pid_t tid, const json_t *list)
 	json_t *cpu;
 
 	CPU_ZERO_S(sizeof(set), set.bits);
-	json_array_foreach((json_t *)(uintptr_t)list, i, cpu)
+	json_array_foreach ((json_t *)(uintptr_t)list, i, cpu)
 		CPU_SET_S((size_t)json_integer_value(cpu), sizeof(set), set.bits);
 	return sched_setaffinity(tid, sizeof(set), set.bits);
 }
@@ -124,9 +124,11 @@ json_t *placement_describe(struct guest *g)
 
 	for (unsigned int n = 0; n < vm->vcpus_len; n++)
 		json_array_append_new(vcpus, thread_describe(vm_vcpu_tid(vm->vcpus[n])));
-	json_array_foreach(g->objects, i, o) if (is_io_thread(o))
-		json_object_set_new(io_threads, option_str(o, "id", ""),
-				    thread_describe(io_thread_tid(option_str(o, "id", ""))));
+	json_array_foreach (g->objects, i, o)
+		if (is_io_thread(o))
+			json_object_set_new(
+				io_threads, option_str(o, "id", ""),
+				thread_describe(io_thread_tid(option_str(o, "id", ""))));
 	return json_pack("{s:o, s:o, s:o}", "main", thread_describe(0), "vcpus", vcpus, "iothreads",
 			 io_threads);
 }
@@ -154,8 +156,7 @@ int placement_adopt(struct guest *g, const json_t *want, struct err *e)
 		snprintf(who, sizeof(who), "vCPU %u", vm->vcpus[n]->index);
 		r = thread_place(vm_vcpu_tid(vm->vcpus[n]), json_array_get(vcpus, n), who, e);
 	}
-	json_object_foreach(json_object_get(want, "iothreads"), id, one)
-	{
+	json_object_foreach (json_object_get(want, "iothreads"), id, one) {
 		OWNED(char *) who = str_printf("I/O thread %s", id);
 
 		if (r >= 0 && io_thread_find(id))

@@ -73,7 +73,7 @@ static int options_take(struct arrival *a, struct err *e)
 	int r;
 
 	a->argv = mem_calloc(n + 1, sizeof(*a->argv));
-	json_array_foreach((json_t *)(uintptr_t)words, i, word)
+	json_array_foreach ((json_t *)(uintptr_t)words, i, word)
 		a->argv[i] = (char *)(uintptr_t)json_string_value(word);
 	if (!n)
 		return err_set(e, EPROTO, "no command line came");
@@ -93,8 +93,7 @@ static int chars_take(struct arrival *a, struct err *e)
 	size_t i;
 	json_t *state;
 
-	json_array_foreach((json_t *)(uintptr_t)body(a, "chardevs"), i, state)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)body(a, "chardevs"), i, state) {
 		size_t len = MIN((size_t)option_int(state, "fds", 0), (size_t)4);
 		struct char_backend *c;
 		const char *id = option_str(state, "id", "");
@@ -129,8 +128,7 @@ static int blocks_take(struct arrival *a, struct err *e)
 	json_t *options;
 	int r = 0;
 
-	json_array_foreach((json_t *)(uintptr_t)body(a, "blockdevs"), i, options)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)body(a, "blockdevs"), i, options) {
 		block_files_offer(a, options);
 		if (r >= 0)
 			r = block_open(options, &n, e);
@@ -144,15 +142,15 @@ static int nets_take(struct arrival *a, struct err *e)
 	json_t *net, *there;
 	int r = 0;
 
-	json_array_foreach((json_t *)(uintptr_t)body(a, "netdevs"), i, net)
-	{
+	json_array_foreach ((json_t *)(uintptr_t)body(a, "netdevs"), i, net) {
 		const json_t *options = json_object_get(net, "options");
 		const char *id = option_str(options, "id", "");
 		int fds[130];
 		size_t n = 0;
 
-		json_array_foreach(json_object_get(net, "fds"), k, there) if (n < ARRAY_SIZE(fds))
-			fds[n++] = json_is_true(there) ? take_fd(a, "net", id, k) : -1;
+		json_array_foreach (json_object_get(net, "fds"), k, there)
+			if (n < ARRAY_SIZE(fds))
+				fds[n++] = json_is_true(there) ? take_fd(a, "net", id, k) : -1;
 		net_adopt_fds(id, fds, n);
 		if (r >= 0)
 			r = net_add(options, NULL, NULL, e);
