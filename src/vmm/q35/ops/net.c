@@ -54,18 +54,12 @@ int op_set_link(void *opaque, struct control_request *rq, const json_t *args, js
 	return 0;
 }
 
-static json_t *mac_text(const uint8_t mac[6])
-{
-	return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", mac[0], mac[1], mac[2], mac[3], mac[4],
-			    mac[5]);
-}
-
 static json_t *mac_list(const struct net_filter *f, unsigned int from, unsigned int to)
 {
 	json_t *all = json_array();
 
 	for (unsigned int i = from; i < to; i++)
-		json_array_append_new(all, mac_text(f->macs[i]));
+		json_array_append_new(all, mac_value(f->macs[i]));
 	return all;
 }
 
@@ -139,7 +133,7 @@ static json_t *filter_of(const char *name, struct virtio_net *n)
 			 f->promisc, "unicast", kind_passes(f->nouni, f->alluni), "multicast",
 			 kind_passes(f->nomulti, f->allmulti), "broadcast-allowed", !f->nobcast,
 			 "unicast-overflow", f->uni_overflow, "multicast-overflow",
-			 f->multi_overflow, "main-mac", mac_text(mac));
+			 f->multi_overflow, "main-mac", mac_value(mac));
 	json_object_set_new(info, "vlan",
 			    json_string(kind_passes(!json_array_size(vlans),
 						    !virtio_has(&n->v, VIRTIO_NET_F_CTRL_VLAN))));

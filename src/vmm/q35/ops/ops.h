@@ -60,6 +60,7 @@ json_t *balloon_statistics(struct device *dev);
 /* qom.c, qom_value.c */
 control_op op_qom_list, op_qom_get, op_qom_set;
 json_t *prop_value(const struct device *dev, const struct prop *p);
+json_t *mac_value(const uint8_t mac[6]);
 
 /* pci.c */
 control_op op_query_pci;

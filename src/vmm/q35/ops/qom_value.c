@@ -16,7 +16,13 @@ static json_t *text(const char *s)
 	return json_string(s ? s : "");
 }
 
-static json_t *mac(const uint8_t *m)
+/**
+ * mac_value() - A MAC address as QMP shows it
+ * @m:	Its bytes
+ *
+ * Return: new reference
+ */
+json_t *mac_value(const uint8_t m[6])
 {
 	return json_sprintf("%02x:%02x:%02x:%02x:%02x:%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
 }
@@ -76,7 +82,7 @@ json_t *prop_value(const struct device *dev, const struct prop *p)
 	case PROP_ENUM: return text(p->names[*(const int *)at]);
 	case PROP_STRING:
 	case PROP_LINK: return text(*(char *const *)at);
-	case PROP_MAC: return mac(at);
+	case PROP_MAC: return mac_value(at);
 	case PROP_UUID: return uuid(at);
 	case PROP_DRIVE:
 	case PROP_NETDEV:
