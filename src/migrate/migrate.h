@@ -84,9 +84,12 @@ enum migrate_phase {
 	MIGRATE_SWITCHOVER, /* guest stopped; the rest of RAM and the devices. Cancel, failure: the
 			     * guest runs on here. Nothing may change the guest: no monitor command
 			     * that touches it, no I/O in flight */
+	MIGRATE_HANDOVER,   /* the last bytes, without which the target has no guest, are leaving.
+			     * Guest stopped, no cancel. Failure: the guest runs on here unless one
+			     * of them has left; see return_path.c */
 	MIGRATE_CONFIRM,    /* everything is sent; the target's word is missing (return path). Guest
-			  * stopped, no cancel: it may run over there any moment. Failure: as the
-			  * target says; see return_path.c */
+			     * stopped, no cancel: it may run over there any moment. Failure: as the
+			     * target says; see return_path.c */
 	MIGRATE_DONE, /* everything is in the channel. The guest stays stopped here; it runs on only
 		       * if the operator knows that it doesn't run there */
 	MIGRATE_FAILED,    /* the channel can't be used any more; the guest is where it was */

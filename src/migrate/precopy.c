@@ -355,6 +355,7 @@ static int hand_over(struct precopy *p, json_t *devices, struct err *e)
 	if (ret < 0)
 		return channel_handed(c) > before ? return_path_cut(p->job, ret, e) : ret;
 	channel_patience(c, -1);
+	enter(p, MIGRATE_CONFIRM);
 	return return_path_wait(p->job, e);
 }
 
@@ -367,7 +368,7 @@ static int send_devices(struct precopy *p, int64_t begin_ns, struct err *e)
 	ret = channel_check(p->job->channel, e);
 	p->job->progress.pause.devices_us = since_us(begin_ns);
 	if (ret == 0) {
-		enter(p, MIGRATE_CONFIRM); /* from now on nobody can call it off; has somebody? */
+		enter(p, MIGRATE_HANDOVER); /* from now on nobody can call it off; has somebody? */
 		ret = look_up(p, e);
 	}
 	if (ret == 0)

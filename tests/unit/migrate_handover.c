@@ -21,12 +21,12 @@ enum { NO_WORD = -1 };
  * @lost:	Errno of whoever waits for a word that doesn't come
  * @outlive:	The target has said that it is an Outlive
  * @cancel:	Somebody does as soon as the guest has stopped
- * @ending, @stopped, @resumes: Where the source is
+ * @ending, @sent, @stopped, @resumes: Where the source is
  * @to:		What has got through
  */
 struct way {
 	int takes, word, lost;
-	bool outlive, cancel, ending, stopped;
+	bool outlive, cancel, ending, sent, stopped;
 	unsigned int resumes;
 	struct state_writer to;
 };
@@ -36,6 +36,7 @@ static ssize_t way_writev(void *carrier, const struct iovec *iov, int n)
 	struct way *w = carrier;
 	size_t part = iov[0].iov_len;
 
+	assert_false(w->sent);
 	if (w->ending && w->takes <= 0)
 		return -ETIMEDOUT;
 	if (w->ending)
@@ -97,7 +98,10 @@ static bool cancelled(void *opaque)
 
 static void progress(void *opaque, const struct migrate_progress *p)
 {
-	((struct way *)opaque)->ending |= p->phase == MIGRATE_CONFIRM;
+	struct way *w = opaque;
+
+	w->ending |= p->phase == MIGRATE_HANDOVER;
+	w->sent |= p->phase == MIGRATE_CONFIRM;
 }
 
 static int send(struct way *w, bool *ret_unsure)
@@ -195,7 +199,7 @@ static void a_call_off_in_time_gives_the_target_no_guest(void **unused)
 	bool unsure;
 
 	assert_int_equal(send(&w, &unsure), -ECANCELED);
-	assert_true(w.resumes == 1 && !unsure && w.ending);
+	assert_true(w.resumes == 1 && !unsure && w.ending && !w.sent);
 	assert_false(makes_a_guest(&w));
 	state_writer_destroy(&w.to);
 }

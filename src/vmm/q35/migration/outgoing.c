@@ -283,10 +283,10 @@ static void progress(void *opaque, const struct migrate_progress *p)
 		migration_active(m);
 	if (p->round != before)
 		migration_pass(m, p->round);
-	if (p->phase == MIGRATE_CONFIRM && m->job.options.return_path)
+	if (p->phase == MIGRATE_CONFIRM)
 		loop_post(m->guest->v->loop, confirm_begins, m);
-	if (p->phase == MIGRATE_CONFIRM && m->stays)
-		resume(m); /* the channel has it all, RAM is written already */
+	if (p->phase == MIGRATE_HANDOVER && m->stays)
+		resume(m); /* the channel has it all but its end, RAM is written already */
 }
 
 static bool shared(const struct ram_block *b)
@@ -608,7 +608,7 @@ int guest_migrate(void *opaque, struct control_request *rq, const json_t *args, 
 /* Everything is sent: the target may run the guest any moment. */
 static bool too_late(const struct migration *m)
 {
-	return m->progress.phase == MIGRATE_CONFIRM || m->progress.phase == MIGRATE_DONE;
+	return m->progress.phase >= MIGRATE_HANDOVER && m->progress.phase <= MIGRATE_DONE;
 }
 
 /**
@@ -682,7 +682,7 @@ int guest_migrate_continue(void *opaque, struct control_request *rq, const json_
  * @e:		Set on failure only
  *
  * The way out where migrate_cancel is too late: the connection is cut, and the guest stays stopped
- * here, since the target may have it.
+ * here if the target may have it.
  *
  * Errors: EPERM it isn't the target's word that is waited for
  * Return: 0, or a negative errno
@@ -694,7 +694,7 @@ int guest_migrate_pause(void *opaque, struct control_request *rq, const json_t *
 	bool waits;
 
 	pthread_mutex_lock(&m->lock);
-	waits = m->progress.phase == MIGRATE_CONFIRM;
+	waits = m->progress.phase == MIGRATE_HANDOVER || m->progress.phase == MIGRATE_CONFIRM;
 	pthread_mutex_unlock(&m->lock);
 	if (!migration_busy(m) || m->incoming || !waits)
 		return err_set(e, EPERM,

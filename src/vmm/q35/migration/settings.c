@@ -398,13 +398,10 @@ static void add_ms(json_t *info, const char *name, uint64_t us)
 static const char *phase_name(enum migrate_phase phase)
 {
 	static const char *const names[] = {
-		[MIGRATE_SETUP] = "setup",
-		[MIGRATE_PRECOPY] = "precopy",
-		[MIGRATE_SWITCHOVER] = "switchover",
-		[MIGRATE_CONFIRM] = "confirm",
-		[MIGRATE_DONE] = "done",
-		[MIGRATE_FAILED] = "failed",
-		[MIGRATE_CANCELLED] = "cancelled",
+		[MIGRATE_SETUP] = "setup",           [MIGRATE_PRECOPY] = "precopy",
+		[MIGRATE_SWITCHOVER] = "switchover", [MIGRATE_HANDOVER] = "handover",
+		[MIGRATE_CONFIRM] = "confirm",       [MIGRATE_DONE] = "done",
+		[MIGRATE_FAILED] = "failed",         [MIGRATE_CANCELLED] = "cancelled",
 	};
 
 	return phase < ARRAY_SIZE(names) && names[phase] ? names[phase] : "none";
