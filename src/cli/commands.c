@@ -62,6 +62,8 @@ static const struct cli_option upgrade_options[] = {
 	 "program to go on in (default: the one the guest was started with)"},
 	{"all", 'a', NULL, "every running guest, one after the other"},
 	{"timeout", 't', "SECONDS", "how long the new process may take to get ready (default 60)"},
+	{"pause-timeout", 0, "SECONDS",
+	 "how long the guest may take to stand still before it is let go on (default 1)"},
 	{"dry-run", 0, NULL, "try everything but the pause; list what stands in the way"},
 	{"record", 'r', "FILE", "write down what happens when, for 'outlive report'"},
 	{0},

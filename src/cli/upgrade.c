@@ -16,12 +16,15 @@
 #include <string.h>
 
 #define PREPARE_SECONDS 60
-#define SLACK_SECONDS   10 /* pause, answer */
+#define PAUSE_SECONDS   1
+#define SLACK_SECONDS   10 /* answer */
 
 static json_t *arguments(const struct cli_args *args)
 {
-	json_t *a = json_pack("{s:i}", "prepare-timeout",
-			      (int)(cli_seconds(args, "timeout", PREPARE_SECONDS) * 1000));
+	json_t *a = json_pack("{s:i, s:i}", "prepare-timeout",
+			      (int)(cli_seconds(args, "timeout", PREPARE_SECONDS) * 1000),
+			      "pause-timeout",
+			      (int)(cli_seconds(args, "pause-timeout", PAUSE_SECONDS) * 1000));
 	const char *binary = cli_value(args, "binary", NULL);
 
 	if (binary) {
@@ -39,7 +42,10 @@ static int ask(const struct cli_args *args, const struct guest *g, json_t **repo
 	       json_t **blockers, struct err *e)
 {
 	struct qmp q;
-	int r = qmp_open(g, cli_seconds(args, "timeout", PREPARE_SECONDS) + SLACK_SECONDS, &q, e);
+	int r = qmp_open(g,
+			 cli_seconds(args, "timeout", PREPARE_SECONDS) +
+				 cli_seconds(args, "pause-timeout", PAUSE_SECONDS) + SLACK_SECONDS,
+			 &q, e);
 
 	if (r < 0)
 		return r;

@@ -5,7 +5,9 @@ A host that gives a vCPU's thread no CPU is played by ptrace(2): a thread that i
 """
 import contextlib
 import ctypes
+import json
 import os
+import re
 
 import pytest
 
@@ -79,6 +81,15 @@ def test_a_vcpu_without_a_cpu_is_named_and_the_guest_goes_on(live):
     guest.verify()
 
 
+def test_the_command_waits_for_as_long_as_it_is_told(cli, web):
+    """Twice as long as by default."""
+    cpu, = json.loads(cli("qmp", web, "query-cpus-fast"))
+    with held(cpu["thread-id"]):
+        said = cli("upgrade", web, "--pause-timeout", 2, code=1)
+    assert int(re.search(r"vCPU 0 didn't stop within (\d+) ms", said)[1]) >= 2000, said
+    cli("upgrade", web, "--pause-timeout", 60)
+
+
 def test_a_disk_that_does_not_answer_is_named_and_the_guest_goes_on(live):
     guest = live("-blockdev", "null-co,node-name=fast", "-device", "virtio-blk-pci,drive=fast,id=quick,addr=5",
                  "-blockdev", "null-co,node-name=d,latency-ns=4000000000",
@@ -88,7 +99,7 @@ def test_a_disk_that_does_not_answer_is_named_and_the_guest_goes_on(live):
           pause_timeout=100)
     goes_on(guest, 1)
     assert guest.settle() == before
-    guest.upgrade(pause_timeout=60000)  # it waits for the disk
+    guest.upgrade()  # it waits for the disk
     assert guest.settle() != before
 
 
@@ -100,7 +111,7 @@ def test_a_migration_sends_another_round_while_a_vcpu_cannot_be_stopped(outlive,
     thread = here.vmm.qmp.command("query-cpus-fast")[1]["thread-id"]
     with held(thread):
         send(here.vmm, uri)
-        until(lambda: "vCPU 1 didn't stop within" in here.vmm.output(), 20, "the first attempt is given up")
+        until(lambda: "vCPU 1 didn't stop within" in here.vmm.output(), 60, "the first attempt is given up")
         assert "another round" in here.vmm.output()
         assert here.vmm.qmp.command("query-status")["status"] == "running"
     assert ended(here.vmm)["status"] == "completed"

@@ -30,7 +30,7 @@ def cli(run_dir):
     call.env = env
     yield call
     for name in call("ls", "--names").split():
-        subprocess.run([outlive(), "kill", name], env=env, capture_output=True, timeout=30,
+        subprocess.run([outlive(), "kill", name], env=env, capture_output=True, timeout=60,
                        check=False)
 
 
@@ -76,6 +76,7 @@ def test_a_stale_pid_file_is_no_guest(cli, guest, run_dir):
     (("adopt", "sock", "--downtime=-5"), USAGE, "--downtime -5: a number is expected"),
     (("migrate", "x", "tcp:host2:1", "--bandwidth", "inf"), USAGE, "--bandwidth inf: a number is expected"),
     (("upgrade", "x", "--timeout", ""), USAGE, "--timeout : a number is expected"),
+    (("upgrade", "x", "--pause-timeout", "soon"), USAGE, "--pause-timeout soon: a number is expected"),
     (("run", "x", "--machine", "q53"), FAILED, "did you mean 'q35'?"),
 ])
 def test_errors_have_their_codes_and_words(cli, words, code, said):
@@ -118,7 +119,7 @@ def test_the_console_leaves_by_its_escape_and_restores_the_terminal(cli, guest):
                           stderr=subprocess.PIPE, text=True) as console:
         assert "C-] leaves" in console.stderr.readline()
         os.write(ours, b"\x1d")
-        assert console.wait(timeout=10) == OK
+        assert console.wait(timeout=60) == OK
         console.stderr.read()
     assert termios.tcgetattr(theirs) == before
     os.close(ours)
@@ -198,6 +199,6 @@ def test_completion_offers_commands_options_and_guests(cli, guest, tmp_path):
 ])
 def test_the_vmm_answers_help_everywhere(words, said):
     """Exit code 0, on standard output."""
-    done = subprocess.run([outlive_vmm(), *words], capture_output=True, text=True, timeout=20,
+    done = subprocess.run([outlive_vmm(), *words], capture_output=True, text=True, timeout=60,
                           check=True)
     assert said in done.stdout
