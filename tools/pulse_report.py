@@ -309,7 +309,7 @@ CONDITIONS = {
 }
 
 
-def wait(source, condition, timeout=30, what=None):
+def wait(source, condition, timeout=60, what=None):
     """Read until `condition` (a name of CONDITIONS, or a function of the report) holds.
 
     Returns the report; raises Bad after `timeout` seconds or when the witness failed.
@@ -333,7 +333,7 @@ def wait(source, condition, timeout=30, what=None):
     raise Bad(f"not {what or condition} within {timeout} s: {why}")
 
 
-def request(memory, letter, argument=0, timeout=10):
+def request(memory, letter, argument=0, timeout=60):
     """Ring the doorbell and wait until the request is served; needs a Memory."""
     field = RECORDS["header"].offset
     word = struct.Struct("<Q")

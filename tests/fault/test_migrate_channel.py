@@ -117,7 +117,7 @@ class Traveller:
     def settle(self, there, info):
         """The guest runs in one place only: there if the source says so, else here."""
         if info["status"] == "completed":
-            until(lambda: runs(there.vmm), 20, "the guest runs there")
+            until(lambda: runs(there.vmm), 60, "the guest runs there")
             assert self.guest.vmm.qmp.command("query-status")["status"] == "postmigrate"
             self.guest.close()
             self.guest.vmm.quit()
@@ -286,7 +286,7 @@ def answer(listener, words):
     """Somebody else at the other end: says something, listens, goes."""
     client, _ = listener.accept()
     with client:
-        client.settimeout(5)
+        client.settimeout(60)
         try:
             client.sendall(words)
             client.recv(4096)

@@ -12,7 +12,7 @@ import struct
 
 import pytest
 
-from frame.live import Live, live, process_of  # noqa: F401
+from frame.live import PATIENT, Live, live, process_of  # noqa: F401
 from frame.paths import BUILD
 from frame.plugin import Starter, outlive_program
 from frame.qmp import QmpError
@@ -66,7 +66,7 @@ def attempt(guest, plan, role, number, error=errno.EIO):
     """An upgrade in which a call fails; whether it was done, calls of the role, the call's name."""
     plan.set(guest.pid, role, number, error)
     try:
-        done = guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+        done = guest.qmp.command("outlive-upgrade", **PATIENT)["done"]
     except QmpError as failure:
         done = False
         assert failure.desc, "no reason was given"
@@ -133,7 +133,7 @@ def test_the_new_process_lacks_one_descriptor_after_the_other(live, tmp_path):
         old = guest.pid
         try:
             target = script(tmp_path, f'ulimit -S -n {count}; exec {program} "$@"')
-            done.append(guest.qmp.command("outlive-upgrade", binary=target, timeout=60)["done"])
+            done.append(guest.qmp.command("outlive-upgrade", binary=target, **PATIENT)["done"])
         except QmpError:
             done.append(False)
         lift(process_of(guest.qmp), resource.RLIMIT_NOFILE)

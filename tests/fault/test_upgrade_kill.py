@@ -13,7 +13,7 @@ import time
 
 import pytest
 
-from frame.live import Live, process_of, vmms
+from frame.live import PATIENT, Live, process_of, vmms
 from frame.paths import BUILD
 from frame.plugin import Starter, outlive_program
 from frame.process import alive
@@ -48,7 +48,7 @@ def doomed(witness, tmp_path, leak_guard):
 def try_upgrade(guest):
     """Upgrade; True when somebody answered that it is done."""
     try:
-        return guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+        return guest.qmp.command("outlive-upgrade", **PATIENT)["done"]
     except (QmpError, QmpClosed):
         return False
 
@@ -66,7 +66,7 @@ def check(guest, old, killed):
 
     Gives True when the guest lives."""
     if not answers(guest):
-        until(lambda: not vmms(), 15, "a process that doesn't have the guest ends")
+        until(lambda: not vmms(), 60, "a process that doesn't have the guest ends")
         assert killed, "nobody was killed, but the guest is gone"
         if killed != old == guest.witness.vmm.pid:  # the target had won: the source left of its own accord
             assert guest.witness.vmm.wait() == 0
@@ -96,22 +96,22 @@ def test_killed_at_each_boundary(doomed, tmp_path, role):
         # The source has moved the word: offered, so the target goes on. The target has: it had won.
         assert survived == (call == "nobody" or (moved == "1") == (role == "source")), ends
         guest.end()
-        until(lambda: not vmms(), 10, "the guest ends")
+        until(lambda: not vmms(), 60, "the guest ends")
     assert {end[2] for end in ends} >= {"0", "1"}, ends
 
 
 def upgrade_with_a_kill(guest, who, delay):
     """Begin an upgrade, and kill one side after `delay` seconds; gives who was killed."""
     old, killed = guest.pid, None
-    guest.qmp.send("outlive-upgrade", {})
+    guest.qmp.send("outlive-upgrade", {"pause-timeout": 60000})
     end = time.monotonic() + delay
     if who == "target":
         try:
-            until(lambda: [pid for pid in vmms() if pid != old], 5, "a target is there")
+            until(lambda: [pid for pid in vmms() if pid != old], 60, "a target is there")
         except TooLate:
             return None
         end = time.monotonic() + delay
-    until(lambda: time.monotonic() >= end, delay + 5, "the moment")
+    until(lambda: time.monotonic() >= end, delay + 60, "the moment")
     victims = [old] if who == "source" else [pid for pid in vmms() if pid != old]
     for pid in victims:
         if alive(pid):

@@ -20,7 +20,7 @@ from frame.process import Process
 from frame.wait import until
 
 DEVICE = "link0"
-READY_SECONDS = 10
+READY_SECONDS = 60
 numbers = itertools.count(1)
 setns = ctypes.CDLL(None, use_errno=True).setns
 
@@ -39,7 +39,7 @@ class Host:
         """Run ip(8) in the host. (Not `ip -n`: that fails in a chroot.)"""
         self.run("ip", *words)
 
-    def run(self, *argv, timeout=30):
+    def run(self, *argv, timeout=60):
         """Run a program in the host; its output. CalledProcessError when it fails."""
         return subprocess.run([*self.prefix, *map(str, argv)], check=True, text=True,
                               capture_output=True, timeout=timeout).stdout

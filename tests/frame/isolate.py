@@ -66,7 +66,7 @@ def enter():
     mount("tmpfs", "/run/netns")
     mount("tmpfs", "/dev/shm")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    until(loopback_is_up, 5, "loopback is up")
+    until(loopback_is_up, 60, "loopback is up")
     return True
 
 

@@ -21,7 +21,7 @@ from frame.process import command_line, descendants
 from frame.wait import TooLate, until
 
 NETNS = "/run/netns"
-END_SECONDS = 2
+END_SECONDS = 60
 BASE_PREFIX = "olt"
 
 

@@ -195,5 +195,5 @@ def tap(name="tap0"):
 def make_tap(host, name="tap0", address="10.77.1.1/24"):
     """Make a tap in the host."""
     code, out = host.run(f"modprobe tun; ip tuntap add {name} mode tap && ip addr add {address} dev {name} && "
-                         f"ip link set {name} up", timeout=30)
+                         f"ip link set {name} up", timeout=60)
     assert code == 0, out

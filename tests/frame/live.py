@@ -14,7 +14,8 @@ import pytest
 from frame.process import alive, descendants
 from frame.wait import until
 
-UPGRADE_SECONDS = 90
+# An upgrade that isn't called off because the host gave a thread no CPU for a second.
+PATIENT = {"pause_timeout": 60000, "timeout": 120}
 
 
 def process_of(qmp):
@@ -72,19 +73,22 @@ class Live:
         self.pid = process_of(self.qmp)
 
     def upgrade(self, **arguments):
-        """Replace the VMM; the report. The old process has ended, the new one has the guest."""
+        """Replace the VMM; the report. The old process has ended, the new one has the guest.
+
+        A host that gives a thread no CPU for a second calls no upgrade off, unless @arguments say so.
+        """
         old = self.pid
-        report = self.qmp.command("outlive-upgrade", timeout=UPGRADE_SECONDS, **arguments)
+        report = self.qmp.command("outlive-upgrade", **PATIENT | arguments)
         assert report["done"], report
         self.pid = process_of(self.qmp)
         assert self.pid != old
-        until(lambda: not alive(old), 10, f"the old process {old} ends")
+        until(lambda: not alive(old), 60, f"the old process {old} ends")
         return report
 
     def settle(self):
         """The guest runs in exactly one process; gives that process' id."""
         self.pid = process_of(self.qmp)
-        until(lambda: vmms() == [self.pid], 10, f"only {self.pid} is left of {vmms()}")
+        until(lambda: vmms() == [self.pid], 60, f"only {self.pid} is left of {vmms()}")
         beats = self.witness.report()["cpu"][0]["beats"]
         self.witness.wait(lambda now: now["cpu"][0]["beats"] > beats)
         return self.pid

@@ -34,7 +34,7 @@ def cli(run_dir, kvm):
     call.env = env
     yield call
     for name in call("ls", "--names").split():
-        subprocess.run([program(), "kill", name], env=env, capture_output=True, timeout=30, check=False)
+        subprocess.run([program(), "kill", name], env=env, capture_output=True, timeout=60, check=False)
 
 
 def run_witness(cli, name, memory, args, seconds=60):
@@ -87,7 +87,7 @@ class report_of:
         self.folder = f"{cli.env['OUTLIVE_RUN_DIR']}/{name}"
 
     def __enter__(self):
-        self.qmp = Qmp(f"{self.folder}/qmp.sock", 10)
+        self.qmp = Qmp(f"{self.folder}/qmp.sock")
         self.source = pulse_report.Qmp(client=self.qmp)
         return self.source
 

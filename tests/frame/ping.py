@@ -57,12 +57,12 @@ class Ping:
         if kind == REPLY:
             self.answered.setdefault(high << 16 | low, []).append(time.monotonic())
 
-    def more(self, count=30, timeout=30):
+    def more(self, count=30, timeout=60):
         """Wait until so many more are answered."""
         enough = len(self.answered) + count
         until(lambda: len(self.answered) >= enough, timeout, f"{count} more answers of {self.address}")
 
-    def end(self, timeout=30):
+    def end(self, timeout=60):
         """Stop; gives (numbers that were lost, numbers answered twice, the longest way in seconds)."""
         last = max(self.sent)
         until(lambda: last in self.answered, timeout, "the last answer")

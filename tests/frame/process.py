@@ -14,7 +14,7 @@ import subprocess
 from frame.wait import TooLate
 
 SETPRIV = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
-STOP_SECONDS = 10
+STOP_SECONDS = 60
 
 root = os.getpid()  # orphans among its descendants come to it: the supervisor, see isolate.py
 

@@ -12,7 +12,7 @@ import socket
 
 from frame.wait import Deadline, TooLate, until
 
-COMMAND_SECONDS = 30
+COMMAND_SECONDS = 60
 
 
 class QmpError(Exception):

@@ -67,7 +67,7 @@ class OtherHost:
         """Start sshd, until it takes connections."""
         self.process = Process([SSHD, "-D", "-e", "-f", self.folder / "sshd_config"], self.folder / "sshd.log",
                                within=("unshare", "-m", "sh", "-c", IN_OWN_RUN, "sshd"))
-        until(lambda: "listening" in self.process.output() or not self.process.running(), 20, "sshd listens")
+        until(lambda: "listening" in self.process.output() or not self.process.running(), 60, "sshd listens")
         assert self.process.running(), self.process.output()
 
     def stop(self):

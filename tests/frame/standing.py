@@ -40,7 +40,7 @@ class Command:
         for guest in json.loads(self("ls", "--json")):
             if guest["pid"]:
                 os.kill(guest["pid"], signal.SIGKILL)
-                until(lambda pid=guest["pid"]: not alive(pid), 10, f"{guest['name']} ends")
+                until(lambda pid=guest["pid"]: not alive(pid), 60, f"{guest['name']} ends")
 
 
 class Standing:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from frame.process import Process
 from frame.qmp import Qmp, QmpClosed
 
-START_SECONDS = 30
+START_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -75,11 +75,11 @@ class Vmm:
         """Whether the process is there."""
         return self.process is not None and self.process.running()
 
-    def wait(self, timeout=10):
+    def wait(self, timeout=60):
         """Wait for the end of the process; its exit status."""
         return self.process.wait(timeout)
 
-    def quit(self, timeout=10):
+    def quit(self, timeout=60):
         """End it by QMP; its exit status."""
         try:
             self.qmp.command("quit")

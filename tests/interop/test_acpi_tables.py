@@ -43,7 +43,7 @@ def tables_of(starter, file, options, signatures=("DSDT",)):
     vmm = starter.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host,arch-capabilities=off", "-nodefaults",
                         "-display", "none", "-m", 64, "-bios", rom, "-device", "isa-debugcon,iobase=0x402,chardev=d",
                         "-chardev", f"file,id=d,path={said}", *options)
-    until(lambda: said.exists() and said.read_bytes() == b"R", 30, "the firmware has read the tables")
+    until(lambda: said.exists() and said.read_bytes() == b"R", 60, "the firmware has read the tables")
     send(vmm, f"exec:cat >{file}")
     assert ended(vmm)["status"] == "completed"
     tables, found = blob(file.read_bytes()), {}

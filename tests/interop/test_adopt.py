@@ -128,7 +128,7 @@ def test_a_guest_is_taken_over_and_given_back(other, command, run_dir, tmp_path,
         assert said["name"] == "web" and said["blockers" if "blockers" in said else "notes"] == []
         assert guest.vmm.wait() == 0 and os.stat(guest.console).st_ino == inode
         visit(arrived(command, guest), devices=True, on_the_way=16)
-        command("upgrade", "web")
+        command("upgrade", "web", "--pause-timeout", 60)
         command("giveback", "web", "--emulator", emulator(guest, tmp_path), "--cpu", HOST_CPU)
         assert json.loads(command("ls", "--json"))[0]["state"] == "ended"
         assert os.stat(guest.console).st_ino == inode
@@ -343,7 +343,7 @@ class Endless:
 
     def stays(self, command):
         """The guest is in QEMU as it was, and Outlive has left nothing that runs."""
-        until(lambda: not alive(self.target), 10, "the target ends")
+        until(lambda: not alive(self.target), 60, "the target ends")
         assert self.qmp.command("query-status")["status"] == "running"
         assert self.qmp.command("query-migrate-parameters")["max-bandwidth"] == self.limit
         assert all(not c["state"] for c in self.qmp.command("query-migrate-capabilities")
@@ -392,7 +392,7 @@ def test_a_qemu_that_is_killed_takes_its_guest_along(qemu, command, run_dir):
     endless = Endless(qemu, command, run_dir)
     endless.guest.vmm.kill()
     assert "has ended" in endless.failed()
-    until(lambda: not alive(endless.target), 10, "the target ends")
+    until(lambda: not alive(endless.target), 60, "the target ends")
 
 
 def test_a_giveback_that_fails_leaves_the_guest_with_us(qemu, command, run_dir, tmp_path):

@@ -120,7 +120,7 @@ def refused(outlive, cpu):
     """What a start with this CPU says."""
     options = ("-M", "q35", "-cpu", cpu, "-nodefaults", "-display", "none")
     ended = subprocess.run([*map(str, outlive.program.argv), *options], check=False, capture_output=True,
-                           text=True, timeout=30)
+                           text=True, timeout=60)
     assert ended.returncode == 1
     return ended.stderr
 

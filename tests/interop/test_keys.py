@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from frame.live import vmms
+from frame.live import PATIENT, vmms
 from frame.paths import ROOT
 from frame.qmp import QmpError
 from frame.rom import keyboard_guest
@@ -79,7 +79,7 @@ def test_keys_that_are_down_when_the_guest_is_upgraded_go_up(outlive, kvm, tmp_p
     vmm.qmp.raw("send-key", {"hold-time": 60000, "keys": [{"type": "qcode", "data": key} for key in ("ctrl", "c")]})
     until(lambda: typist.dump.read_bytes()[1:] == b"\x1d", 60, "the first key is down")
     try:
-        vmm.qmp.raw("outlive-upgrade", timeout=60)
+        vmm.qmp.command("outlive-upgrade", **PATIENT)
         until(lambda: typist.dump.read_bytes()[1:] == b"\x1d\x2e\xae\x9d", 60, "all keys are up")
     finally:
         for pid in vmms():

@@ -197,7 +197,7 @@ def test_a_disk_comes_and_goes(acpi):
         assert "vdb" in acpi.virsh("domblklist", "guest")
         assert len(acpi.qmp("query-block")) == 2
         acpi.virsh("detach-device", "guest", xml)
-        until(lambda: "vdb" not in acpi.virsh("domblklist", "guest"), 20, "the disk is gone")
+        until(lambda: "vdb" not in acpi.virsh("domblklist", "guest"), 60, "the disk is gone")
         assert len(acpi.qmp("query-block")) == 1
         assert len(acpi.qmp("query-named-block-nodes")) == 2
 
@@ -221,7 +221,7 @@ def test_a_nic_comes_and_goes(acpi):
     acpi.virsh("domif-setlink", "guest", mac[1], "down")
     assert "down" in acpi.virsh("domif-getlink", "guest", mac[1])
     acpi.virsh("detach-interface", "guest", "ethernet", "--mac", mac[1])
-    until(lambda: "oltap0" not in acpi.virsh("domiflist", "guest"), 20, "the interface is gone")
+    until(lambda: "oltap0" not in acpi.virsh("domiflist", "guest"), 60, "the interface is gone")
 
 
 def test_a_saved_domain_is_restored(pulse):

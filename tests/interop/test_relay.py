@@ -19,7 +19,7 @@ def save(guest, path):
     qmp = guest.vmm.qmp
     qmp.command("stop")
     qmp.command("migrate", uri=f"exec:cat > {path}")
-    until(lambda: qmp.command("query-migrate")["status"] in ("completed", "failed"), 30, "the guest is saved")
+    until(lambda: qmp.command("query-migrate")["status"] in ("completed", "failed"), 60, "the guest is saved")
     assert qmp.command("query-migrate")["status"] == "completed"
 
 
@@ -27,7 +27,7 @@ def resume(starter, path, cpus):
     """A QEMU that goes on with what is in a file."""
     vmm = starter.start(*options(cpus=cpus), *DISK, "-incoming", f"exec:cat {path}", name="target")
     guest = Witness(vmm)
-    until(lambda: vmm.qmp.command("query-status")["status"] != "inmigrate", 30, "the guest is loaded")
+    until(lambda: vmm.qmp.command("query-status")["status"] != "inmigrate", 60, "the guest is loaded")
     vmm.qmp.command("cont")
     return guest
 

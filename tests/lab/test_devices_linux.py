@@ -79,7 +79,7 @@ def host(tmp_path_factory):
         assert code == 0, out
         for name, (net, _, _) in NETS.items():
             code, out = made.run(f"ip tuntap add {name} mode tap multi_queue && ip addr add {net}.1/24 dev {name} && "
-                                 f"ip link set {name} up", timeout=30)
+                                 f"ip link set {name} up", timeout=60)
             assert code == 0, out
         yield made
 
@@ -156,7 +156,7 @@ def test_a_new_size_is_seen(guest, name):
 
 def counters(host, tap):
     """(frames, bytes) that went (to, from) the guest."""
-    out = host.run(f"cd /sys/class/net/{tap}/statistics; cat tx_packets tx_bytes rx_packets rx_bytes", timeout=30)[1]
+    out = host.run(f"cd /sys/class/net/{tap}/statistics; cat tx_packets tx_bytes rx_packets rx_bytes", timeout=60)[1]
     return [int(word) for word in out.split()]
 
 
@@ -204,7 +204,7 @@ def appears(guest, path):
 def test_disk_and_nic_come_and_go_by_acpi(host, guest):
     host.run("head -c 8388608 /dev/urandom >/run/disks/hot", timeout=60)
     want = host.run("sha256sum </run/disks/hot", timeout=60)[1].split()[0]
-    host.run("ip tuntap add hot0 mode tap; ip addr replace 10.77.3.1/24 dev hot0; ip link set hot0 up", timeout=30)
+    host.run("ip tuntap add hot0 mode tap; ip addr replace 10.77.3.1/24 dev hot0; ip link set hot0 up", timeout=60)
     eth = "eth" + guest.ask("ls /sys/class/net | grep -c eth || true").strip()
     nic = f"/sys/class/net/{eth}"
     letter = guest.ask("ls /sys/block | grep -c vd").strip()
@@ -226,14 +226,14 @@ def test_disk_and_nic_come_and_go_by_acpi(host, guest):
         guest.ask(f"[ ! -e {path} ] && [ ! -e {nic} ]")
         guest.qmp(json.dumps({"execute": "blockdev-del", "arguments": {"node-name": "hot"}}),
                   json.dumps({"execute": "netdev_del", "arguments": {"id": "hotnet"}}))
-    host.run("ip link del hot0", timeout=30)
+    host.run("ip link del hot0", timeout=60)
     assert guest.ask("dmesg -r | grep '^<[0-3]>' || true").strip() == ""
 
 
 
 def resident(host, guest):
     """MiB of guest memory that the VMM has in use."""
-    return int(host.run(f"grep RssShmem /proc/$(pidof outlive-vmm)/status", timeout=30)[1].split()[1]) >> 10
+    return int(host.run(f"grep RssShmem /proc/$(pidof outlive-vmm)/status", timeout=60)[1].split()[1]) >> 10
 
 
 def test_balloon_says_statistics_shrinks_the_guest_and_free_pages_go_back(host, guest, record_property):

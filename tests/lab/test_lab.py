@@ -106,7 +106,7 @@ def test_commands_run_side_by_side(host):
     host.run(f"rm -f {fifo}; mkfifo {fifo}")
     reader = host.spawn(f"cat {fifo}")
     assert host.run(f"echo through >{fifo}")[0] == 0
-    assert reader.wait(30) == 0 and reader.output() == "through\n"
+    assert reader.wait(60) == 0 and reader.output() == "through\n"
 
 
 def test_kvm_works(host):
@@ -292,7 +292,7 @@ def test_nothing_stays_when_the_command_is_killed(how):
         assert b"qemu-system" in pathlib.Path(f"/proc/{qemu}/cmdline").read_bytes()
         pidfd = os.pidfd_open(qemu)
         command.send_signal(how)
-        command.wait(30)
+        command.wait(60)
     assert select.select([pidfd], [], [], 30)[0], "QEMU still runs"
     os.close(pidfd)
     assert lab_command("run", "--memory", "768", "--", "true").returncode == 0	# sweeps up what SIGKILL left

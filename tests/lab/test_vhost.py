@@ -14,7 +14,7 @@ GUEST = "10.77.1.2"
 
 def machine(host, name, options, vmm=None):
     """The guest's machine, in QEMU or in Outlive, with a tap of the bridge, once its monitor is there."""
-    code, out = host.run(f"ip tuntap add {name} mode tap multi_queue && ip link set {name} master br0 up", timeout=30)
+    code, out = host.run(f"ip tuntap add {name} mode tap multi_queue && ip link set {name} master br0 up", timeout=60)
     assert code == 0, out
     nic = ["-netdev", f"tap,id=n0,ifname={name},script=no,downscript=no,vhost=on,vhostforce=on,queues=2",
            "-device", "virtio-net-pci,netdev=n0,mq=on,vectors=6,mac=52:54:00:12:34:56,romfile="]

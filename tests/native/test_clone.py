@@ -31,7 +31,7 @@ def test_both_guests_run_each_as_itself(cli, web, lazy):
     assert ask(cli, "one", "query-name")["name"] == "one"
     for name in (web, "one", "two"):
         works_on(cli, name)
-    cli("upgrade", "one")
+    cli("upgrade", "one", "--pause-timeout", 60)
     works_on(cli, "one")
     cli("snapshot", "save", "one", "again")
     cli("kill", web)

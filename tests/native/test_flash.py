@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from frame import flash, rom
 from frame.paths import outlive_vmm
-from frame.live import vmms
+from frame.live import PATIENT, vmms
 from frame.wait import until
 
 pytestmark = pytest.mark.usefixtures("kvm")
@@ -65,14 +65,14 @@ def test_an_upgrade_in_the_middle_of_a_command(outlive, tmp_path):
     guest = flash.FlashGuest(tmp_path, code)
     vmm = outlive.start(*guest.options(tmp_path / "dump"))
     flash.said(tmp_path / "dump", b"Q")
-    vmm.qmp.command("outlive-upgrade", binary=str(outlive_vmm()))
+    vmm.qmp.command("outlive-upgrade", binary=str(outlive_vmm()), **PATIENT)
     with socket.socket(socket.AF_UNIX) as serial:
         serial.connect(vmm.path("serial"))
         serial.send(b"x")
         flash.said(tmp_path / "dump", b"QRnew!")
     assert guest.variables.read_bytes()[:4] == b"new!"
     vmm.qmp.command("quit")
-    until(lambda: not vmms(), 10, "the new process ends")
+    until(lambda: not vmms(), 60, "the new process ends")
 
 
 @pytest.mark.parametrize("options,why", [

@@ -55,7 +55,7 @@ def test_hints_of_a_cancelled_migration_leave_nothing_behind(sides):
     uri = f"unix:{there.vmm.path('migrate.sock')}"
     there.vmm.qmp.command("migrate-incoming", uri=uri)
     send(here.vmm, uri, **SLOW)
-    until(lambda: here.vmm.qmp.command("query-migrate").get("outlive-hinted-pages"), 20, "hints come")
+    until(lambda: here.vmm.qmp.command("query-migrate").get("outlive-hinted-pages"), 60, "hints come")
     here.vmm.qmp.command("migrate_cancel")
     assert ended(here.vmm)["status"] == "cancelled"
     assert ended(there.vmm)["status"] == "failed"
@@ -67,7 +67,7 @@ def test_hints_of_a_cancelled_migration_leave_nothing_behind(sides):
 def test_what_is_in_the_balloon_is_neither_sent_nor_brought_back(sides):
     here, there = sides(*BALLOON, **GUEST)
     here.vmm.qmp.command("balloon", value=160 * MIB)
-    until(lambda: balloon_of(here)["lent"] * 4096 == 96 * MIB, 20, "it is inflated")
+    until(lambda: balloon_of(here)["lent"] * 4096 == 96 * MIB, 60, "it is inflated")
     info = move(here.vmm, there.vmm, "return-path")
     check(there)
     assert info["ram"]["transferred"] < 200 * MIB and info["ram"]["duplicate"] * 4096 >= 90 * MIB

@@ -2,6 +2,7 @@
 """Devices come and go while a guest runs, without Linux: a guest of 50 bytes does ACPI's part."""
 import pytest
 
+from frame.live import PATIENT
 from frame.qemu import HOST_CPU
 from frame.qmp import QmpError
 from frame.rom import acpi_guest, slot_guest
@@ -46,12 +47,12 @@ def peripherals(vmm):
 def test_a_disk_comes_and_goes_and_its_node_is_free_again(guest):
     for round_ in range(1, 4):
         add_disk(guest)
-        until(lambda: len(guest.said()) == round_, 20, "the guest sees the slot")
+        until(lambda: len(guest.said()) == round_, 60, "the guest sees the slot")
         with pytest.raises(QmpError, match="used by"):
             guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
         assert "d0" in peripherals(guest)
         guest.qmp.command("device_del", id="d0")
-        gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+        gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=60)
         assert "d0" not in peripherals(guest)
         assert gone["data"] == {"device": "d0", "path": "/machine/peripheral/d0"}
         guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
@@ -61,11 +62,11 @@ def test_what_goes_keeps_the_other_devices(guest):
     add_disk(guest)
     guest.qmp.command("device_add", driver="virtio-rng-pci", id="r0", bus="pci.2", addr="0x0")
     guest.qmp.command("device_del", id="d0")
-    guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+    guest.qmp.wait_event("DEVICE_DELETED", timeout=60)
     with pytest.raises(QmpError, match="Device 'd0' not found"):
         guest.qmp.command("device_del", id="d0")
     guest.qmp.command("device_del", id="/machine/peripheral/r0")
-    gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+    gone = guest.qmp.wait_event("DEVICE_DELETED", timeout=60)
     assert gone["data"]["device"] == "r0"
 
 
@@ -77,23 +78,23 @@ def test_what_sits_on_a_device_goes_with_it(guest, controller, child):
     guest.qmp.command("blockdev-add", driver="null-co", **{"node-name": "d0-node"}, size=1 << 20)
     guest.qmp.command("device_add", driver=controller, id="c0", bus="pci.1", addr="0x0")
     guest.qmp.command("device_add", id="k0", bus="c0.0", **child)
-    until(guest.said, 20, "the guest sees the slot")
+    until(guest.said, 60, "the guest sees the slot")
     guest.qmp.command("device_del", id="c0")
-    gone = [guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] for _ in range(2)]
+    gone = [guest.qmp.wait_event("DEVICE_DELETED", timeout=60)["data"]["device"] for _ in range(2)]
     assert gone == ["k0", "c0"]
     assert not {"c0", "k0"} & peripherals(guest)
     guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
-    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    assert guest.qmp.command("outlive-upgrade", **PATIENT)["done"]
     guest.qmp.command("quit")
 
 
 def test_a_stopped_guest_ejects_when_it_runs_again(guest):
     add_disk(guest)
-    until(guest.said, 20, "the guest sees the slot")
+    until(guest.said, 60, "the guest sees the slot")
     guest.qmp.command("stop")
     guest.qmp.command("device_del", id="d0")
     guest.qmp.command("cont")
-    guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+    guest.qmp.wait_event("DEVICE_DELETED", timeout=60)
 
 
 def test_a_reset_takes_away_what_was_asked_to_go(guest):
@@ -101,7 +102,7 @@ def test_a_reset_takes_away_what_was_asked_to_go(guest):
     guest.qmp.command("stop")
     guest.qmp.command("device_del", id="d0")
     guest.qmp.command("system_reset")
-    guest.qmp.wait_event("DEVICE_DELETED", timeout=20)
+    guest.qmp.wait_event("DEVICE_DELETED", timeout=60)
 
 
 @pytest.mark.parametrize("arguments, words", [
@@ -132,12 +133,12 @@ def test_what_cannot_go_is_refused(guest):
 def test_what_was_plugged_goes_along_in_an_upgrade(guest):
     guest.qmp.command("object-add", qom_type="iothread", id="io9")
     add_disk(guest)
-    until(guest.said, 20, "the guest sees the slot")
-    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    until(guest.said, 60, "the guest sees the slot")
+    assert guest.qmp.command("outlive-upgrade", **PATIENT)["done"]
     assert "d0" in peripherals(guest)
     assert [one["id"] for one in guest.qmp.command("query-iothreads")] == ["io9"]
     guest.qmp.command("device_del", id="d0")
-    assert guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] == "d0"
+    assert guest.qmp.wait_event("DEVICE_DELETED", timeout=60)["data"]["device"] == "d0"
     guest.qmp.command("object-del", id="io9")
     guest.qmp.command("quit")
 
@@ -146,7 +147,7 @@ def test_what_was_plugged_goes_along_in_an_upgrade(guest):
 def test_a_bus_has_the_number_that_stock_qemu_gives_it(vmm_any, kvm, tmp_path, number, bus):
     guest = started(vmm_any, tmp_path, acpi_guest(number + 1, number))
     add_disk(guest, bus)
-    until(guest.said, 20, f"the guest sees the slot of bus {number}")
+    until(guest.said, 60, f"the guest sees the slot of bus {number}")
 
 
 OFF = ("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off")
@@ -156,17 +157,17 @@ def test_a_port_does_it_itself_where_acpi_does_not(vmm_any, kvm, tmp_path):
     guest = started(vmm_any, tmp_path, slot_guest(2 << 3), *OFF)
     for round_ in range(1, 4):
         add_disk(guest)
-        until(lambda: len(guest.said()) == round_, 20, "the guest switches the slot on")
+        until(lambda: len(guest.said()) == round_, 60, "the guest switches the slot on")
         guest.qmp.command("device_del", id="d0")
-        guest.qmp.wait_event("DEVICE_DELETED", match=lambda data: data.get("device") == "d0", timeout=20)
+        guest.qmp.wait_event("DEVICE_DELETED", match=lambda data: data.get("device") == "d0", timeout=60)
         guest.qmp.command("blockdev-del", **{"node-name": "d0-node"})
 
 
 def test_a_port_that_does_it_itself_goes_along_in_an_upgrade(outlive, kvm, tmp_path):
     guest = started(outlive, tmp_path, slot_guest(2 << 3), *OFF)
     add_disk(guest)
-    until(guest.said, 20, "the guest switches the slot on")
-    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    until(guest.said, 60, "the guest switches the slot on")
+    assert guest.qmp.command("outlive-upgrade", **PATIENT)["done"]
     guest.qmp.command("device_del", id="d0")
-    assert guest.qmp.wait_event("DEVICE_DELETED", timeout=20)["data"]["device"] == "d0"
+    assert guest.qmp.wait_event("DEVICE_DELETED", timeout=60)["data"]["device"] == "d0"
     guest.qmp.command("quit")

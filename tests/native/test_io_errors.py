@@ -44,9 +44,9 @@ def space(tmp_path):
 
 def stopped(vmm):
     """Wait until the guest stops for want of space."""
-    event = vmm.qmp.wait_event("BLOCK_IO_ERROR", timeout=30)["data"]
+    event = vmm.qmp.wait_event("BLOCK_IO_ERROR", timeout=60)["data"]
     assert event["operation"] == "write" and event["nospace"] and event["action"] == "stop", event
-    until(lambda: vmm.qmp.command("query-status")["status"] == "io-error", 30, "the guest stops")
+    until(lambda: vmm.qmp.command("query-status")["status"] == "io-error", 60, "the guest stops")
 
 
 def goes_on(guest):
@@ -99,7 +99,7 @@ def test_what_waits_for_space_goes_along_to_another_vmm(witness, outlive, qemu_a
 
 def test_report_lets_the_guest_see_the_error(witness, outlive, space):
     guest = witness(outlive, *space.options("report"), **ARGS)
-    event = guest.vmm.qmp.wait_event("BLOCK_IO_ERROR", timeout=30)["data"]
+    event = guest.vmm.qmp.wait_event("BLOCK_IO_ERROR", timeout=60)["data"]
     assert event["action"] == "report", event
     assert guest.vmm.qmp.command("query-status")["status"] == "running"
 
@@ -107,7 +107,7 @@ def test_report_lets_the_guest_see_the_error(witness, outlive, space):
 def test_drive_says_what_its_device_does(witness, outlive, space):
     guest = witness(outlive, "-drive", f"file={space.disk},if=none,id=d0,format=raw,werror=ignore",
                     "-device", "virtio-blk-pci,drive=d0", **ARGS)
-    event = guest.vmm.qmp.wait_event("BLOCK_IO_ERROR", timeout=30)["data"]
+    event = guest.vmm.qmp.wait_event("BLOCK_IO_ERROR", timeout=60)["data"]
     assert event["action"] == "ignore", event
 
 
@@ -116,6 +116,6 @@ def test_a_policy_that_is_none_is_refused(tmp_path, option):
     disk = tmp_path / "disk"
     disk.write_bytes(bytes(MIB))
     done = subprocess.run([outlive_vmm(), "-nodefaults", "-display", "none", "-drive", f"file={disk},{option}"],
-                          capture_output=True, text=True, timeout=30, check=False)
+                          capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and option.split("=")[1] in done.stderr
     assert not vmms()

@@ -54,7 +54,7 @@ def test_connectors_and_oem_strings_are_as_qemu_writes_them(outlive, qemu, tmp_p
 def test_the_clock_starts_where_rtc_says(vmm_any, tmp_path):
     image = rom.cmos_guest(0x32, 0x09, 0x08, 0x07, 0x04)
     _, dump = started(vmm_any, tmp_path, image, "-rtc", "base=2001-02-03T04:05:06")
-    until(lambda: len(dump.read_bytes()) == 5, 30, "the guest's reading")
+    until(lambda: len(dump.read_bytes()) == 5, 60, "the guest's reading")
     assert dump.read_bytes().hex() == "2001020304"
 
 
@@ -70,14 +70,14 @@ def test_a_guest_that_sets_its_clock_is_told_of_from_where_rtc_says(vmm_any, tmp
 
 def test_an_nmi_reaches_a_vcpu_that_never_leaves_the_guest(outlive, tmp_path):
     vmm, dump = started(outlive, tmp_path, rom.nmi_guest())
-    until(lambda: dump.read_bytes() == b"R", 30, "the guest")
+    until(lambda: dump.read_bytes() == b"R", 60, "the guest")
     for count in (1, 2):
         vmm.qmp.command("inject-nmi")
-        until(lambda count=count: dump.read_bytes() == b"R" + b"N" * count, 30, "the NMI")
+        until(lambda count=count: dump.read_bytes() == b"R" + b"N" * count, 60, "the NMI")
     vmm.qmp.command("stop")
     vmm.qmp.command("inject-nmi")
     vmm.qmp.command("cont")
-    until(lambda: dump.read_bytes() == b"RNNN", 30, "the NMI of a stopped guest")
+    until(lambda: dump.read_bytes() == b"RNNN", 60, "the NMI of a stopped guest")
 
 
 @pytest.mark.parametrize("options,why", [
@@ -85,7 +85,7 @@ def test_an_nmi_reaches_a_vcpu_that_never_leaves_the_guest(outlive, tmp_path):
     (["-rtc", "base=yesterday"], "yesterday"), (["-smbios", "type=11,path=/none"], "No such file")])
 def test_what_makes_no_sense_is_refused(options, why):
     done = subprocess.run([outlive_vmm(), "-nodefaults", "-display", "none", *options],
-                          capture_output=True, text=True, timeout=30, check=False)
+                          capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1 and why in done.stderr
 
 
@@ -96,5 +96,5 @@ def test_c_a_x_on_a_mux_ends_the_vmm(outlive, kvm):
     with socket.socket(socket.AF_UNIX) as console:
         console.connect(vmm.path("mux"))
         console.sendall(b"\x01x")
-        assert vmm.qmp.wait_event("SHUTDOWN", timeout=10)["data"] == {"guest": False, "reason": "host-qmp-quit"}
+        assert vmm.qmp.wait_event("SHUTDOWN", timeout=60)["data"] == {"guest": False, "reason": "host-qmp-quit"}
         assert vmm.wait() == 0

@@ -31,10 +31,10 @@ def give_up(guest, there):
     uri = f"unix:{there.vmm.path('migrate.sock')}"
     there.vmm.qmp.command("migrate-incoming", uri=uri)
     send(guest.vmm, uri, "return-path", **{"max-bandwidth": 1 << 20})
-    until(lambda: guest.vmm.qmp.command("query-migrate").get("status") == "active", 30, "it is on its way")
+    until(lambda: guest.vmm.qmp.command("query-migrate").get("status") == "active", 60, "it is on its way")
     guest.vmm.qmp.command("migrate_cancel")
     assert ended(guest.vmm)["status"] == "cancelled"
-    until(lambda: there.vmm.qmp.command("query-migrate").get("status") == "failed", 30, "the target gives up")
+    until(lambda: there.vmm.qmp.command("query-migrate").get("status") == "failed", 60, "the target gives up")
 
 
 @pytest.mark.timeout(600)

@@ -60,7 +60,7 @@ def test_each_mismatch_is_one_sentence_and_stops_a_migration_before_it_begins(
     info = ended(source.vmm)
     assert info["status"] == "failed" and info["outlive-mismatches"] == found
     assert found[0] in info["error-desc"] and "doesn't fit the target" in info["error-desc"]
-    until(lambda: status(waiting.vmm) == "setup", 10, "the target waits again")
+    until(lambda: status(waiting.vmm) == "setup", 60, "the target waits again")
     check(source)
 
 

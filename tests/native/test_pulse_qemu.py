@@ -234,7 +234,7 @@ def pause(guest):
     with mmap.mmap(guest.memory.fd, 1 << 20) as ram, memoryview(ram) as view:
         with view[beats:beats + 8] as field, field.cast("Q") as word:
             bounds = observe_pause(word, lambda name: qmp.send(name, {}))
-    deadline = Deadline(10, "replies to stop and cont")
+    deadline = Deadline(60, "replies to stop and cont")
     while sum("return" in reply for reply in replies) < 2:
         replies.append(qmp.receive(deadline))
     return bounds
@@ -484,7 +484,7 @@ def test_guest_answers_arp_and_ping(guests, run_dir):
         for question in (ARP_REQUEST, PING):
             peer.sock.sendto(question, peer.guest)
         guest.wait(lambda now: now["device"][0]["answered"] == 2)
-        until(lambda: len(seen) == 2, 10, "both answers")
+        until(lambda: len(seen) == 2, 60, "both answers")
         arp, pong = seen
         assert arp[:14] == bytes.fromhex("020000000001 525400123456 0806".replace(" ", ""))
         assert arp[20:32] == bytes.fromhex("0002 525400123456 0a000002".replace(" ", ""))
@@ -513,7 +513,7 @@ def test_requests_on_the_console_and_the_way_out(guests):
                    options=["-device", "isa-debug-exit,iobase=0x501,iosize=4"])
     guest.wait("ready")
     with socket.socket(socket.AF_UNIX) as console, console.makefile("r", encoding="ascii") as lines:
-        console.settimeout(30)
+        console.settimeout(60)
         console.connect(guest.vmm.path("console"))
         console.sendall(b"p")
         lines.readline()  # it may be the end of a line that began before we listened
@@ -563,7 +563,7 @@ def test_witness_as_a_linux_program(tmp_path):
             report = json.loads(program.stdout.readline())
         program.stdin.write("q")
         program.stdin.flush()
-        assert program.wait(30) == 0
+        assert program.wait(60) == 0
     final = pulse_report.read(pulse_report.Dump(dump))
     assert (final["form"], final["state"], final["faults"]) == ("linux", "ended", 0)
     assert final["verify_pages"] >= 200

@@ -109,7 +109,7 @@ def test_the_guest_moves_the_balloon_and_an_event_says_so(outlive, kvm, tmp_path
     vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
                         "-S", "-m", 64, "-bios", rom, "-device", "virtio-balloon-pci,id=b,addr=0x5")
     vmm.qmp.command("cont")
-    assert vmm.qmp.wait_event("BALLOON_CHANGE", timeout=20)["data"] == {"actual": 63 << 20}
+    assert vmm.qmp.wait_event("BALLOON_CHANGE", timeout=60)["data"] == {"actual": 63 << 20}
     assert vmm.qmp.command("query-balloon") == {"actual": 63 << 20}
 
 
@@ -135,7 +135,7 @@ def test_set_action_changes_what_a_reboot_does(outlive, kvm, tmp_path):
     vmm.qmp.command("set-action", reboot="shutdown", shutdown="pause")
     vmm.qmp.command("watchdog-set-action", action="pause")
     vmm.qmp.command("cont")
-    vmm.qmp.wait_event("SHUTDOWN", timeout=20)
+    vmm.qmp.wait_event("SHUTDOWN", timeout=60)
     assert vmm.qmp.command("query-status")["status"] == "shutdown"
 
 
@@ -149,7 +149,7 @@ def test_an_nmi_does_not_stop_the_guest(qmp):
 def test_a_reset_is_no_stop_for_clients(qmp):
     qmp.take_events()
     qmp.command("system_reset")
-    qmp.wait_event("RESET", timeout=20)
+    qmp.wait_event("RESET", timeout=60)
     assert qmp.command("query-status")["running"]
     assert not [event for event in qmp.take_events() if event["event"] in ("STOP", "RESUME")]
 

@@ -79,7 +79,7 @@ def test_the_text_and_the_page_show_the_same_run(cli, web, moved):
 def test_a_recorded_upgrade_has_its_stages_and_the_steps_of_the_pause(cli, web, tmp_path):
     record = tmp_path / "upgrades"
     for _ in range(2):
-        cli("upgrade", web, "--record", record)
+        cli("upgrade", web, "--pause-timeout", 60, "--record", record)
     both = pictures(cli, record)
     assert len(both) == 2
     for picture in both:
@@ -105,7 +105,7 @@ def test_a_migration_that_is_cancelled_is_drawn_as_far_as_it_came(cli, web, outl
                     os.kill(mover.pid, signal.SIGINT)
                     break
             mover.stdout.read()
-            assert mover.wait(30) == FAILED
+            assert mover.wait(60) == FAILED
     finally:
         there.close()
     picture, = pictures(cli, tmp_path / "move")

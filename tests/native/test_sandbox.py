@@ -45,7 +45,7 @@ def _calling(outlive, kvm, tmp_path, monkeypatch):
         vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
                             "-m", 64, "-S", *options, name=f"call-{number}")
         os.kill(vmm.pid, signal.SIGUSR2)
-        until(lambda: not vmm.running() or " " in told.read_text(encoding="ascii"), 10, "the call is made")
+        until(lambda: not vmm.running() or " " in told.read_text(encoding="ascii"), 60, "the call is made")
         answer = told.read_text(encoding="ascii").split()
         if len(answer) == 1:
             assert vmm.wait() == -signal.SIGSYS
@@ -92,7 +92,7 @@ def test_a_guest_with_disk_and_load_is_upgraded_again_and_again(live, tmp_path):
         helper = launcher(guest.pid)
         assert len(helper) == 1 and status(helper[0], "Seccomp") == ["0"]
         guest.upgrade()
-        until(lambda: not pathlib.Path(f"/proc/{helper[0]}/exe").exists(), 10, "the old process' helper ends")
+        until(lambda: not pathlib.Path(f"/proc/{helper[0]}/exe").exists(), 60, "the old process' helper ends")
     guest.qmp.command("device_add", driver="virtio-rng-pci", id="r0", bus="port")
     guest.verify()
     guest.settle()
@@ -107,7 +107,7 @@ def test_a_failed_upgrade_leaves_no_process(live):
         guest.qmp.command("outlive-upgrade", binary="/dev/null" if os.access("/dev/null", os.X_OK) else "/tmp")
     helper, = launcher(guest.pid)
     children = pathlib.Path(f"/proc/{helper}/task/{helper}/children")
-    until(lambda: not children.read_text(encoding="ascii"), 10, "what it started has been let go")
+    until(lambda: not children.read_text(encoding="ascii"), 60, "what it started has been let go")
     guest.upgrade()
     guest.verify()
 
@@ -115,7 +115,7 @@ def test_a_failed_upgrade_leaves_no_process(live):
 def test_without_its_helper_an_upgrade_is_refused_early(live):
     guest = live(*LIBVIRT, memory_mib=64)
     os.kill(launcher(guest.pid)[0], signal.SIGKILL)
-    until(lambda: guest.qmp.command("query-upgrade-blockers"), 10, "it is told")
+    until(lambda: guest.qmp.command("query-upgrade-blockers"), 60, "it is told")
     with pytest.raises(QmpError, match="outside of the filter has gone"):
         guest.qmp.command("outlive-upgrade")
     guest.verify()
@@ -124,7 +124,7 @@ def test_without_its_helper_an_upgrade_is_refused_early(live):
 def test_a_command_that_needs_a_process_fails_and_not_the_guest(live):
     guest = live(*LIBVIRT, memory_mib=64)
     guest.qmp.command("migrate", uri="exec:cat >/dev/null")
-    until(lambda: guest.qmp.command("query-migrate")["status"] == "failed", 10, "it fails")
+    until(lambda: guest.qmp.command("query-migrate")["status"] == "failed", 60, "it fails")
     assert "Operation not permitted" in guest.qmp.command("query-migrate")["error-desc"]
     guest.qmp.command("cont")
     guest.verify()
@@ -143,9 +143,9 @@ def test_runas_comes_before_what_it_needs_is_denied(outlive, kvm):
         pytest.skip("only root can become another user")
     vmm = outlive.start("-M", "pc-q35-7.2", "-accel", "kvm", "-cpu", "host", "-nodefaults", "-display", "none",
                         "-m", 64, "-S", *LIBVIRT, "-runas", "nobody")
-    until(lambda: launcher(vmm.pid), 10, "the helper is there")
+    until(lambda: launcher(vmm.pid), 60, "the helper is there")
     assert status(vmm.pid, "Uid") == [str(NOBODY)] * 4
-    until(lambda: status(launcher(vmm.pid)[0], "Uid") == [str(NOBODY)] * 4, 10, "the helper changes too")
+    until(lambda: status(launcher(vmm.pid)[0], "Uid") == [str(NOBODY)] * 4, 60, "the helper changes too")
     assert status(vmm.pid, "Seccomp_filters") == ["2"]
 
 

@@ -2,6 +2,7 @@
 """A guest that sleeps (ACPI S3) and what wakes it, as on QEMU; it sleeps on over an upgrade and a move."""
 import pytest
 from frame import moving, rom
+from frame.live import PATIENT
 from frame.qemu import HOST_CPU
 from frame.wait import until
 
@@ -59,7 +60,7 @@ def test_a_guest_sleeps_and_is_woken(vmm_any, tmp_path):
 def test_a_sleeping_guest_sleeps_on_over_an_upgrade(outlive, tmp_path):
     vmm, dump = started(outlive, tmp_path, 1)
     asleep(vmm)
-    vmm.qmp.command("outlive-upgrade")
+    vmm.qmp.command("outlive-upgrade", **PATIENT)
     assert vmm.qmp.command("query-status")["status"] == "suspended"
     vmm.qmp.command("stop")
     assert vmm.qmp.command("query-status")["status"] == "paused"

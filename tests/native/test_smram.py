@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 from frame import moving, rom
+from frame.live import PATIENT
 from frame.paths import outlive_vmm
 from frame.qemu import HOST_CPU
 
@@ -82,7 +83,7 @@ def test_hidden_memory_is_hidden_as_on_qemu(request, console, tmp_path, which):
 
 def test_hidden_memory_stays_hidden_over_an_upgrade(outlive, console, tmp_path):
     vmm, port = started(outlive, console, tmp_path)
-    vmm.qmp.command("outlive-upgrade")
+    vmm.qmp.command("outlive-upgrade", **PATIENT)
     assert port.ask(b"x") == b"]-\n"
     vmm.quit()
 

@@ -58,7 +58,7 @@ def test_snapshots_are_listed_shown_and_deleted(cli, web, tmp_path):
 
 def test_a_guest_saved_with_stop_is_gone_until_it_is_restored(cli, web):
     cli("snapshot", "save", web, "night", "--stop")
-    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 10, "the guest has ended")
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 60, "the guest has ended")
     cli("snapshot", "restore", web, "night")
     goes_on_well(cli, web)
 
@@ -127,7 +127,7 @@ def test_a_lazily_restored_guest_has_all_its_memory(cli, full):
     cli("snapshot", "restore", full, "s", "--lazy")
     until(lambda: lazy_of(cli, full) is None, 60, "all memory is read")
     goes_on_well(cli, full)
-    cli("upgrade", full)
+    cli("upgrade", full, "--pause-timeout", 60)
     goes_on_well(cli, full)
 
 
@@ -163,7 +163,7 @@ def test_a_half_written_snapshot_has_no_name_and_leaves_nothing(cli, web, tmp_pa
     until(lambda: json.loads(cli("qmp", web, "query-migrate"))["status"] == "active", 60, "it is being written")
     pid = json.loads(cli("ls", "--json"))[0]["pid"]
     os.kill(pid, signal.SIGKILL)
-    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 10, "the guest has ended")
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 60, "the guest has ended")
     assert os.listdir(tmp_path) == []
 
 
@@ -277,7 +277,7 @@ def test_an_interrupt_cancels_and_the_guest_runs_on(cli, web, outlive):
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as moving:
             assert json.loads(moving.stdout.readline())["status"] in ("setup", "active")
             moving.send_signal(signal.SIGINT)
-            out, err = moving.communicate(timeout=30)
+            out, err = moving.communicate(timeout=60)
         assert json.loads(out.splitlines()[-1])["status"] == "cancelled"
         assert moving.returncode == FAILED and "the guest runs on here" in err
         goes_on_well(cli, web)

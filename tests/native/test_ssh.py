@@ -78,7 +78,7 @@ def verify(command, name="web"):
 
 def stays(here, there):
     """Nothing has changed: the guest runs here, and nothing is over there."""
-    until(lambda: not any(there.folder.iterdir()), 20, "nothing is left over there")
+    until(lambda: not any(there.folder.iterdir()), 60, "nothing is left over there")
     assert state(here) == "running"
     verify(here)
 
@@ -188,7 +188,7 @@ def test_check_asks_and_moves_nothing(here, there, tmp_path):
 
 def began(here):
     """A migration that takes its time; memory goes over when this returns."""
-    job = here.begin("migrate", "web", URI, "--bandwidth", 4, "--json")
+    job = here.begin("migrate", "web", URI, "--bandwidth", 60, "--json")
     for line in job.stdout:
         if json.loads(line).get("ram", {}).get("transferred"):
             return job
@@ -225,9 +225,9 @@ def test_ssh_killed_on_the_way_leaves_the_guest_here(here, there):
 def test_ctrl_c_while_ssh_hangs_ends_it(here, there):
     run(here)
     job = here.begin("migrate", "web", URI, "--ssh", "sleep 600 #")
-    until(lambda: "sleep" in "".join(map(command_name, descendants(job.pid))), 10, "ssh has begun")
+    until(lambda: "sleep" in "".join(map(command_name, descendants(job.pid))), 60, "ssh has begun")
     job.send_signal(signal.SIGINT)
-    _, complaint = job.communicate(timeout=20)
+    _, complaint = job.communicate(timeout=60)
     assert job.returncode == FAILED and "cancelled; the guest runs on here" in complaint, complaint
     stays(here, there)
 
@@ -240,17 +240,17 @@ def test_the_receiver_killed_on_the_way_leaves_the_guest_here(here, there):
             os.kill(pid, signal.SIGKILL)
     job.communicate(timeout=60)
     assert job.returncode == FAILED
-    until(lambda: state(there) == "ended", 20, "the VMM over there ends by itself")
+    until(lambda: state(there) == "ended", 60, "the VMM over there ends by itself")
     assert state(here) == "running"
     verify(here)
 
 
 def test_an_upgraded_guest_goes_to_another_host(here, there, tmp_path):
     run(here, "-d", image(tmp_path / "disk"))
-    here("upgrade", "web")
+    here("upgrade", "web", "--pause-timeout", 60)
     here("migrate", "web", URI)
     verify(there)
-    there("upgrade", "web")
+    there("upgrade", "web", "--pause-timeout", 60)
     verify(there)
 
 

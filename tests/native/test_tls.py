@@ -238,7 +238,7 @@ def test_a_handshake_that_hangs_can_be_cancelled_and_ends_by_itself(sides, both)
         assert time.monotonic() - begin < 5
         accepted.close()
         refused(here, f"unix:{here.vmm.path('silent')}", "no handshake with the target within 30 s")
-        until(lambda: "without a handshake within 30 s" in there.vmm.output(), 40, "the dumb one is closed")
+        until(lambda: "without a handshake within 30 s" in there.vmm.output(), 60, "the dumb one is closed")
     send(here.vmm, uri, "return-path")
     arrives(here, there)
 

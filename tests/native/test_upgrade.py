@@ -55,7 +55,7 @@ def test_clients_stay_connected(live):
     terminal = os.open(info["terminal"].removeprefix("pty:"), os.O_RDWR | os.O_NOCTTY)
     second.send_raw(b'{"execute":"query-na')  # half of a command, read by the old process
     guest.upgrade()
-    assert second.wait_event("OUTLIVE_UPGRADED", timeout=10)["data"]["done"]
+    assert second.wait_event("OUTLIVE_UPGRADED", timeout=60)["data"]["done"]
     second.send_raw(b'me","id":"half"}\n')
     reply = json.loads(until_line(second))
     assert reply == {"return": {}, "id": "half"}
@@ -69,7 +69,7 @@ def test_clients_stay_connected(live):
 
 def until_line(client):
     """The next line that comes on a QMP connection."""
-    client.sock.settimeout(10)
+    client.sock.settimeout(60)
     while b"\n" not in client.buffer:
         client.buffer += client.sock.recv(4096)
     line, _, client.buffer = client.buffer.partition(b"\n")
@@ -112,7 +112,7 @@ def test_output_and_input_on_the_way_arrive_once(live):
     guest.witness.console.sendall(b"p" * asked)
     guest.upgrade()
     for _ in range(asked):
-        assert json.loads(guest.witness.line(30))["pulse"] == 1
+        assert json.loads(guest.witness.line(60))["pulse"] == 1
 
 
 def test_a_paused_guest_stays_paused(live):
@@ -139,7 +139,7 @@ def test_pid_file_and_name_go_along(live):
     with open(path, "r+b") as file, pytest.raises(OSError):
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     guest.qmp.command("quit")
-    until(lambda: not path.exists(), 10, "the pid file goes with the guest")
+    until(lambda: not path.exists(), 60, "the pid file goes with the guest")
 
 
 def test_service_manager_hears_of_the_new_main_process(live, run_dir, monkeypatch):
@@ -148,7 +148,7 @@ def test_service_manager_hears_of_the_new_main_process(live, run_dir, monkeypatc
         monkeypatch.setenv("NOTIFY_SOCKET", f"{run_dir}/notify")
         guest = live(memory_mib=64)
         guest.upgrade()
-        manager.settimeout(10)
+        manager.settimeout(60)
         assert f"MAINPID={guest.pid}" in manager.recv(4096).decode().splitlines()
 
 
@@ -195,7 +195,7 @@ def test_what_to_do_when_the_guest_ends_goes_along(live):
     guest.qmp.command("set-action", shutdown="pause")
     guest.upgrade()
     guest.witness.console.sendall(b"q")
-    until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 10, "the guest has ended")
+    until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 60, "the guest has ended")
     guest.upgrade()
     assert guest.qmp.command("query-status")["status"] == "shutdown"
 

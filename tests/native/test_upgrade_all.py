@@ -20,8 +20,8 @@ def _guests(cli, web):
 
 def upgrade_all(cli, *words):
     """Exit code, standard output, standard error."""
-    done = subprocess.run([program(), "upgrade", "--all", *words], env=cli.env, capture_output=True, text=True,
-                          timeout=90, check=False)
+    done = subprocess.run([program(), "upgrade", "--all", "--pause-timeout", "60", *words], env=cli.env,
+                          capture_output=True, text=True, timeout=170, check=False)
     return done.returncode, done.stdout, done.stderr
 
 

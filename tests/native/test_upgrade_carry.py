@@ -56,7 +56,7 @@ def test_descriptors_that_clients_gave_are_still_there(live, tmp_path):
         with pytest.raises(QmpError, match="later"):
             guest.qmp.command("closefd", fdname="later")
         guest.qmp.command("chardev-remove", id="c")
-        ours.settimeout(10)
+        ours.settimeout(60)
         theirs.close()
         assert ours.recv(1) == b"", "the guest's VMM still holds the socket that was removed"
 
@@ -77,7 +77,7 @@ def test_the_focus_of_a_mux_stays(live):
                    for word in ("-device", f"isa-serial,chardev=m,index={n},id={name}")], memory_mib=64)
     with socket.socket(socket.AF_UNIX) as console:
         console.connect(guest.witness.vmm.path("mux"))
-        console.settimeout(20)
+        console.settimeout(60)
         assert {mux_says(console) for _ in range(3)} == {"one", "two", "monitor"}
         while mux_says(console) != "two":
             pass
@@ -91,7 +91,7 @@ def test_the_focus_of_a_mux_stays(live):
         while b'"return"' not in console.recv(4096):
             pass
         console.sendall(b"\x01")  # half of the next key
-        until(lambda: not unread(console), 10, "it is read")
+        until(lambda: not unread(console), 60, "it is read")
         twice(guest)
         assert mux_says(console, b"c") in ("one", "two")
 
@@ -184,7 +184,7 @@ def test_everything_set_at_once(live, tmp_path, run_dir):
     guest.qmp.raw("block_resize", {"node-name": "top", "size": 4 << 20})
     assert os.stat(disk).st_size == 4 << 20
     guest.witness.console.sendall(b"q")
-    until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 10, "the action that was set")
+    until(lambda: guest.qmp.command("query-status")["status"] == "shutdown", 60, "the action that was set")
     guest.qmp.command("quit")
     echo.close()
 
@@ -272,6 +272,6 @@ def test_a_log_goes_on_whatever_became_of_its_path(live, tmp_path):
         for client, log in zip(clients, ("set", "moved")):
             assert client.command("object-add", qom_type="iothread", id=name) == {}
             assert f'"id": "{name}"' in json.dumps(client.command("query-iothreads"))
-            until(lambda: f'"id": "{name}"'.encode() in (tmp_path / log).read_bytes(), 20, f"{log} has the answer")
+            until(lambda: f'"id": "{name}"'.encode() in (tmp_path / log).read_bytes(), 60, f"{log} has the answer")
             client.command("object-del", id=name)
     assert b'"QMP"' in (tmp_path / "moved").read_bytes()

@@ -10,7 +10,7 @@ import subprocess
 import pytest
 
 from frame.echo import Echo
-from frame.live import Live
+from frame.live import PATIENT, Live
 from frame.paths import ROOT, outlive_vmm
 from frame.plugin import Starter, outlive_program
 from frame.rom import SELECT_FILES, acpi_guest
@@ -123,11 +123,11 @@ def test_tables_of_the_first_release_number_buses_otherwise_and_hot_plug_goes_on
                           "-device", "pcie-root-port,id=rp0,chassis=1,addr=2",
                           "-device", "pcie-root-port,id=rp1,chassis=2,addr=3")
     first = guest.qmp.command("query-version")["package"].startswith("outlive-0.1")
-    until(lambda: said.read_bytes() == b"R", 20, "the guest has its tables")
-    assert guest.qmp.command("outlive-upgrade", binary=str(outlive_vmm()), timeout=60)["done"]
+    until(lambda: said.read_bytes() == b"R", 60, "the guest has its tables")
+    assert guest.qmp.command("outlive-upgrade", binary=str(outlive_vmm()), **PATIENT)["done"]
     guest.qmp.command("blockdev-add", driver="raw", **{"node-name": "d0"},
                       file={"driver": "file", "filename": str(disk)})
     guest.qmp.command("device_add", driver="virtio-blk-pci", id="hot", drive="d0", bus="rp1" if first else "rp0")
-    until(lambda: said.read_bytes() == b"RU", 20, "the guest sees the slot")
+    until(lambda: said.read_bytes() == b"RU", 60, "the guest sees the slot")
     guest.qmp.command("quit")
     starter.end()

@@ -90,7 +90,7 @@ def test_memory_stays_locked(live):
     guest = live("-overcommit", "mem-lock=on", memory_mib=64)
     before = int(status_of(guest.pid, "VmLck"))
     assert before > 64 << 10
-    guest.upgrade(pause_timeout=60000)
+    guest.upgrade()
     assert int(status_of(guest.pid, "VmLck")) > 64 << 10
 
 
@@ -119,20 +119,20 @@ def test_threads_stay_pinned_with_their_priorities(live):
     before = placed(guest)
     assert before["vcpu 1"] == (first, os.SCHED_OTHER, nice) and before["vcpu 0"][1] == os.SCHED_BATCH
     for _ in range(2):
-        guest.upgrade(pause_timeout=60000)
+        guest.upgrade()
         assert placed(guest) == before
     guest.verify()
 
 
 def test_a_pinned_thread_that_could_not_be_pinned_again_refuses(live):
     guest = live("-sandbox", "on,resourcecontrol=deny", memory_mib=64)
-    guest.upgrade(pause_timeout=60000)
+    guest.upgrade()
     thread = threads_of(guest)["vcpu 0"]
     os.sched_setscheduler(thread, os.SCHED_BATCH, os.sched_param(0))
     with pytest.raises(QmpError, match="vCPU 0: its thread can't get the CPUs and the priority"):
         guest.qmp.command("outlive-upgrade")
     os.sched_setscheduler(thread, os.SCHED_OTHER, os.sched_param(0))
-    guest.upgrade(pause_timeout=60000)
+    guest.upgrade()
     guest.settle()
 
 
@@ -188,7 +188,7 @@ def test_a_guest_on_its_way_elsewhere_stays_until_that_has_ended(live, run_dir):
                 guest.qmp.command("outlive-upgrade", dry_run=dry_run)
         guest.qmp.raw("migrate_cancel")
         until(lambda: guest.qmp.command("query-migrate")["status"] == "cancelled", 60, "it is called off")
-    guest.upgrade(pause_timeout=60000)
+    guest.upgrade()
     guest.verify()
 
 

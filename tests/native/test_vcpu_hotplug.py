@@ -2,6 +2,7 @@
 """vCPUs come and go while a guest runs; a guest of some hundred bytes does ACPI's part and starts them."""
 import pytest
 
+from frame.live import PATIENT
 from frame.qemu import HOST_CPU
 from frame.qmp import QmpError
 from frame.rom import vcpu_guest
@@ -130,7 +131,7 @@ def test_vcpus_of_the_command_line_need_no_plugging(outlive, kvm, tmp_path):
 def test_plugged_vcpus_go_along_in_an_upgrade(guest):
     add(guest, 2)
     until(lambda: guest.said() == "2", 60, "the vCPU runs")
-    assert guest.qmp.command("outlive-upgrade", timeout=60)["done"]
+    assert guest.qmp.command("outlive-upgrade", **PATIENT)["done"]
     assert there(guest)[2] == "/machine/peripheral/vcpu2"
     add(guest, 1)
     until(lambda: guest.said() == "21", 60, "a further one runs")

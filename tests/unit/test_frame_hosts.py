@@ -23,7 +23,7 @@ def send(client, size):
         client.sendall(bytes(size))
 
 
-def transfer(pair, size, timeout=30):
+def transfer(pair, size, timeout=60):
     """Seconds that `size` bytes take from a to b over TCP."""
     with pair.b.inside():
         server = socket.create_server(("", 7000))
@@ -90,7 +90,7 @@ def test_a_vmm_runs_in_a_host_and_is_driven_from_outside(hosts, qemu):
     vmm = qemu.start("-M", "none", "-nodefaults", "-display", "none", "-vnc",
                      f"{pair.b.address}:0", within=pair.b.prefix)
     with pair.a.inside():
-        client = socket.create_connection((pair.b.address, 5900), timeout=5)
+        client = socket.create_connection((pair.b.address, 5900), timeout=60)
     with client:
         assert client.recv(3) == b"RFB"
     assert vmm.qmp.command("query-status")["running"] is True

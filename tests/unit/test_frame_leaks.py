@@ -45,7 +45,7 @@ NEEDS_ROOT = {"a network namespace", "a tap", "shared memory"}
 def inner(tmp_path, body, *options):
     """Run a file with one bad test and a good one after it; returns the finished process."""
     path = tmp_path / "test_inner.py"
-    path.write_text("import os, subprocess, tempfile\n"
+    path.write_text("import os, subprocess, tempfile\nfrom frame import leaks\nleaks.END_SECONDS = 2\n"
                     f"def test_bad(tmp_path):\n{body}\n"
                     "def test_good(tmp_path):\n    pass\n")
     return subprocess.run(
@@ -83,7 +83,7 @@ def test_children_end_with_a_killed_pytest(tmp_path, leak_guard):
         """)
     assert done.returncode == -signal.SIGKILL
     pid = int((tmp_path / "pid").read_text())
-    until(lambda: "sleep" not in command_line(pid), 5, "the parent-death signal ends it")
+    until(lambda: "sleep" not in command_line(pid), 60, "the parent-death signal ends it")
     assert len(os.listdir(leak_guard)) == 1
     leaks.sweep(leak_guard)
     assert not os.listdir(leak_guard), "the next run removes what a killed one left"
@@ -94,7 +94,7 @@ def test_orphans_are_collected_as_init_would(tmp_path):
                           text=True, capture_output=True)
     orphan = int(done.stdout)
     os.kill(orphan, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{orphan}"), 5, "no zombie stays")
+    until(lambda: not os.path.exists(f"/proc/{orphan}"), 60, "no zombie stays")
 
 
 def test_orphans_end_with_a_killed_pytest(tmp_path):

@@ -23,7 +23,7 @@ def test_events_are_queued_in_order_and_others_stay(qemu):
     vmm.qmp.command("stop")
     vmm.qmp.command("cont")
     vmm.qmp.command("stop")
-    assert vmm.qmp.wait_event("RESUME", timeout=5)["event"] == "RESUME"
+    assert vmm.qmp.wait_event("RESUME", timeout=60)["event"] == "RESUME"
     assert [event["event"] for event in vmm.qmp.take_events()] == ["STOP", "STOP"]
 
 
@@ -49,8 +49,8 @@ def test_several_clients_see_the_same_events(qemu):
     vmm = qemu.start(*IDLE, "-qmp", "unix:@RUN@/second.sock,server=on,wait=off")
     second = vmm.connect("second.sock")
     vmm.qmp.command("stop")
-    assert second.wait_event("STOP", timeout=5)
-    assert vmm.qmp.wait_event("STOP", timeout=5)
+    assert second.wait_event("STOP", timeout=60)
+    assert vmm.qmp.wait_event("STOP", timeout=60)
 
 
 def test_quit_ends_the_process_and_removes_its_folder(qemu):
