@@ -136,6 +136,9 @@ MUST_CHECK int block_point_make(struct block_node *n, const char *prefix, char *
 				struct err *e);
 MUST_CHECK int block_point_drop(struct block_node *n, const char *path, const char *older,
 				struct err *e);
+struct undo;
+struct undo *block_point_keep(struct block_node *n, const char *path);
+void block_point_close(struct block_node *n, struct undo *u);
 MUST_CHECK int block_point_restore(struct block_node *n, const char *path, bool force,
 				   struct err *e);
 MUST_CHECK int block_point_check(struct block_node *n, const char *path, struct err *e);

@@ -72,7 +72,8 @@ struct block_option {
 		BLOCK_OPTION_BOOL,
 		BLOCK_OPTION_SIZE,
 		BLOCK_OPTION_NODE,
-		BLOCK_OPTION_OBJECT
+		BLOCK_OPTION_OBJECT,
+		BLOCK_OPTION_LIST /* of strings */
 	} kind;
 	bool required;
 	const char *help;

@@ -25,6 +25,8 @@ static const struct block_option options[] = {
 	{"locking", BLOCK_OPTION_STRING, false, "'auto', 'on' or 'off': image locks"},
 	{"outlive-undo", BLOCK_OPTION_STRING, false,
 	 "undo file of a snapshot point, to go on with"},
+	{"outlive-undo-older", BLOCK_OPTION_LIST, false,
+	 "undo files that are fed as well, since nobody knows of outlive-undo yet"},
 	{NULL, 0, false, NULL},
 };
 
@@ -137,10 +139,27 @@ static int check_words(const struct block_node *n, struct err *e)
 	return 0;
 }
 
+/* Undo files that the process before has fed, or that it was told of. */
+static int open_undo(const struct block_node *n, struct undo **ret, struct err *e)
+{
+	const char *path = block_option_string(n, "outlive-undo", NULL);
+	const json_t *older = json_object_get(n->options, "outlive-undo-older"), *one;
+	struct undo **end = ret;
+	size_t i;
+	int r = path ? undo_open(end, path, e) : 0;
+
+	json_array_foreach (older, i, one) {
+		if (r < 0 || !path)
+			break;
+		end = &(*end)->older;
+		r = undo_open(end, json_string_value(one), e);
+	}
+	return r;
+}
+
 static int file_open(struct block_node *n, struct err *e)
 {
 	const char *filename = block_option_string(n, "filename", "");
-	const char *undo = block_option_string(n, "outlive-undo", NULL);
 	struct file *f;
 	int fd, r = check_words(n, e);
 
@@ -166,8 +185,9 @@ static int file_open(struct block_node *n, struct err *e)
 	};
 	probe_alignment(f);
 	n->priv = f;
-	r = undo ? undo_open(&f->undo, undo, e) : 0;
+	r = open_undo(n, &f->undo, e);
 	if (r < 0) {
+		undo_close(f->undo, fd);
 		close(fd);
 		free(f);
 	}

@@ -41,6 +41,17 @@ static bool is_bool(const json_t *v, bool *ret)
 	return json_is_boolean(v);
 }
 
+static bool is_list(const json_t *v)
+{
+	const json_t *one;
+	size_t i;
+
+	json_array_foreach (v, i, one)
+		if (!json_is_string(one))
+			return false;
+	return json_is_array(v);
+}
+
 static bool fits(const struct block_option *o, const json_t *v)
 {
 	bool ignored;
@@ -51,6 +62,7 @@ static bool fits(const struct block_option *o, const json_t *v)
 	case BLOCK_OPTION_SIZE: return json_is_integer(v) || json_is_string(v);
 	case BLOCK_OPTION_NODE: return json_is_object(v) || json_is_string(v);
 	case BLOCK_OPTION_OBJECT: return json_is_object(v);
+	case BLOCK_OPTION_LIST: return is_list(v);
 	}
 	return false;
 }

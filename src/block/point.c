@@ -4,7 +4,8 @@
  * it is a clone of the image (FICLONE), made at once and of no further interest. Elsewhere it is an
  * undo file (undo.h), which the bottom node of the disk feeds from now on; the node's options say
  * so, so that an upgrade carries it. Only the newest point's undo file is fed: going back to an
- * older one means to apply the newer ones first.
+ * older one means to apply the newer ones first. That it is there must be known for that, so until
+ * somebody says that it is (block_point_keep()), the one before is fed as well.
  *
  * All on the main thread, with no request in flight.
  */
@@ -19,7 +20,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
-#define UNDO_OPTION "outlive-undo"
+#define UNDO_OPTION  "outlive-undo"
+#define OLDER_OPTION "outlive-undo-older"
 
 static struct block_node *file_node(struct block_node *n)
 {
@@ -35,14 +37,31 @@ static bool is_undo(const char *path)
 	return n > 5 && !strcmp(path + n - 5, ".undo");
 }
 
-/* From now on @u is fed; NULL: none. The one before is the caller's. */
+/* From now on @u and its older ones are fed; NULL: none. The one before is the caller's. */
 static void feed(struct block_node *n, struct undo *u)
 {
+	json_t *older = json_array();
+
 	((struct file *)n->priv)->undo = u;
 	if (u)
 		json_object_set_new(n->options, UNDO_OPTION, json_string(u->path));
 	else
 		json_object_del(n->options, UNDO_OPTION);
+	for (u = u ? u->older : NULL; u; u = u->older)
+		json_array_append_new(older, json_string(u->path));
+	json_object_set_new(n->options, OLDER_OPTION, older);
+	if (!json_array_size(older))
+		json_object_del(n->options, OLDER_OPTION);
+}
+
+/* Where the undo file at @path is held; of one that isn't fed what it leads to is NULL. */
+static struct undo **fed(struct file *f, const char *path)
+{
+	struct undo **at = &f->undo;
+
+	while (*at && strcmp((*at)->path, path) != 0)
+		at = &(*at)->older;
+	return at;
 }
 
 static bool clone_to(int from, const char *path)
@@ -85,10 +104,42 @@ int block_point_make(struct block_node *n, const char *prefix, char **ret, struc
 	r = undo_create(&u, undo, bottom->size, e);
 	if (r < 0)
 		return r;
-	undo_close(f->undo, f->fd);
+	u->older = f->undo;
 	feed(bottom, u);
 	*ret = str_dup(undo);
 	return 0;
+}
+
+/**
+ * block_point_keep() - Somebody knows of a point: those before need it from now on
+ * @n:		A disk's node
+ * @path:	Its file; of one that isn't fed nothing happens
+ *
+ * Return: what block_point_close() closes, which may take as long as the disk does; NULL: nothing
+ */
+struct undo *block_point_keep(struct block_node *n, const char *path)
+{
+	struct block_node *bottom = file_node(n);
+	struct file *f = bottom ? bottom->priv : NULL;
+	struct undo *u = f ? *fed(f, path) : NULL, *older = u ? u->older : NULL;
+
+	if (!older)
+		return NULL;
+	u->older = NULL;
+	feed(bottom, f->undo);
+	return older;
+}
+
+/**
+ * block_point_close() - Nothing more comes to undo files; the guest may run
+ * @n:	Their disk's node
+ * @u:	Of block_point_keep(); may be NULL
+ */
+void block_point_close(struct block_node *n, struct undo *u)
+{
+	const struct file *f = file_node(n)->priv;
+
+	undo_close(u, f->fd);
 }
 
 /* Takes the undo file at @path up again where there was one before; NULL: none. */
@@ -123,10 +174,17 @@ int block_point_drop(struct block_node *n, const char *path, const char *older, 
 {
 	struct block_node *bottom = file_node(n);
 	struct file *f = bottom ? bottom->priv : NULL;
+	struct undo **at = f ? fed(f, path) : NULL, *u = at ? *at : NULL;
 
-	if (!f || !f->undo || strcmp(f->undo->path, path) != 0)
+	if (!u)
 		return 0;
-	return go_back(bottom, older && is_undo(older) ? older : NULL, e);
+	if (u == f->undo && !u->older)
+		return go_back(bottom, older && is_undo(older) ? older : NULL, e);
+	*at = u->older; /* which has all that this one has */
+	u->older = NULL;
+	undo_close(u, f->fd);
+	feed(bottom, f->undo);
+	return 0;
 }
 
 static int restore_clone(struct file *f, const char *path, struct err *e)
@@ -238,8 +296,9 @@ int block_point_check(struct block_node *n, const char *path, struct err *e)
 
 	if (!f || !is_undo(path))
 		return f && access(path, R_OK) == 0 ? 0 : err_sys(e, "%s", path);
-	if (f->undo && !strcmp(f->undo->path, path))
-		return undo_check(f->undo, f->fd, e);
+	u = *fed(f, path);
+	if (u)
+		return undo_check(u, f->fd, e);
 	r = undo_open(&u, path, e);
 	if (r < 0)
 		return r;

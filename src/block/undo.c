@@ -174,15 +174,8 @@ static uint64_t changed_ns(int fd)
 	return (uint64_t)st.st_mtim.tv_sec * NS_PER_SEC + (uint64_t)st.st_mtim.tv_nsec;
 }
 
-/**
- * undo_close() - Keep nothing more
- * @u:		May be NULL
- * @image_fd:	The image
- */
-void undo_close(struct undo *u, int image_fd)
+static void close_one(struct undo *u, int image_fd)
 {
-	if (!u)
-		return;
 	if (u->h->state == UNDO_OPEN && msync(u->h, u->map_bytes, MS_SYNC) == 0 &&
 	    fsync(u->fd) == 0) {
 		u->h->state = UNDO_CLOSED;
@@ -191,6 +184,21 @@ void undo_close(struct undo *u, int image_fd)
 			log_warn("%s: %s", u->path, strerror(errno));
 	}
 	undo_free(u);
+}
+
+/**
+ * undo_close() - Keep nothing more
+ * @u:		May be NULL; the older ones that it has are closed, too
+ * @image_fd:	The image
+ */
+void undo_close(struct undo *u, int image_fd)
+{
+	struct undo *older;
+
+	for (; u; u = older) {
+		older = u->older;
+		close_one(u, image_fd);
+	}
 }
 
 static bool saved(const struct undo *u, uint64_t cluster)
@@ -269,14 +277,7 @@ static void open_again(struct undo *u)
 	pthread_mutex_unlock(&u->lock);
 }
 
-/**
- * undo_save() - Save what is about to be changed
- * @u:		Open
- * @image_fd:	The image
- * @offset:	First byte
- * @bytes:	How many; what lies behind the image of that moment needn't be saved
- */
-void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes)
+static void save_all(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes)
 {
 	uint64_t end = MIN(offset + bytes, u->h->image_bytes), c;
 
@@ -286,6 +287,19 @@ void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes)
 	for (c = offset / UNDO_CLUSTER; c * UNDO_CLUSTER < end; c++)
 		if (!saved(u, c))
 			save_one(u, image_fd, c);
+}
+
+/**
+ * undo_save() - Save what is about to be changed
+ * @u:		Open; the older ones that it has get it, too
+ * @image_fd:	The image
+ * @offset:	First byte
+ * @bytes:	How many; what lies behind the image of that moment needn't be saved
+ */
+void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes)
+{
+	for (; u; u = u->older)
+		save_all(u, image_fd, offset, bytes);
 }
 
 /**

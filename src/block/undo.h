@@ -19,6 +19,9 @@
  * them. After a crash of the host they may have, so an undo file that wasn't closed in this boot of
  * the host isn't trusted; nor is one whose image somebody else has written since. That it is open
  * is on the disk before the image is written.
+ *
+ * A newer undo file takes the place of an older one only when somebody knows of it: until then both
+ * get what is overwritten, so that whoever is killed in between leaves the older one whole.
  */
 
 enum { UNDO_CLUSTER = 64 * 1024 };
@@ -49,6 +52,7 @@ struct undo_header {
  * @h:		Mapped, with the bitmap behind it, @map_bytes in all
  * @bits:	A bit per cluster that was saved
  * @clusters:	How many
+ * @older:	Is fed as well, since nobody knows of this one yet; owned; NULL: none
  * @opened:	The disk has it as open: after a crash of the host nobody takes it for whole; atomic
  * @lock:	One cluster is saved at a time
  */
@@ -58,6 +62,7 @@ struct undo {
 	struct undo_header *h;
 	uint64_t map_bytes, clusters;
 	uint64_t *bits;
+	struct undo *older;
 	bool opened;
 	pthread_mutex_t lock;
 };
@@ -65,8 +70,8 @@ struct undo {
 MUST_CHECK int undo_create(struct undo **ret, const char *path, uint64_t image_bytes,
 			   struct err *e);
 MUST_CHECK int undo_open(struct undo **ret, const char *path, struct err *e);
-void undo_close(struct undo *u, int image_fd);
-void undo_drop(struct undo *u); /* as it is, after a look at it */
+void undo_close(struct undo *u, int image_fd); /* and the older ones that are fed as well */
+void undo_drop(struct undo *u);                /* as it is, after a look at it */
 /* Before a part of the image is changed; any thread. What can't be saved breaks the undo file, not
  * the guest. */
 void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes);

@@ -50,6 +50,8 @@ const struct command commands_snapshot[] = {
 	{"snapshot-delete", delete_args, .op = COMMAND_OP(snapshot_delete), .help = "forget it"},
 	{"outlive-rollback", rollback_args, .op = COMMAND_OP(rollback),
 	 .help = "make the disks what they were, and load the snapshot in place"},
+	{"outlive-point-keep", drop_args, .op = COMMAND_OP(point_keep),
+	 .help = "a point is known: the one before needn't be whole without it any more"},
 	{"outlive-point-drop", drop_args, .op = COMMAND_OP(point_drop),
 	 .help = "keep no more what disks were"},
 	{0},

@@ -70,7 +70,8 @@ struct control_ops {
 	control_op *query_stats, *query_stats_schemas;
 	control_op *dump_guest_memory, *query_dump;
 	control_op *upgrade, *query_blockers, *query_configuration;
-	control_op *rollback, *point_drop, *snapshot_save, *snapshot_load, *snapshot_delete;
+	control_op *rollback, *point_drop, *point_keep, *snapshot_save, *snapshot_load,
+		*snapshot_delete;
 	bool (*memory_read)(void *opaque, uint64_t gpa, void *buf, uint64_t len);
 	int (*memory_read_virtual)(void *opaque, unsigned int vcpu, uint64_t gva, void *buf,
 				   uint64_t len, struct err *e);

@@ -166,6 +166,65 @@ def test_a_point_whose_command_was_killed_can_be_deleted_and_the_one_before_is_w
     assert image.read_bytes() == was
 
 
+@pytest.fixture
+def begun(cli, db, image):
+    """A guest with a point "one" and a second one that was made and that nobody knows of; gives the image as at the
+    first."""
+    cli("pause", db)
+    cli("snapshot", "point", db, "one")
+    was = image.read_bytes()
+    folder = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots"
+    cli("qmp", db, "migrate", json.dumps({"uri": f"file:{folder}/two.snapshot", "outlive-continue": True,
+                                          "outlive-points": f"{folder}/two"}))
+    until(lambda: json.loads(cli("qmp", db, "query-migrate"))["status"] == "completed", 60, "it is written")
+    cli("resume", db)
+    works_on(cli, 1000)
+    return was
+
+
+def test_a_point_is_whole_if_the_next_one_is_cut_off_by_the_death_of_the_vmm(cli, db, image, begun):
+    """Until somebody knows of the newer one both are fed, also through an upgrade."""
+    cli("upgrade", db)
+    works_on(cli, 2000)
+    os.kill(json.loads(cli("ls", "--json"))[0]["pid"], signal.SIGKILL)
+    until(lambda: json.loads(cli("ls", "--json"))[0]["state"] == "ended", 10, "the guest has ended")
+    assert image.read_bytes() != begun
+    cli("snapshot", "rollback", db, "one")
+    assert image.read_bytes() == begun
+    cli("snapshot", "delete", db, "two")
+    folder = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots"
+    assert sorted(os.listdir(folder)) == ["one.disk0.undo", "one.json", "one.snapshot"]
+    cli("resume", db)
+    works_on(cli, 1000)
+
+
+def test_a_point_is_whole_after_others_of_which_one_was_never_known(cli, db, image, begun):
+    cli("snapshot", "point", db, "three")
+    works_on(cli, 1000)
+    cli("snapshot", "delete", db, "two")
+    works_on(cli, 1000)
+    cli("snapshot", "rollback", db, "one")
+    assert image.read_bytes() == begun
+
+
+def written(cli):
+    """Undo files that the guest's disk feeds: more room is needed in them."""
+    folder = f"{cli.env['OUTLIVE_RUN_DIR']}/db/snapshots"
+    return {name: os.stat(f"{folder}/{name}").st_mtime_ns for name in os.listdir(folder) if name.endswith(".undo")}
+
+
+def test_only_the_newest_known_point_is_fed(cli, db):
+    for name in ("one", "two"):
+        cli("snapshot", "point", db, name)
+    cli("upgrade", db)
+    before = written(cli)
+    works_on(cli, 3000)
+    cli("pause", db)
+    cli("snapshot", "point", db, "three")
+    after = written(cli)
+    assert after["one.disk0.undo"] == before["one.disk0.undo"] and after["two.disk0.undo"] > before["two.disk0.undo"]
+
+
 def test_a_snapshot_never_takes_the_place_of_a_point(cli, db):
     cli("snapshot", "point", db, "one")
     assert "is a point with disks" in cli("snapshot", "save", db, "one", code=REFUSED)
@@ -199,6 +258,29 @@ def test_the_jobs_of_qmp_save_load_and_delete(cli, db, image):
     assert job(cli, "snapshot-delete", "a") is None, "what isn't there is deleted"
     works_on(cli)
     assert sorted(os.listdir(image.parent)) == sorted(["disk.img", "disk.img.points.json"])
+
+
+def test_a_job_whose_snapshot_cannot_be_known_leaves_nothing(cli, db, image):
+    assert job(cli, "snapshot-save", "a") is None
+    works_on(cli, 1000)
+    (image.parent / "disk.img.points.json.new").mkdir()
+    assert "points.json" in job(cli, "snapshot-save", "b")
+    works_on(cli, 1000)
+    (image.parent / "disk.img.points.json.new").rmdir()
+    assert not list(image.parent.glob("disk.img.b.*"))
+    assert job(cli, "snapshot-save", "b") is None
+    works_on(cli, 1000)
+    assert job(cli, "snapshot-load", "a") is None
+    works_on(cli, 1000)
+
+
+def test_what_a_killed_vmm_leaves_of_a_job_can_be_deleted(cli, db, image):
+    for name in ("snapshot", "disk0.undo", "disk1.clone"):
+        (image.parent / f"disk.img.b.{name}").write_bytes(b"half")
+    (image.parent / "disk.img.bb.snapshot").write_bytes(b"another")
+    assert job(cli, "snapshot-delete", "b") is None
+    assert not list(image.parent.glob("disk.img.b.*")) and (image.parent / "disk.img.bb.snapshot").exists()
+    assert job(cli, "snapshot-save", "b") is None
 
 
 def test_a_job_that_cannot_save_says_so_and_the_guest_goes_on(cli, db, image):

@@ -28,6 +28,50 @@ const json_t *point_disks(const json_t *description)
 	return json_object_get(json_object_get(description, "migration"), "outlive-disks");
 }
 
+/* Disks as the VMM is told of them: with what the point before kept, if there is one. */
+static json_t *told_disks(const json_t *disks, const json_t *older)
+{
+	json_t *all = json_array(), *d, *o, *one;
+	size_t i, k;
+
+	json_array_foreach (disks, i, d) {
+		one = json_pack("{s:O, s:O}", "filename", json_object_get(d, "filename"), "file",
+				json_object_get(d, "file"));
+		json_array_foreach (point_disks(older), k, o)
+			if (json_equal(json_object_get(o, "filename"),
+				       json_object_get(d, "filename")))
+				json_object_set(one, "older", json_object_get(o, "file"));
+		json_array_append_new(all, one);
+	}
+	return all;
+}
+
+/* @disks is consumed. */
+static int tell(struct guest *g, const char *command, json_t *disks, struct err *e)
+{
+	json_t *args = json_pack("{s:o}", "disks", disks);
+	struct qmp q;
+	int r = qmp_open(g, OPEN_SECONDS, &q, e);
+
+	if (r < 0) {
+		json_decref(args);
+		return r;
+	}
+	r = qmp_command(&q, command, args, NULL, e);
+	qmp_close(&q);
+	return r;
+}
+
+/* From now on older points need this one. If the VMM doesn't hear it, more is kept than need be. */
+static void keep(struct guest *g, const json_t *info)
+{
+	json_t *disks = told_disks(json_object_get(info, "outlive-disks"), NULL);
+	struct err e = {0};
+
+	if (tell(g, "outlive-point-keep", disks, &e) < 0)
+		fprintf(stderr, "outlive: %s: %s\n", g->name, e.msg);
+}
+
 /* What keeps the disks is of no use without a description, and mustn't be fed for ever. */
 static void take_back(struct guest *g, const char *dir, const char *name)
 {
@@ -65,11 +109,13 @@ static int point(const struct cli_args *args, struct guest *g, struct err *e)
 	if (r < 0)
 		return r;
 	r = snapshot_describe(dir, name, g, info, e);
-	if (r >= 0)
-		snapshot_report(args, path, info);
-	else
+	if (r < 0) {
 		take_back(g, dir, name);
-	return r;
+		return r;
+	}
+	keep(g, info);
+	snapshot_report(args, path, info);
+	return 0;
 }
 
 /* Adds the disks of a point; of each image only the first file is checked. */
@@ -195,23 +241,6 @@ static const json_t *point_before(const json_t *points, const json_t *descriptio
 	return NULL;
 }
 
-static json_t *dropped_disks(const json_t *description, const json_t *older)
-{
-	json_t *all = json_array(), *d, *o, *one;
-	size_t i, k;
-
-	json_array_foreach (point_disks(description), i, d) {
-		one = json_pack("{s:O, s:O}", "filename", json_object_get(d, "filename"), "file",
-				json_object_get(d, "file"));
-		json_array_foreach (point_disks(older), k, o)
-			if (json_equal(json_object_get(o, "filename"),
-				       json_object_get(d, "filename")))
-				json_object_set(one, "older", json_object_get(o, "file"));
-		json_array_append_new(all, one);
-	}
-	return all;
-}
-
 /**
  * point_drop() - Keep no more what disks were at a point
  * @g:		Its guest
@@ -226,23 +255,16 @@ int point_drop(struct guest *g, const char *dir, const json_t *description, stru
 {
 	OWNED_JSON *points = snapshot_points(dir);
 	const json_t *older = point_before(points, description);
+	bool begun = json_object_get(description, "files"); /* nobody needs it yet */
 	bool newest = option_int(json_array_get(points, 0), "order", 0) <=
 		      option_int(description, "order", 0);
-	struct qmp q;
-	int r;
 
-	if (older && (!newest || !guest_refresh(g)))
+	if (older && !begun && (!newest || !guest_refresh(g)))
 		return err_set(e, EEXIST, "point '%s' is older and needs it: delete that one first",
 			       option_str(older, "name", ""));
 	if (!guest_refresh(g))
 		return 0;
-	r = qmp_open(g, OPEN_SECONDS, &q, e);
-	if (r < 0)
-		return r;
-	r = qmp_command(&q, "outlive-point-drop",
-			json_pack("{s:o}", "disks", dropped_disks(description, older)), NULL, e);
-	qmp_close(&q);
-	return r;
+	return tell(g, "outlive-point-drop", told_disks(point_disks(description), older), e);
 }
 
 /**

@@ -236,7 +236,9 @@ MUST_CHECK int points_make(struct migration *m, struct err *e);
 void guest_empty(struct guest *g); /* stopped: at power-on, ready to take a guest */
 void points_abort(struct migration *m);
 MUST_CHECK int points_blocker(struct err *e);
-control_op guest_rollback, guest_point_drop;
+void points_take_back(struct migration *m);
+void points_keep(struct guest *g, const json_t *disks);
+control_op guest_rollback, guest_point_drop, guest_point_keep;
 
 /* outgoing.c */
 MUST_CHECK int migration_may_leave(struct migration *m, struct err *e);

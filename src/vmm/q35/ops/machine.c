@@ -197,6 +197,7 @@ void guest_ops_fill(struct guest *g)
 		.snapshot_load = guest_snapshot_load,
 		.snapshot_delete = guest_snapshot_delete,
 		.point_drop = guest_point_drop,
+		.point_keep = guest_point_keep,
 		.query_migrate = guest_query_migrate,
 		.migrate_set_capabilities = guest_migrate_set_capabilities,
 		.query_migrate_capabilities = guest_query_migrate_capabilities,

@@ -69,6 +69,11 @@ static size_t index_find(const json_t *all, const char *tag)
 	return i;
 }
 
+static bool tag_fits(const char *tag)
+{
+	return *tag && !strchr(tag, '/') && strlen(tag) <= 100;
+}
+
 static int image_of(const json_t *args, const char **ret, struct err *e)
 {
 	const char *node = option_str(args, "vmstate", ""), *tag = option_str(args, "tag", "");
@@ -79,7 +84,7 @@ static int image_of(const json_t *args, const char **ret, struct err *e)
 	*ret = block_filename(n);
 	if (!**ret)
 		return err_set(e, ENOTSUP, "node '%s' has no file to keep snapshots beside", node);
-	if (!*tag || strchr(tag, '/') || strlen(tag) > 100)
+	if (!tag_fits(tag))
 		return err_set(e, EINVAL, "'%s' can't be the name of a snapshot", tag);
 	return 0;
 }
@@ -87,10 +92,20 @@ static int image_of(const json_t *args, const char **ret, struct err *e)
 static int added(struct migration *m, struct err *e)
 {
 	OWNED_JSON *all = index_load(current.image);
+	OWNED(char) *path = NULL;
+	int r;
 
 	json_array_append_new(all, json_pack("{s:s, s:I, s:O}", "tag", current.tag, "taken-ns",
 					     (json_int_t)time_wall_ns(), "disks", m->points));
-	return index_store(current.image, all, e);
+	r = index_store(current.image, all, e);
+	if (r >= 0) {
+		points_keep(m->guest, m->points);
+		return 0;
+	}
+	path = snapshot_path(current.image, current.tag);
+	points_take_back(m);
+	unlink(path);
+	return r;
 }
 
 /* Points that were made after the one that the guest has gone back to are gone. */
@@ -308,6 +323,29 @@ static int forget(struct guest *g, const char *image, json_t *all, size_t i, str
 	return index_store(image, all, e);
 }
 
+/* What is left of a snapshot whose VMM was killed while it was made; nobody knows of it. */
+static int clear_remains(const struct guest *g, const char *image, const char *tag, struct err *e)
+{
+	static const char *const kinds[] = {"undo", "clone"};
+	OWNED(char) *path = snapshot_path(image, tag);
+	unsigned int found = ARRAY_SIZE(kinds), k;
+
+	if (!*image || !tag_fits(tag))
+		return 0;
+	if (migration_busy(g->migration))
+		return err_set(e, EBUSY, "There's a migration process in progress");
+	if (unlink(path) < 0 && errno != ENOENT)
+		return err_sys(e, "%s", path);
+	for (unsigned int disk = 0; found; disk++)
+		for (found = 0, k = 0; k < ARRAY_SIZE(kinds); k++) {
+			OWNED(char) *file = str_printf("%s.%s.disk%u.%s", image, tag, disk,
+						       kinds[k]);
+
+			found += unlink(file) == 0;
+		}
+	return 0;
+}
+
 /**
  * guest_snapshot_delete() - QMP snapshot-delete
  * @opaque:	The guest
@@ -316,7 +354,7 @@ static int forget(struct guest *g, const char *image, json_t *all, size_t i, str
  * @ret:	Not set
  * @e:		Set on failure only
  *
- * A tag that isn't there is deleted already, as with QEMU.
+ * A tag that isn't there is deleted already, as with QEMU; files of one that was never finished go.
  *
  * Errors: ENOENT no such node; EEXIST the job's id is taken. What comes later is the job's
  * Return: 0, or a negative errno
@@ -341,7 +379,9 @@ int guest_snapshot_delete(void *opaque, struct control_request *rq, const json_t
 		return r;
 	all = index_load(block_filename(n));
 	i = index_find(all, option_str(args, "tag", ""));
-	r = i < json_array_size(all) ? forget(g, block_filename(n), all, i, &later) : 0;
+	r = i < json_array_size(all)
+		    ? forget(g, block_filename(n), all, i, &later)
+		    : clear_remains(g, block_filename(n), option_str(args, "tag", ""), &later);
 	control_job_conclude(job, r < 0 ? &later : NULL);
 	return 0;
 }

@@ -298,6 +298,32 @@ int guest_rollback(void *opaque, struct control_request *rq, const json_t *args,
 	return r;
 }
 
+/* Is nobody using the disks' points but the guest? */
+static int can_touch(struct guest *g, struct err *e)
+{
+	if (migration_busy(g->migration))
+		return err_set(e, EBUSY, "There's a migration process in progress");
+	return guest_not_dumping(g, e);
+}
+
+/* For a moment that no event tells of. Return: did it run? */
+static bool stop_quietly(struct guest *g)
+{
+	bool runs = vm_active(&g->q->vm);
+
+	g->quiet = true;
+	if (runs)
+		vm_stop(&g->q->vm, RUN_SAVE_VM);
+	return runs;
+}
+
+static void go_on_quietly(struct guest *g, bool runs)
+{
+	if (runs)
+		vm_start(&g->q->vm);
+	g->quiet = false;
+}
+
 /**
  * guest_point_drop() - QMP outlive-point-drop
  * @opaque:	The guest
@@ -313,27 +339,79 @@ int guest_point_drop(void *opaque, struct control_request *rq, const json_t *arg
 		     struct err *e)
 {
 	struct guest *g = opaque;
-	bool runs = vm_active(&g->q->vm);
 	const json_t *disks = json_object_get(args, "disks"), *d;
 	struct block_node *n;
+	bool runs;
 	size_t i;
-	int r = 0;
+	int r = can_touch(g, e);
 
-	if (migration_busy(g->migration))
-		return err_set(e, EBUSY, "There's a migration process in progress");
-	if (guest_not_dumping(g, e) < 0)
-		return -e->code;
-	g->quiet = true;
-	if (runs)
-		vm_stop(&g->q->vm, RUN_SAVE_VM);
+	if (r < 0)
+		return r;
+	runs = stop_quietly(g);
 	json_array_foreach (disks, i, d) {
 		n = node_of(d, NULL);
 		if (n && r == 0)
 			r = block_point_drop(n, option_str(d, "file", ""),
 					     option_str(d, "older", NULL), e);
 	}
-	if (runs)
-		vm_start(&g->q->vm);
-	g->quiet = false;
+	go_on_quietly(g, runs);
+	return r;
+}
+
+/**
+ * points_take_back() - Nobody can be told of the points: as if they hadn't been made
+ * @m:	Main thread
+ */
+void points_take_back(struct migration *m)
+{
+	bool runs = stop_quietly(m->guest);
+
+	points_abort(m);
+	go_on_quietly(m->guest, runs);
+}
+
+/**
+ * points_keep() - Somebody knows of a point: older ones needn't be fed any more
+ * @g:		Running or stopped. Main thread
+ * @disks:	Of the point: filename, file
+ *
+ * The guest waits for no disk: what is fed no more is closed when it runs again.
+ */
+void points_keep(struct guest *g, const json_t *disks)
+{
+	OWNED(struct undo *) *left = mem_calloc(json_array_size(disks), sizeof(*left));
+	bool runs = stop_quietly(g);
+	struct block_node *n;
+	json_t *d;
+	size_t i;
+
+	json_array_foreach (disks, i, d) {
+		n = node_of(d, NULL);
+		left[i] = n ? block_point_keep(n, option_str(d, "file", "")) : NULL;
+	}
+	go_on_quietly(g, runs);
+	json_array_foreach (disks, i, d)
+		if (left[i])
+			block_point_close(node_of(d, NULL), left[i]);
+}
+
+/**
+ * guest_point_keep() - QMP outlive-point-keep
+ * @opaque:	The guest
+ * @rq:		The command
+ * @args:	See cmd_snapshot.c
+ * @ret:	Not set
+ * @e:		Set on failure only
+ *
+ * Errors: EBUSY
+ * Return: 0, or a negative errno
+ */
+int guest_point_keep(void *opaque, struct control_request *rq, const json_t *args, json_t **ret,
+		     struct err *e)
+{
+	int r = can_touch(opaque, e);
+
+	if (r == 0)
+		points_keep(opaque, json_object_get(args, "disks"));
 	return r;
 }
