@@ -8,10 +8,16 @@ goes to a file, which error messages quote. What a child starts itself is found 
 guard: orphans go to the supervisor (isolate.py).
 """
 import os
+import pathlib
 import signal
 import subprocess
+import sys
 
 from frame.wait import TooLate
+
+sys.path.append(str(pathlib.Path(__file__).resolve().parents[2] / "tools"))
+from testrun import tree  # noqa: E402
+from testrun.tree import alive, command_line  # noqa: E402, F401  for whoever has a process
 
 SETPRIV = ("/usr/bin/setpriv", "--pdeathsig", "KILL", "--")
 STOP_SECONDS = 60
@@ -73,39 +79,8 @@ class Process:
 
 
 def descendants(pid=None):
-    """Process ids of all living descendants of `pid`, zombies left out.
+    """Process ids of all living descendants of `pid`, zombies and this process left out.
 
     By default those that the tests have started, orphans included.
     """
-    found, queue = [], [pid or root]
-    while queue:
-        children = []
-        try:
-            for task in os.listdir(f"/proc/{queue[0]}/task"):
-                with open(f"/proc/{queue[0]}/task/{task}/children", encoding="ascii") as file:
-                    children += [int(word) for word in file.read().split()]
-        except OSError:
-            pass
-        queue = queue[1:] + children
-        found += [child for child in children if alive(child)]
-    return [child for child in found if child != os.getpid()]
-
-
-def alive(pid):
-    """Whether a process is there and no zombie. (An empty command line is no sign of a zombie:
-    that of a process in execve() is empty too.)
-    """
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def command_line(pid):
-    """What a process was started as; "" for one that is gone or a zombie."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()
-    except OSError:
-        return ""
+    return [child for child in tree.descendants(pid or root) if child != os.getpid()]

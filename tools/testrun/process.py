@@ -12,6 +12,8 @@ import subprocess
 import time
 from dataclasses import dataclass
 
+from testrun.tree import alive, command_line, descendants
+
 PR_SET_CHILD_SUBREAPER = 36
 GRACE_SECONDS = 10
 
@@ -31,47 +33,13 @@ def become_subreaper():
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
-def descendants(pid):
-    """Process ids of all living descendants, children before grandchildren."""
-    found, queue = [], [pid]
-    while queue:
-        try:
-            with open(f"/proc/{queue[0]}/task/{queue[0]}/children", encoding="ascii") as file:
-                children = [int(word) for word in file.read().split()]
-        except OSError:
-            children = []
-        queue = queue[1:] + children
-        found += children
-    return found
-
-
-def alive(pid):
-    """Whether a process is there and no zombie. (An empty command line is no sign of a zombie:
-    that of a process in execve() is empty too.)
-    """
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
-
-
-def command_line(pid):
-    """What a process was started as, for messages."""
-    try:
-        with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return file.read().replace(b"\0", b" ").decode(errors="replace").strip()[:160]
-    except OSError:
-        return ""
-
-
 def end_descendants():
     """Kill all that is left below us; returns the command lines of what was still running."""
     named = {}
     for _ in range(20):
         living = [pid for pid in descendants(os.getpid()) if alive(pid)]
         for pid in living:
-            named[pid] = command_line(pid) or named.get(pid, "")  # one that is dying has none
+            named[pid] = command_line(pid)[:160] or named.get(pid, "")  # one that is dying has none
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
