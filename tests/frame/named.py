@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Guests by name, as an operator has them: the outlive command, and the witness behind a name."""
 import os
+import socket
 import subprocess
 
 import pytest
@@ -56,6 +57,21 @@ def works_on(cli, name, requests=0):
         now = pulse_report.wait(source, done, 100)
     assert (now["faults"], now["state"]) == (0, "running"), now
     assert all(device["bad"] == device["lost"] == 0 for device in now["device"]), now
+
+
+def marks(cli, name):
+    """How often the guest was marked, as its memory has it; unlike what it does itself, only mark() makes that more."""
+    with report_of(cli, name) as source:
+        return pulse_report.read(source)["verify_asked"]
+
+
+def mark(cli, name):
+    """Leave a mark in the guest, by which one that went back to before is told from one that didn't; gives how many."""
+    before = marks(cli, name)
+    with socket.socket(socket.AF_UNIX) as console, report_of(cli, name) as source:
+        console.connect(f"{cli.env['OUTLIVE_RUN_DIR']}/{name}/console.sock")
+        console.sendall(b"v")
+        return pulse_report.wait(source, lambda now: now["verify_asked"] > before, 60)["verify_asked"]
 
 
 def run_db(cli, image, *words, name="db"):
