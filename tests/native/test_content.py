@@ -70,7 +70,7 @@ def test_a_file_that_changes_on_the_way_fails_the_migration_and_harms_nobody(out
     here.vmm.qmp.command("migrate-set-capabilities",
                          capabilities=[{"capability": "mapped-ram", "state": False}])
     there.vmm.qmp.command("migrate-incoming", uri=f"unix:{there.vmm.path('migrate.sock')}")
-    send(here.vmm, f"unix:{there.vmm.path('migrate.sock')}", *HASHES, **{"max-bandwidth": 100000})
+    send(here.vmm, f"unix:{there.vmm.path('migrate.sock')}", *HASHES, **{"max-bandwidth": 20000})
     until(lambda: here.vmm.qmp.command("query-migrate").get("outlive-content-hashes"), 60, "it is listed")
     with open(file, "r+b") as out:
         out.seek(MIB)

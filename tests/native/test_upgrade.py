@@ -300,10 +300,12 @@ def test_a_dry_run_leaves_the_guest_where_it_is(live):
 def test_one_at_a_time(live, tmp_path):
     guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
     second = guest.witness.vmm.connect("second.sock")
-    number = guest.qmp.send("outlive-upgrade", {"binary": script(tmp_path, "exec sleep 1000"),
-                                                "prepare-timeout": 2000})
+    number = guest.qmp.send("outlive-upgrade", {
+        "binary": script(tmp_path, f"echo $$ > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/pid; exec sleep 1000")})
+    until((tmp_path / "pid").exists, 60, "the first one is under way")
     with pytest.raises(QmpError, match="under way"):
         second.command("outlive-upgrade")
+    os.kill(int((tmp_path / "pid").read_text(encoding="ascii")), signal.SIGKILL)
     assert "error" in guest_reply(guest, number)
     guest.upgrade()
 

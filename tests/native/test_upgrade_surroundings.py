@@ -19,12 +19,23 @@ PATIENT = {"pause-timeout": 60000}  # a host without a free CPU for a second isn
 IN_TERMINAL = "import os, pty, sys; pty.spawn(sys.argv[1:], lambda fd: os.read(fd, 4096), lambda fd: b'')"
 
 
-def slow_target(folder, guest, seconds=1):
-    """A program that takes its time, then is what the guest runs in."""
-    path = folder / "slow.sh"
-    path.write_text(f'#!/bin/sh\nsleep {seconds}\nexec {os.readlink(f"/proc/{guest}/exe")} "$@"\n', encoding="ascii")
-    path.chmod(0o755)
-    return str(path)
+class SlowTarget:
+    """A program that waits until it may go on, then is what the guest runs in: `path`."""
+
+    def __init__(self, folder, guest):
+        self.path, self._begun, self._gate = str(folder / "slow.sh"), folder / "begun", folder / "gate"
+        (folder / "slow.sh").write_text(f'#!/bin/sh\necho >{self._begun}\n'
+                                        f'while ! [ -e {self._gate} ]; do sleep 0.05; done\n'
+                                        f'exec {os.readlink(f"/proc/{guest}/exe")} "$@"\n', encoding="ascii")
+        (folder / "slow.sh").chmod(0o755)
+
+    def wait(self):
+        """Until the upgrade is under way."""
+        until(self._begun.exists, 60, "the new process is started")
+
+    def go_on(self):
+        """Let it, and those that come after it."""
+        self._gate.touch()
 
 
 def answer(client, number):
@@ -157,11 +168,14 @@ def test_a_guest_that_ends_meanwhile_has_ended(live, end):
 def test_what_would_cross_an_upgrade_is_refused_meanwhile(live, tmp_path):
     guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
     second = guest.witness.vmm.connect("second.sock")
-    number = guest.qmp.send("outlive-upgrade", PATIENT | {"binary": slow_target(tmp_path, guest.pid)})
+    target = SlowTarget(tmp_path, guest.pid)
+    number = guest.qmp.send("outlive-upgrade", PATIENT | {"binary": target.path})
+    target.wait()
     for command, arguments in (("migrate", {"uri": "exec:cat >/dev/null"}), ("device_del", {"id": "any"}),
                                ("device_add", {"driver": "virtio-rng-pci"})):
         with pytest.raises(QmpError, match="being upgraded"):
             second.raw(command, arguments)
+    target.go_on()
     assert answer(guest.qmp, number)["done"]
     second.raw("migrate", {"uri": "exec:cat >/dev/null"})
     until(lambda: second.command("query-migrate")["status"] == "completed", 60, "it can be sent now")
@@ -171,9 +185,12 @@ def test_what_would_cross_an_upgrade_is_refused_meanwhile(live, tmp_path):
 def test_a_daemon_that_is_told_to_end_ends(live, tmp_path):
     guest = live("-qmp", "unix:@RUN@/second.sock,server=on,wait=off", memory_mib=64)
     second = guest.witness.vmm.connect("second.sock")
-    guest.qmp.send("outlive-upgrade", PATIENT | {"binary": slow_target(tmp_path, guest.pid)})
+    target = SlowTarget(tmp_path, guest.pid)
+    guest.qmp.send("outlive-upgrade", PATIENT | {"binary": target.path})
+    target.wait()
     second.command("quit")
     until(lambda: not vmms(), 60, f"nothing is left of {vmms()}")
+    target.go_on()  # whoever is asked to take over finds nobody
 
 
 def test_a_guest_on_its_way_elsewhere_stays_until_that_has_ended(live, run_dir):
@@ -214,8 +231,11 @@ def test_a_device_that_the_guest_lets_go_meanwhile_is_gone(plugging, tmp_path):
     second, old = plugging.second, process_of(plugging.second)
     for command, arguments in (("stop", {}), ("device_del", {"id": "disk"})):
         second.raw(command, arguments)
-    number = plugging.qmp.send("outlive-upgrade", PATIENT | {"binary": slow_target(tmp_path, old)})
+    target = SlowTarget(tmp_path, old)
+    number = plugging.qmp.send("outlive-upgrade", PATIENT | {"binary": target.path})
+    target.wait()
     second.command("cont")
+    target.go_on()
     assert answer(plugging.qmp, number)["done"]
     second.wait_event("DEVICE_DELETED", timeout=60)
     assert process_of(second) != old
