@@ -7,6 +7,7 @@ import pytest
 
 from frame.qmp import QmpError
 from frame.rom import outs_guest, reset_guest
+from frame.wait import until
 from frame.witness import options
 
 DEVICES = (
@@ -64,7 +65,7 @@ def test_io_threads_are_threads_of_the_process(qmp):
         qmp.command("object-add", **{"qom-type": "iothread"}, id="io1")
     tid = [one["thread-id"] for one in qmp.command("query-iothreads") if one["id"] == "io1"][0]
     qmp.command("object-del", id="io1")
-    assert not os.path.exists(f"/proc/{tid}")
+    until(lambda: not os.path.exists(f"/proc/{tid}"), 60, "the kernel has taken away the thread that was waited for")
 
 
 @pytest.mark.parametrize("ident, user", [("io0", "disk0"), ("rng0", "r0")])

@@ -49,7 +49,7 @@ def test_a_recorded_migration_has_its_rounds_rates_and_pause(cli, web, moved):
     written = picture["charts"][0]["series"][1]["points"]
     assert written[1:] == [[one["to"], one["dirty-rate"]] for one in picture["rounds"]]
     pause = picture["pause"]
-    assert pause["limit-ms"] == 300 and 0 < pause["said-ms"] < 1000 and pause["predicted-ms"] > 0, pause
+    assert pause["limit-ms"] == 300 and pause["said-ms"] > 0 and pause["predicted-ms"] > 0, pause
     assert [part["name"] for part in pause["parts"]][0] == "stop" and in_order(pause["parts"])
     assert pause["parts"][-1]["to"] == pytest.approx(pause["said-ms"])
 
