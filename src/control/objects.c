@@ -19,7 +19,6 @@ static const char *const endpoints[] = {"client", "server", NULL};
 
 #define MEMORY                                                                             \
 	COMMON, {"size", OPTION_SIZE, "bytes", .required = true},                          \
-		{"share", OPTION_BOOL, "shared mapping (always so)"},                      \
 		{"prealloc", OPTION_BOOL, "take all pages at start"},                      \
 		{"prealloc-threads", OPTION_INT, "how many threads do that", .max = 1024}, \
 		{"merge", OPTION_BOOL, "let the kernel merge equal pages"},                \
@@ -31,8 +30,14 @@ static const char *const endpoints[] = {"client", "server", NULL};
 		"x-use-canonical-path-for-ramblock-id", OPTION_BOOL, "name in the stream"  \
 	}
 
+#define SHARED                                                     \
+	{                                                          \
+		"share", OPTION_BOOL, "shared mapping (always so)" \
+	}
+
 static const struct option memfd_table[] = {
 	MEMORY,
+	SHARED,
 	{"hugetlb", OPTION_BOOL, "pages from the hugetlb pool"},
 	{"hugetlbsize", OPTION_SIZE, "their size"},
 	{"seal", OPTION_BOOL, "seal the file against resizing"},
@@ -41,6 +46,8 @@ static const struct option memfd_table[] = {
 
 static const struct option file_table[] = {
 	MEMORY,
+	{"share", OPTION_BOOL,
+	 "the guest writes to the file (default off: it begins with a copy of it)"},
 	{"mem-path", OPTION_STRING, "file, directory of a hugetlbfs, or DAX device",
 	 .required = true},
 	{"align", OPTION_SIZE, "alignment of the mapping"},
@@ -51,7 +58,7 @@ static const struct option file_table[] = {
 	OPTIONS_END,
 };
 
-static const struct option ram_table[] = {MEMORY, OPTIONS_END};
+static const struct option ram_table[] = {MEMORY, SHARED, OPTIONS_END};
 
 static const struct option iothread_table[] = {
 	COMMON,

@@ -75,7 +75,7 @@ static uint64_t dax_size(const struct stat *st)
 	return read_number(path);
 }
 
-/* A file that is large enough stays as it is; a smaller one grows. A device has the size it has. */
+/* An empty file grows; one with something in it, and a device, have the size they have. */
 static int set_size(int fd, const char *what, uint64_t size, struct err *e)
 {
 	struct stat st;
@@ -88,7 +88,10 @@ static int set_size(int fd, const char *what, uint64_t size, struct err *e)
 				       what, dax_size(&st), size);
 		return 0;
 	}
-	if ((uint64_t)st.st_size < size && ftruncate(fd, (off_t)size) < 0)
+	if (st.st_size && (uint64_t)st.st_size < size)
+		return err_set(e, EINVAL, "%s has %jd bytes, %" PRIu64 " needed", what,
+			       (intmax_t)st.st_size, size);
+	if (!st.st_size && ftruncate(fd, (off_t)size) < 0)
 		return err_sys(e, "%s: size %#" PRIx64, what, size);
 	return 0;
 }
@@ -201,6 +204,47 @@ static int open_sized(const char *path, uint64_t size, int *ret_fd, struct err *
 	return ret;
 }
 
+static int open_anonymous(struct ram_block *b, const struct ram_options *o, struct err *e)
+{
+	uint64_t size = b->resizable_max;
+	struct err why;
+
+	if (o->kind == RAM_HUGETLB || !o->huge || b->huge)
+		return open_sealed(b->name, size, o, &b->fd, e);
+	b->huge = open_huge(b->name, size, &b->fd, &why) == 0;
+	b->huge_by_write = b->huge && huge_by_write();
+	if (b->huge)
+		return 0;
+	log_warn("%s; small pages are slower for the guest, see `outlive doctor`", why.msg);
+	return open_sealed(b->name, size, o, &b->fd, e);
+}
+
+/* @path itself if it is one; owned by the caller. */
+static char *folder_of(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		return strdup(path);
+	return slash ? str_printf("%.*s", (int)(slash - path) + 1, path) : strdup(".");
+}
+
+/* Memory of the kind that a mapping of @o's file would have, and without a name. */
+static int open_copy(struct ram_block *b, const struct ram_options *o, struct err *e)
+{
+	OWNED(char) *folder = folder_of(o->path);
+	struct statfs fs;
+
+	if (!folder)
+		return err_set(e, ENOMEM, "out of memory");
+	if (statfs(folder, &fs) < 0)
+		return err_sys(e, "%s: %s", o->path, folder);
+	if (fs.f_type == HUGETLBFS_MAGIC)
+		return open_sized(folder, b->resizable_max, &b->fd, e);
+	return open_anonymous(b, o, e);
+}
+
 /**
  * backing_open() - Open or make the file behind a block
  * @b:		With name and resizable_max, the bytes it must have; gets fd and huge
@@ -212,20 +256,12 @@ static int open_sized(const char *path, uint64_t size, int *ret_fd, struct err *
  */
 int backing_open(struct ram_block *b, const struct ram_options *o, struct err *e)
 {
-	uint64_t size = b->resizable_max;
-	struct err why;
-
 	b->huge = o->kind == RAM_HUGETLB || (o->huge && huge_by_memfd());
-	if (o->kind == RAM_FILE)
-		return open_sized(o->path, size, &b->fd, e);
-	if (o->kind != RAM_MEMFD || !o->huge || b->huge)
-		return open_sealed(b->name, size, o, &b->fd, e);
-	b->huge = open_huge(b->name, size, &b->fd, &why) == 0;
-	b->huge_by_write = b->huge && huge_by_write();
-	if (b->huge)
-		return 0;
-	log_warn("%s; small pages are slower for the guest, see `outlive doctor`", why.msg);
-	return open_sealed(b->name, size, o, &b->fd, e);
+	if (o->kind != RAM_FILE)
+		return open_anonymous(b, o, e);
+	if (o->copy && o->path)
+		return open_copy(b, o, e);
+	return open_sized(o->path, b->resizable_max, &b->fd, e);
 }
 
 /* Size of the pages that the file system behind @fd gives. */

@@ -49,6 +49,7 @@ enum ram_kind { RAM_MEMFD = 1 /* anonymous */, RAM_HUGETLB, RAM_FILE };
  * @lock:	mlock(2)
  * @huge:	RAM_MEMFD: worth huge pages, even where a memfd gets none (the guest's RAM)
  * @readonly:	ROM: the guest can't write it, whatever the mapping says
+ * @copy:	RAM_FILE: @path only says what the block begins with, and isn't changed
  * @max_bytes:	The block may grow to this by ram_resize(); 0: fixed
  *
  * There is no private mapping: what another process can't map couldn't be handed over.
@@ -57,7 +58,7 @@ struct ram_options {
 	enum ram_kind kind;
 	const char *path;
 	uint64_t hugepage_bytes;
-	bool prealloc, lock, huge, readonly;
+	bool prealloc, lock, huge, readonly, copy;
 	uint64_t max_bytes;
 };
 

@@ -7,6 +7,7 @@
  */
 #include "base/owned.h"
 #include "memory/backing.h"
+#include "memory/private.h"
 #include "memory/view.h"
 
 #include <errno.h>
@@ -78,6 +79,19 @@ static int block_finish(struct memory *m, struct ram_block *b, const struct ram_
 	return 0;
 }
 
+/* A folder has nothing to begin with. On failure the block is gone. */
+static int begin_as(struct memory *m, struct ram_block *b, const char *path, struct err *e)
+{
+	struct stat st;
+	int r = 0;
+
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode))
+		r = private_fill(b, path, e);
+	if (r < 0)
+		ram_destroy(m, b);
+	return r;
+}
+
 static const struct ram_options ram_defaults = {.kind = RAM_MEMFD};
 
 /**
@@ -109,6 +123,8 @@ int ram_create(struct memory *m, const char *name, uint64_t size, const struct r
 		r = block_finish(m, b, o, ret, e);
 	if (r < 0)
 		block_free(b);
+	else if (o->copy)
+		r = begin_as(m, b, o->path, e);
 	return r;
 }
 

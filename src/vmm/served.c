@@ -12,7 +12,6 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define IRQCHIP "interrupt controllers are KVM's own"
 #define ALWAYS  "the chipset always has it"
@@ -161,18 +160,6 @@ int served_check(const struct vmm_options *o, struct err *e)
 	return maxmem_check(o, e);
 }
 
-/* A private mapping of a file leaves the file as it is; a folder only holds a nameless one. */
-static int sharing_check(const json_t *o, struct err *e)
-{
-	const char *path = option_str(o, "mem-path", NULL);
-	struct stat st;
-
-	if (!path || option_bool(o, "share", true) || (stat(path, &st) == 0 && S_ISDIR(st.st_mode)))
-		return 0;
-	return err_set(e, ENOTSUP,
-		       "share=off isn't here: the guest would write to %s: give it a copy", path);
-}
-
 /**
  * served_object_check() - The same for an object
  * @values:	Checked against its kind's table
@@ -183,7 +170,5 @@ static int sharing_check(const json_t *o, struct err *e)
  */
 int served_object_check(const json_t *values, struct err *e)
 {
-	int r = values_check(object_served, values, e);
-
-	return r < 0 ? r : sharing_check(values, e);
+	return values_check(object_served, values, e);
 }

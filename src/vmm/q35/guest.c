@@ -49,6 +49,7 @@ static int backend_fill(struct q35_ram_part *part, const json_t *o, struct err *
 	part->options.kind = file                               ? RAM_FILE
 			     : option_bool(o, "hugetlb", false) ? RAM_HUGETLB
 								: RAM_MEMFD;
+	part->options.copy = file && !option_bool(o, "share", false);
 	part->options.path = file ? option_str(o, "mem-path", NULL) : NULL;
 	part->options.hugepage_bytes = (uint64_t)option_int(o, "hugetlbsize", 0);
 	part->options.prealloc = option_bool(o, "prealloc", false);
