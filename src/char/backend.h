@@ -76,6 +76,7 @@ struct char_buffer {
  * @connected:	Somebody is there to read
  * @full:	A write was cut short: tell the front end when there is room
  * @waiting:	@kind->wait_writable is on
+ * @front_open: What query-chardev tells of @user: it is listening
  * @opened:	@kind->open or @kind->adopt was called: @kind->close is due
  * @released:	Another process has it: close nothing that would be seen
  */
@@ -93,7 +94,7 @@ struct char_backend {
 	int log_fd;
 	pthread_mutex_t lock;
 	struct char_buffer out, log;
-	bool connected, full, waiting, opened, released;
+	bool connected, full, waiting, front_open, opened, released;
 };
 
 extern const struct char_kind *const char_kinds[]; /* NULL-terminated */

@@ -274,14 +274,24 @@ const char *char_filename(const struct char_backend *c)
 }
 
 /**
- * char_attached() - Has it a front end?
+ * char_front_set_open() - Say whether a front end listens
+ * @c:		The back end; its front end calls. Main loop
+ * @open:	What char_front_open() tells from now on
+ */
+void char_front_set_open(struct char_backend *c, bool open)
+{
+	c->front_open = open;
+}
+
+/**
+ * char_front_open() - Does a front end listen?
  * @c:		The back end
  *
- * Return: whether somebody attached
+ * Return: whether somebody attached, and didn't close it since
  */
-bool char_attached(const struct char_backend *c)
+bool char_front_open(const struct char_backend *c)
 {
-	return c->user != NULL;
+	return c->user != NULL && c->front_open;
 }
 
 /**

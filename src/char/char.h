@@ -78,7 +78,10 @@ MUST_CHECK int char_options_from_legacy(const char *text, const char *id, json_t
 MUST_CHECK int char_remove(const char *id, struct err *e); /* EBUSY while a front end is attached */
 void char_remove_all(void);
 void char_for_each(void (*fn)(const struct char_backend *c, void *opaque), void *opaque);
-bool char_attached(const struct char_backend *c);
+/* The front end's other side (a driver in the guest) has opened or closed it; attached, it is
+ * open. */
+void char_front_set_open(struct char_backend *c, bool open);
+bool char_front_open(const struct char_backend *c);
 const char *char_kind(const struct char_backend *c);
 const json_t *char_options(const struct char_backend *c); /* as given and checked; borrowed */
 /* Lists the kinds, or the options of one. */

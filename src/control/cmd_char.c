@@ -48,7 +48,7 @@ static void put(const struct char_backend *b, void *opaque)
 {
 	json_array_append_new(opaque,
 			      json_pack("{s:s, s:s, s:b}", "label", char_id(b), "filename",
-					char_filename(b), "frontend-open", char_attached(b)));
+					char_filename(b), "frontend-open", char_front_open(b)));
 }
 
 static int query_chardev(struct control *c, struct control_request *rq, const json_t *args,

@@ -157,7 +157,7 @@ struct control {
 	struct loop *loop;
 	struct control_config config;
 	const struct control_ops *ops;
-	struct list monitors, jobs, orphans;
+	struct list monitors, jobs, orphans, limited;
 	json_t *capabilities, *parameters; /* of migration, until a machine takes them */
 	bool quitting;
 };
@@ -170,6 +170,7 @@ const char *error_class(const struct err *e);
 
 /* monitor.c */
 void monitor_send(struct monitor *m, const json_t *message);
+void monitor_event(struct monitor *m, const json_t *event);
 void monitor_refuse(struct monitor *m, json_t *id, const struct err *e);
 void monitor_answer(struct control_request *rq, json_t *ret, const struct err *e);
 void monitor_flush(struct monitor *m);
@@ -177,6 +178,9 @@ void monitor_destroy(struct monitor *m);
 void monitor_run(struct monitor *m);
 MUST_CHECK int monitor_create(struct control *c, const char *chardev, bool pretty, bool held,
 			      struct monitor **ret, struct err *e);
+
+/* events.c */
+void events_flush(struct control *c);
 
 /* job.c */
 void jobs_release(struct control *c);

@@ -79,6 +79,7 @@ int control_create(struct control **ret, struct loop *loop, const struct control
 	list_init(&c->monitors);
 	list_init(&c->jobs);
 	list_init(&c->orphans);
+	list_init(&c->limited);
 	*ret = c;
 	return 0;
 }
@@ -124,6 +125,7 @@ void control_flush(struct control *c)
 {
 	struct monitor *m;
 
+	events_flush(c);
 	list_for_each (m, &c->monitors, link)
 		monitor_flush(m);
 }

@@ -109,7 +109,7 @@ int control_take_fd(struct control_request *rq);
 void control_flush(struct control *c);
 
 /* For a live upgrade, see handover.c. */
-MUST_CHECK int control_handover(const struct control *c, json_t **ret, struct err *e);
+MUST_CHECK int control_handover(struct control *c, json_t **ret, struct err *e);
 MUST_CHECK int control_adopt(struct control *c, const json_t *state, struct err *e);
 void control_adopted(struct control *c);
 struct control_request *control_adopted_request(struct control *c, const char *command);

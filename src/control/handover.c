@@ -73,11 +73,12 @@ static json_t *monitor_describe(const struct monitor *m)
  * Errors: EBUSY descriptors came that no command has taken yet
  * Return: 0, or a negative errno
  */
-int control_handover(const struct control *c, json_t **ret, struct err *e)
+int control_handover(struct control *c, json_t **ret, struct err *e)
 {
 	OWNED_JSON *all = json_array();
 	const struct monitor *m;
 
+	events_flush(c);
 	list_for_each (m, &c->monitors, link) {
 		if (m->fds_len)
 			return err_set(e, EBUSY,

@@ -14,7 +14,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define QUEUE_MAX      8
@@ -64,6 +63,17 @@ void monitor_send(struct monitor *m, const json_t *message)
 	m->out_len += len + 2;
 	free(text);
 	monitor_flush(m);
+}
+
+/**
+ * monitor_event() - Tell a client that is ready for it
+ * @m:		The monitor
+ * @event:	Borrowed
+ */
+void monitor_event(struct monitor *m, const json_t *event)
+{
+	if (m->negotiated && m->out_len < OUT_EVENTS_MAX)
+		monitor_send(m, event);
 }
 
 static void greet(struct monitor *m)
@@ -315,28 +325,4 @@ void monitor_destroy(struct monitor *m)
 	list_del(&m->link);
 	free(m->name);
 	free(m);
-}
-
-/**
- * control_event() - Tell all clients
- * @c:		QMP
- * @name:	Of a row in events.c
- * @data:	Taken; NULL: none
- */
-void control_event(struct control *c, const char *name, json_t *data)
-{
-	OWNED_JSON *owned = data;
-	struct timespec now;
-	OWNED_JSON *event = NULL;
-	struct monitor *m;
-
-	clock_gettime(CLOCK_REALTIME, &now);
-	event = json_pack("{s:{s:I, s:I}, s:s}", "timestamp", "seconds", (json_int_t)now.tv_sec,
-			  "microseconds", (json_int_t)now.tv_nsec / 1000, "event", name);
-	if (owned)
-		json_object_set(event, "data", owned);
-	TRACE(qmp_event, "%s", name);
-	list_for_each (m, &c->monitors, link)
-		if (m->negotiated && m->out_len < OUT_EVENTS_MAX)
-			monitor_send(m, event);
 }

@@ -278,3 +278,38 @@ def cmos_set_guest(index, value):
             + bytes.fromhex("e671 f4ebfd"))
     back = CODE_AT - (VECTOR + 3)
     return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def out16(port, value):
+    """Code that writes 16 bits to a port."""
+    return b"\xb8" + value.to_bytes(2, "little") + b"\xba" + port.to_bytes(2, "little") + b"\xef"
+
+
+def store32(address, value):
+    """Code that writes to memory below 64 KiB."""
+    return b"\x66\xc7\x06" + address.to_bytes(2, "little") + value.to_bytes(4, "little")
+
+
+def balloon_guest(slot, pages):
+    """A ROM that says of the balloon in @slot that it has 1, 2 ... @pages pages, and halts."""
+    config = 0x80000000 | slot << 11
+    code = out32(0xCF8, config | 0x10) + out32(0xCFC, 0xC000) + out32(0xCF8, config | 4) + out32(0xCFC, 1)
+    code += bytes.fromhex("ba18c0 6631c0")  # mov dx, 0xc018; xor eax, eax
+    code += bytes.fromhex("6640 66ef 663d") + pages.to_bytes(4, "little")  # inc eax; out dx, eax; cmp eax, pages
+    code += bytes.fromhex("72f4 f4ebfd")  # jb inc; hlt
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
+def port_guest(slot, nr):
+    """A ROM whose driver of the virtio-serial device in @slot says that it opens port @nr, and halts."""
+    bar, ring, message = 0xC000, 0x4000, 0x6000
+    config = 0x80000000 | slot << 11
+    code = out32(0xCF8, config | 0x10) + out32(0xCFC, bar) + out32(0xCF8, config | 4) + out32(0xCFC, 5)
+    code += out8(bar + 18, 3) + out32(bar + 4, 2)  # a driver is there, for several ports
+    code += out16(bar + 14, 3) + out32(bar + 8, ring >> 12) + out8(bar + 18, 7)  # queue of its control messages
+    code += store32(message, nr) + store32(message + 4, 1 << 16 | 6)
+    code += store32(ring, message) + store32(ring + 8, 8) + store32(ring + 512, 1 << 16)
+    code += out16(bar + 16, 3) + b"\xf4\xeb\xfd"
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})

@@ -90,9 +90,9 @@ static void console_started(struct virtio *v, bool on)
 	struct virtio_console *c = console_of(v);
 
 	for (unsigned int i = 0; !on && i < c->ports_len; i++)
-		c->ports[c->order[i]]->guest_open = false;
+		console_port_set_open(c->ports[c->order[i]], false);
 	if (on && !console_multiport(c) && c->ports[0])
-		c->ports[0]->guest_open = true;
+		console_port_set_open(c->ports[0], true);
 }
 
 static void console_reset(struct virtio *v)
@@ -104,7 +104,7 @@ static void console_reset(struct virtio *v)
 		struct console_port *p = c->ports[c->order[i]];
 
 		console_port_drop(p);
-		p->guest_open = false;
+		console_port_set_open(p, false);
 	}
 }
 

@@ -23,6 +23,8 @@ struct virtio_console;
  * @is_console:	virtconsole: open from the host's side for ever, and fit for boot messages
  * @attached:	@chr is ours
  * @guest_open, @host_open: Who has it open
+ * @told_open:	The @guest_open that console_port_news() has told; main thread
+ * @on_open, @on_open_opaque: Called when @guest_open changes, whatever thread that is
  * @chain, @chain_at: Guest output that the back end has taken the first bytes of; NULL: none
  */
 struct console_port {
@@ -32,7 +34,9 @@ struct console_port {
 	char *name;
 	struct char_backend *chr;
 	struct virtio_console *c;
-	bool is_console, attached, guest_open, host_open;
+	bool is_console, attached, guest_open, host_open, told_open;
+	void (*on_open)(void *opaque);
+	void *on_open_opaque;
 	struct virtq_chain *chain;
 	uint64_t chain_at;
 };
@@ -101,7 +105,13 @@ void console_ctrl_kick(struct virtio_console *c);
 void console_port_output(struct console_port *p);
 void console_port_input(struct console_port *p);
 void console_port_drop(struct console_port *p);
+void console_port_set_open(struct console_port *p, bool open);
 void console_port_orphan(struct console_port *p); /* main thread, no lock held */
+
+/* console_port.c: for whoever reports it. Main thread, no lock held */
+struct console_port *console_port_of(struct device *dev);
+void console_port_watch(struct console_port *p, void (*fn)(void *opaque), void *opaque);
+bool console_port_news(struct console_port *p, bool *ret_open);
 
 /* console_state.c */
 extern const struct state_table virtio_console_state_table;

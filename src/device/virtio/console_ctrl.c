@@ -102,7 +102,7 @@ static void port_ready(struct virtio_console *c, const struct console_port *p)
 
 static void port_opened(struct console_port *p, bool open)
 {
-	p->guest_open = open;
+	console_port_set_open(p, open);
 	if (open && p->attached)
 		char_accept_input(p->chr);
 }

@@ -90,6 +90,69 @@ void console_port_output(struct console_port *p)
 }
 
 /**
+ * console_port_set_open() - The driver opens or closes a port
+ * @p:		The port
+ * @open:	Which
+ */
+void console_port_set_open(struct console_port *p, bool open)
+{
+	bool before = p->guest_open;
+
+	p->guest_open = open;
+	if (open != before && p->on_open)
+		p->on_open(p->on_open_opaque);
+}
+
+/**
+ * console_port_of() - A port as such
+ * @dev:	Any device
+ *
+ * Return: the port, NULL: it is none
+ */
+struct console_port *console_port_of(struct device *dev)
+{
+	bool is_port = dev->class == &virtserialport_class || dev->class == &virtconsole_class;
+
+	return is_port ? CONTAINER_OF(dev, struct console_port, dev) : NULL;
+}
+
+/**
+ * console_port_watch() - Be told when the guest opens or closes a port
+ * @p:		The port, realized
+ * @fn:		Called on any thread, the controller's lock held
+ * @opaque:	Its argument
+ */
+void console_port_watch(struct console_port *p, void (*fn)(void *opaque), void *opaque)
+{
+	virtio_lock_owner(&p->c->v);
+	p->on_open = fn;
+	p->on_open_opaque = opaque;
+	virtio_unlock_owner(&p->c->v);
+}
+
+/**
+ * console_port_news() - Has the guest opened or closed a port since this was asked last?
+ * @p:		The port. What query-chardev tells of its back end follows
+ * @ret_open:	Set to what it did
+ *
+ * Return: whether; also false of a port whose controller is gone
+ */
+bool console_port_news(struct console_port *p, bool *ret_open)
+{
+	if (!p->c)
+		return false;
+	virtio_lock_owner(&p->c->v);
+	*ret_open = p->guest_open;
+	virtio_unlock_owner(&p->c->v);
+	if (*ret_open == p->told_open)
+		return false;
+	p->told_open = *ret_open;
+	if (p->attached && !p->is_console)
+		char_front_set_open(p->chr, p->told_open);
+	return true;
+}
+
+/**
  * console_port_input() - The driver gave buffers
  * @p:		The port
  */
@@ -258,8 +321,10 @@ static int port_realize(struct device *dev, struct err *e)
 	if (r) {
 		p->attached = false;
 		port_unrealize(dev);
+		return r;
 	}
-	return r;
+	char_front_set_open(p->chr, p->is_console);
+	return 0;
 }
 
 #define PORT_FIELD(m) offsetof(struct console_port, m)

@@ -257,7 +257,7 @@ void console_apply(struct device *dev, const void *state)
 
 		if (!p)
 			continue;
-		p->guest_open = from->guest_open;
+		console_port_set_open(p, from->guest_open);
 		if (from->held >= 0)
 			held_apply(p, from, &s->held[from->held]);
 		if (from->host_open != p->host_open)

@@ -357,6 +357,7 @@ int guest_device_add(struct guest *g, const json_t *values, struct err *e)
 	remember(g, dev, values);
 	guest_balloon_watch(g, dev);
 	guest_nic_watch(g, dev);
+	guest_port_watch(g, dev);
 	return 0;
 }
 

@@ -70,6 +70,10 @@ control_op op_set_link, op_announce_self, op_query_rx_filter;
 bool device_is_nic(const struct device *dev);
 void guest_nic_watch(struct guest *g, struct device *dev);
 
+/* port.c: what a guest does with a port of virtio-serial becomes an event while it is there. */
+void guest_port_watch(struct guest *g, struct device *dev);
+void guest_ports_tell(struct guest *g);
+
 /* dump.c */
 control_op op_dump_guest_memory, op_query_dump;
 void guest_dump_release(struct guest *g);

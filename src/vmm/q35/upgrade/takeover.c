@@ -304,6 +304,7 @@ static void settle(struct arrival *a, const json_t *late)
 	struct err e;
 
 	char_for_each(char_settle, NULL);
+	guest_ports_tell(a->g); /* to nobody: clients know it already */
 	if (control_adopt(a->v.control, json_object_get(late, "monitors"), &e) < 0)
 		log_warn("upgrade: monitors: %s", e.msg);
 	if (pidfile >= 0 && pidfile_adopt(pidfile, &e) < 0)
