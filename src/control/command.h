@@ -96,14 +96,17 @@ json_t *schema_build(void);
  * struct json_stream - Cuts bytes into JSON values
  * @text:	What has come of the next value
  * @depth:	Open braces and brackets
- * @string, @escape: Inside a string, behind a backslash
+ * @quote:	What the string began with that this is inside of; 0: none
+ * @escape:	Behind a backslash in it
+ * @single:	There are single quotes
  * @skipping:	After an error: until the end of the line
  */
 struct json_stream {
 	char *text;
 	size_t len, room;
 	unsigned int depth;
-	bool string, escape, skipping;
+	char quote;
+	bool escape, single, skipping;
 };
 
 typedef void json_stream_fn(void *opaque, const char *text, size_t len, const char *error);

@@ -2,9 +2,11 @@
 /*
  * Theory of operation: QMP has no framing but JSON's own: a value ends where its braces are
  * closed. So the bytes are counted, not parsed: strings, escapes, braces, and when the depth is
- * zero again the text goes to the real parser. What doesn't begin with a brace, or is longer than
+ * zero again the text goes to the real parser. Strings in single quotes, which QEMU takes as well,
+ * go there in double ones. What doesn't begin with a brace, or is longer than
  * JSON_MAX, is one error, and reading goes on at the next line.
  */
+#include "base/owned.h"
 #include "control/command.h"
 
 #include <ctype.h>
@@ -16,7 +18,8 @@
 static void forget(struct json_stream *s)
 {
 	s->len = s->depth = 0;
-	s->string = s->escape = false;
+	s->quote = 0;
+	s->escape = s->single = false;
 	if (s->room > 64 * KiB) {
 		free(s->text);
 		s->text = NULL;
@@ -42,12 +45,13 @@ static bool keep(struct json_stream *s, char byte)
 /* Keeps count of where we are; false if nothing can nest that deep. */
 static bool count(struct json_stream *s, char byte)
 {
+	s->single |= byte == '\'';
 	if (s->escape)
 		s->escape = false;
-	else if (s->string)
-		s->escape = byte == '\\', s->string = byte != '"';
-	else if (byte == '"')
-		s->string = true;
+	else if (s->quote)
+		s->escape = byte == '\\', s->quote = byte == s->quote ? 0 : s->quote;
+	else if (byte == '"' || byte == '\'')
+		s->quote = byte;
 	else if (byte == '{' || byte == '[')
 		s->depth++;
 	else if (byte == '}' || byte == ']')
@@ -62,9 +66,46 @@ static void fail(struct json_stream *s, const char *error, json_stream_fn *fn, v
 	fn(opaque, NULL, 0, error);
 }
 
+/* One byte as the parser wants it, @out having room for two; returns how many that are. */
+static size_t plain(char byte, bool escaped, char quote, char *out)
+{
+	if (escaped && byte == '\'') {
+		out[-1] = byte; /* in place of the backslash */
+		return 0;
+	}
+	out[0] = byte == '\'' && !escaped && quote != '"' ? '"' : byte;
+	if (byte != '"' || escaped || quote != '\'')
+		return 1;
+	out[0] = '\\';
+	out[1] = byte;
+	return 2;
+}
+
+/* The same text with double quotes only. */
+static void give_plain(const struct json_stream *s, json_stream_fn *fn, void *opaque)
+{
+	OWNED(char) *text = mem_zalloc(2 * s->len);
+	struct json_stream at = {.depth = 0};
+	size_t len = 0;
+
+	for (size_t i = 0; i < s->len; i++) {
+		len += plain(s->text[i], at.escape, at.quote, text + len);
+		count(&at, s->text[i]);
+	}
+	fn(opaque, text, len, NULL);
+}
+
+static void give(const struct json_stream *s, json_stream_fn *fn, void *opaque)
+{
+	if (s->single)
+		give_plain(s, fn, opaque);
+	else
+		fn(opaque, s->text, s->len, NULL);
+}
+
 static void feed_byte(struct json_stream *s, char byte, json_stream_fn *fn, void *opaque)
 {
-	if (s->skipping || (byte == '\n' && s->string)) {
+	if (s->skipping || (byte == '\n' && s->quote)) {
 		bool broken = !s->skipping;
 
 		s->skipping = byte != '\n';
@@ -84,7 +125,7 @@ static void feed_byte(struct json_stream *s, char byte, json_stream_fn *fn, void
 		return;
 	}
 	if (!s->depth) {
-		fn(opaque, s->text, s->len, NULL);
+		give(s, fn, opaque);
 		forget(s);
 	}
 }

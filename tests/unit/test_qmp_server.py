@@ -112,6 +112,23 @@ def test_bad_json_is_an_error_and_the_session_goes_on(vmm):
     sock.close()
 
 
+@pytest.mark.parametrize("sent, ident", [
+    (rb"""{'execute': 'query-name', 'id': 'a"b'}""", 'a"b'),
+    (rb"""{'execute': "query-name", 'id': "it's"}""", "it's"),
+    (rb"""{'execute': 'query-name', 'id': 'it\'s {'}""", "it's {"),
+    (rb"""{"execute": "query-name", "id": "\'\"\\"}""", "'\"\\"),
+    (rb"""{'execute': 'query-name', 'id': 'a\\'}""", "a\\"),
+])
+def test_strings_may_be_in_single_quotes_as_on_qemu(vmm_any, sent, ident):
+    vmm = vmm_any.start("-S", "-nodefaults", "-display", "none", "-machine", "none", "-qmp",
+                        "unix:@RUN@/second,server=on,wait=off")
+    sock, reader = lines(vmm.path("second"), b"{'execute': 'qmp_capabilities'}\n", sent)
+    with sock:
+        assert "QMP" in json.loads(reader.readline())
+        assert json.loads(reader.readline()) == {"return": {}}
+        assert json.loads(reader.readline())["id"] == ident
+
+
 @pytest.mark.parametrize("command,arguments,words", [
     ("quey-status", {}, "did you mean 'query-status'"),
     ("query-status", {"x": 1}, "'x' is unknown"),
