@@ -109,9 +109,9 @@ def test_a_pulled_cable_stays_pulled(live, run_dir):
     guest.witness.wait(lambda now: now["device"] and now["device"][0]["in"] > 50)
     guest.qmp.raw("set_link", {"name": "nic", "up": False})
     twice(guest)
-    before, sent = echo.received, guest.witness.report()["device"][0]["out"]
+    before, sent = echo.all_received(), guest.witness.report()["device"][0]["out"]
     guest.witness.wait(lambda now: now["device"][0]["out"] > sent)
-    assert echo.received == before
+    assert echo.all_received() == before
     guest.qmp.raw("set_link", {"name": "nic", "up": True})
     done = guest.witness.report()["device"][0]["in"]
     guest.witness.wait(lambda now: now["device"][0]["in"] > done + 50)
