@@ -13,7 +13,7 @@ from frame.wait import until
 
 MIB = 1 << 20
 DOTS = int(os.environ.get("OUTLIVE_HOSTILE_DOTS", "30"))  # of 1024 deeds each
-QUIET = 3  # s without a dot after which it is reset
+QUIET = 3  # s without a dot after which it is reset; longer each time, as the machine may be slow
 GROWTH = 64 * MIB  # what the VMM may take beside the guest's RAM: no more than its queues and buffers hold
 ENDS = {"shutdown", "guest-panicked", "internal-error", "watchdog", "io-error", "paused"}
 
@@ -56,14 +56,15 @@ class Hostile:
 
     def __init__(self, vmm, said):
         self.vmm, self.said = vmm, said
-        self.seen, self.since = 0, time.monotonic()
+        self.seen, self.since, self.quiet = 0, time.monotonic(), QUIET
 
     def go_on(self):
         """What an operator does with a guest that has stopped itself, or says nothing any more."""
         status = self.vmm.qmp.command("query-status")["status"]
         if status == "suspended":
             self.vmm.qmp.command("system_wakeup")
-        elif status in ENDS or time.monotonic() > self.since + QUIET:
+        elif status in ENDS or time.monotonic() > self.since + self.quiet:
+            self.quiet *= 1 if status in ENDS else 2
             self.vmm.qmp.command("system_reset")
             self.vmm.qmp.command("cont")
             self.since = time.monotonic()
@@ -74,7 +75,7 @@ class Hostile:
         self.go_on()
         now = self.said.stat().st_size if self.said.exists() else 0
         if now != self.seen:
-            self.seen, self.since = now, time.monotonic()
+            self.seen, self.since, self.quiet = now, time.monotonic(), QUIET
         return now
 
 

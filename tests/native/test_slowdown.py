@@ -1,7 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
 """A guest that writes faster than it can be sent: slowed on request only, and only if need be."""
-import time
-
 import pytest
 
 from frame.moving import awaiting, check, ended, send, switch_on
@@ -62,8 +60,7 @@ def test_without_help_it_goes_on_for_ever(pair):
 def test_auto_converge_slows_the_guest_until_it_arrives(pair):
     here, there = pair(args=WRITING)
     go(here, there, "auto-converge", **{"cpu-throttle-initial": 60, "cpu-throttle-increment": 20})
-    until(lambda: query(here).get("cpu-throttle-percentage"), 60, "it is slowed")
-    assert query(here)["cpu-throttle-percentage"] in (60, 80, 99)
+    assert until(lambda: query(here).get("cpu-throttle-percentage"), 60, "it is slowed") in (60, 80, 99)
     info = ended(here.vmm)
     assert info["status"] == "completed", info
     assert info["outlive-throttled-us"][0] > 100_000
@@ -80,15 +77,20 @@ def test_a_guest_that_converges_is_not_slowed(pair):
 
 
 def test_it_is_said_when_a_guest_that_converges_will_be_gone(pair):
-    here, there = pair(args="fill=random ws=24M rate=1M")
-    go(here, there, **{"max-bandwidth": 8 << 20, "downtime-limit": 100})
-    until(lambda: "outlive-converges" in query(here), 60, "a round is over")
-    said = query(here)
-    began = time.monotonic()
-    assert said["outlive-converges"] and said["outlive-converge-ms"] > 0, said
-    assert ended(here.vmm)["status"] == "completed"
-    took_ms = (time.monotonic() - began) * 1000
-    assert said["outlive-converge-ms"] / 3 < took_ms < said["outlive-converge-ms"] * 3 + 1000, said
+    """How right that is, is for the bench; a busy machine can only make it longer."""
+    limit_ms = 100
+    here, there = pair(args="fill=random ws=24M rate=4M")
+    go(here, there, **{"max-bandwidth": 8 << 20, "downtime-limit": limit_ms})
+
+    def converging():
+        now = query(here)
+        return now if now.get("outlive-converge-ms") else None
+    said = until(converging, 60, "a round is over, and others will follow")
+    assert said["outlive-converges"], said
+    info = ended(here.vmm)
+    assert info["status"] == "completed"
+    took_ms = info["total-time"] - said["total-time"]
+    assert took_ms > said["outlive-converge-ms"] / 3 - limit_ms, (said, info)
     check(there)
 
 
@@ -120,10 +122,11 @@ def test_a_dirty_limit_slows_writers_until_they_arrive(pair):
     here, there = pair(*RING, args=WRITING)
     assert here.vmm.qmp.command("query-vcpu-dirty-limit") == []
     go(here, there, "dirty-limit", **{"vcpu-dirty-limit": 1})
-    until(lambda: query(here).get("dirty-limit-throttle-time-per-round"), 60, "it rests")
+    until(lambda: (now := query(here)).get("dirty-limit-throttle-time-per-round") and now["dirty-limit-ring-full-time"],
+          60, "it rests")
     limited = here.vmm.qmp.command("query-vcpu-dirty-limit")
     assert [(one["cpu-index"], one["limit-rate"]) for one in limited] == [(0, 1)]
-    assert limited[0]["current-rate"] > 0 and query(here)["dirty-limit-ring-full-time"] > 0
+    assert limited[0]["current-rate"] > 0
     info = ended(here.vmm)
     assert info["status"] == "completed" and "dirty-limit-throttle-time-per-round" not in info, info
     assert here.vmm.qmp.command("query-vcpu-dirty-limit") == []
