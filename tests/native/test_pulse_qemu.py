@@ -211,7 +211,7 @@ def observe_pause(word, send):
     before = changed = now()          # the look before, and the look that saw the newest change
     seen, resumed = word[0], False
     send("stop")
-    end = before + 5_000_000_000
+    end = before + 60_000_000_000
     last = before
     while last < end:
         time.sleep(nap)
@@ -224,7 +224,7 @@ def observe_pause(word, send):
             send("cont")
             resumed = True
         last = at
-    raise AssertionError("the guest didn't stop and go on within 5 s")
+    raise AssertionError("the guest didn't stop and go on within 60 s")
 
 
 def pause(guest):
@@ -243,30 +243,41 @@ def pause(guest):
 def test_pause_is_felt_to_a_fifth_of_a_millisecond(guests):
     guest = guests(params="rate=off verify=off serial=off wall=0")
     guest.wait("ready")
-    errors = []
+    seen = []
     for _ in range(100):
         guest.request("z")
         shortest, longest = pause(guest)
         report = guest.wait(lambda now: now["cpu"][0]["top"] and now["cpu"][0]["top"][0]["ns"] >= 5_000_000)
         felt = report["cpu"][0]["top"][0]["ns"]
-        if longest - shortest > 300_000:  # this process itself was kept waiting: no reference
-            continue
         print(f"real {shortest / 1e6:.3f}..{longest / 1e6:.3f} ms, felt {felt / 1e6:.3f} ms")
-        errors.append(abs(felt - (shortest + longest) / 2))
-        if len(errors) == 9:
+        seen.append((longest - shortest, max(shortest - felt, felt - longest)))
+        if sum(width < 300_000 for width, _ in seen) == 9:
             break
-    assert len(errors) == 9, "this machine is too busy to measure pauses"
+    # On a busy machine this process itself is kept waiting, so that less is known of the real pause.
+    best = sorted(seen)[:9]
     # The median: others' load may split or lengthen what the guest felt in single cases.
-    assert statistics.median(errors) < 200_000
+    assert statistics.median(outside for _, outside in best) < 50_000, best
 
 
 def test_monotonic_clock_stands_still_while_stopped_and_never_goes_back(guests):
     guest = guests(params="wall=20")
     guest.wait(lambda report: report["state"] == "running" and report["wall_ns"])
     pause(guest)
-    report = guest.wait(lambda now: now["wall_mono_ns"] > 1_000_000 and now["tsc_mono_ns"] > 1_000_000)
-    assert abs(report["wall_mono_ns"] - report["tsc_mono_ns"]) < 1_000_000
+    # A look at two clocks may be interrupted in between, so that several are tried.
+    report = guest.wait(lambda now: now["wall_mono_ns"] > 1_000_000 and now["tsc_mono_ns"] > 1_000_000
+                        and abs(now["wall_mono_ns"] - now["tsc_mono_ns"]) < 1_000_000)
     assert report["cpu"][0]["mono_back"] == report["cpu"][0]["tsc_back"] == report["wall_back"] == 0
+
+
+def written_again(guest):
+    """What a page was, and its sequence number; it was written several times since, but not too often to be told."""
+    while True:
+        old, written = bytearray(guest.page(7)[1]), guest.sequence(7)
+        guest.request("r", 1000)
+        guest.wait(lambda _: guest.sequence(7) > written + 3)
+        guest.request("s")
+        if guest.sequence(7) < written + 60:
+            return old, written
 
 
 @pytest.mark.parametrize("content", ["random", "text"])
@@ -278,11 +289,7 @@ def test_page_changed_behind_its_back_is_found_and_named(guests, harm, content):
     guest.request("s")
     before = guest.verify()
     assert before["faults"] == before["verify_faults"] == 0
-    old = bytearray(guest.page(7)[1])
-    written = guest.sequence(7)
-    guest.request("r", 1000)
-    guest.wait(lambda _: written + 3 < guest.sequence(7) < written + 60)
-    guest.request("s")
+    old, written = written_again(guest)
     want = harm(guest, bytes(old))
     if "found_seq" in want:
         want["found_seq"] = written
@@ -401,10 +408,21 @@ class Peer:
         while self.going:
             try:
                 packet = self.sock.recv(2048)
-                for reply in self.answer(packet):
-                    self.sock.sendto(reply, self.guest)
-            except (TimeoutError, FileNotFoundError, ConnectionRefusedError):
+            except TimeoutError:
                 continue
+            for reply in self.answer(packet):
+                self.reply(reply)
+
+    def reply(self, packet):
+        """Send a packet, however long the guest's end takes to have room for it."""
+        while self.going:
+            try:
+                self.sock.sendto(packet, self.guest)
+                return
+            except TimeoutError:
+                continue
+            except (FileNotFoundError, ConnectionRefusedError):
+                return  # the guest has gone
 
     def options(self, machine):
         """QEMU's options for the guest's end."""
