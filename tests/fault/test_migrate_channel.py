@@ -266,7 +266,9 @@ def test_a_lost_word_of_the_target_never_makes_two(traveller, run_dir):
     finally:
         middle.close()
     assert info["status"] == "failed", info
-    here, over_there = runs(traveller.guest.vmm), runs(there.vmm)
+    over_there = ended(there.vmm)["status"] == "completed"
+    until(lambda: runs(there.vmm) == over_there, 60, "the target does as it says")
+    here = runs(traveller.guest.vmm)
     assert not (here and over_there), "it runs twice"
     if not here and not over_there:  # nobody can tell: the operator says
         traveller.guest.vmm.qmp.command("cont")
