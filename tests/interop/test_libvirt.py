@@ -20,7 +20,7 @@ from frame.paths import BUILD, outlive_vmm
 from frame.rom import acpi_guest, vcpu_guest
 from frame.wait import until
 
-CALL_SECONDS = 60
+CALL_SECONDS = 120
 END = "that-was-all"
 DRIVER = pathlib.Path("/usr/lib/x86_64-linux-gnu/libvirt/connection-driver/libvirt_driver_qemu.so")
 USER = "libvirt-qemu:x:64055:64055::/nonexistent:/bin/false\n"
@@ -169,8 +169,9 @@ def threads(text):
 
 
 def test_a_domain_has_its_system_call_filter_and_is_upgraded_with_it(pulse):
-    ask, upgrade, leave = (("qemu-monitor-command", "guest", json.dumps({"execute": command}))
-                           for command in ("query-cpus-fast", "outlive-upgrade", "quit"))
+    ask, upgrade, leave = (("qemu-monitor-command", "guest", json.dumps({"execute": command, "arguments": arguments}))
+                           for command, arguments in (("query-cpus-fast", {}),
+                                                      ("outlive-upgrade", {"pause-timeout": 60000}), ("quit", {})))
     assert "spawn=deny" in pulse.log()
     before = threads(pulse.virsh(*ask))
     assert [filters_of(thread) for thread in before] == [["2", "1"]] * 2

@@ -3,9 +3,11 @@
 import pytest
 
 from frame.moving import awaiting, check, ended, move, send, switch_on
+from frame.wait import until
 
-DIRTYING = "rate=1M ws=4M fill=half"
-SLOW = {"max-bandwidth": 12 << 20, "downtime-limit": 20}
+DIRTYING = "rate=8M ws=4M fill=half"
+SLOW = {"max-bandwidth": 12 << 20, "downtime-limit": 1}  # it goes on until it is let go
+FAST = {"max-bandwidth": 0, "downtime-limit": 60000}
 
 
 @pytest.mark.parametrize("cache", [64 << 20, 1 << 20])
@@ -13,12 +15,18 @@ def test_changes_are_sent_and_the_statistics_tell(outlive, vmm_any, witness, cac
     guest = {"args": DIRTYING}
     here, there = witness(outlive, **guest), awaiting(vmm_any, name="there", **guest)
     switch_on(there.vmm, "xbzrle")
-    info = move(here.vmm, there.vmm, "xbzrle", **SLOW, **{"xbzrle-cache-size": cache})
+    uri = f"unix:{there.vmm.path('migrate.sock')}"
+    there.vmm.qmp.command("migrate-incoming", uri=uri)
+    send(here.vmm, uri, "xbzrle", **SLOW, **{"xbzrle-cache-size": cache})
+
+    def encoded():
+        told = here.vmm.qmp.command("query-migrate").get("xbzrle-cache", {"pages": 0})
+        return told if told["pages"] and told["cache-miss"] and told["encoding-rate"] > 1 else None
+    told = until(encoded, 60, "changes are sent")
+    assert told["cache-size"] == cache and told["bytes"] < told["pages"] * 4096, told
+    here.vmm.qmp.command("migrate-set-parameters", **FAST)
+    assert ended(here.vmm)["status"] == ended(there.vmm)["status"] == "completed"
     check(there)
-    told = info["xbzrle-cache"]
-    assert told["cache-size"] == cache
-    assert told["pages"] > 0 and told["cache-miss"] > 0, told
-    assert told["bytes"] < told["pages"] * 4096 and told["encoding-rate"] > 1, told
     there.close()
     here.vmm.quit()
 
@@ -36,6 +44,6 @@ def test_a_qemu_is_not_sent_hashes_of_ours(outlive, qemu, witness):
 
 def test_what_a_qemu_sends_as_changes_arrives(outlive, qemu, witness):
     here, there = witness(qemu, args=DIRTYING), awaiting(outlive, name="there", args=DIRTYING)
-    move(here.vmm, there.vmm, "xbzrle", **SLOW)
+    move(here.vmm, there.vmm, "xbzrle", **{"max-bandwidth": 12 << 20})
     check(there)
     there.close()
