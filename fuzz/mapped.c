@@ -137,7 +137,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct migrate_job job;
 	struct err e = {0};
 	unsigned int before;
-	int r;
+	int r, verified;
 
 	if (!from) {
 		from = guest_create_used();
@@ -146,12 +146,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	write_all(file);
 	steps_run(data, size, deeds, ARRAY_SIZE(deeds), NULL, file);
+	verified = migrate_snapshot_verify(file->fd, &e);
+	if (verified < 0 && !e.msg[0])
+		abort();
 	before = to->applied;
 	job = guest_job(to, NULL);
 	r = migrate_snapshot_load(&job, file->path, &e);
 	if (r < 0 ? !e.msg[0] || to->applied != before : to->applied != before + 2)
 		abort();
 	if (r == 0 && trailer_is_whole(file) && !guest_same(from, to))
+		abort();
+	if (verified == 0 && r < 0) /* somebody has given up a guest for it */
 		abort();
 	return 0;
 }

@@ -206,6 +206,27 @@ static int judge(const struct configuration *conf, const struct migrate_options 
 }
 
 /**
+ * configuration_skip() - Read the beginning of a stream, whatever machine it is for
+ * @c:	Channel
+ * @e:	Says what isn't known here
+ *
+ * Errors: as configuration_load()
+ * Return: 0, or a negative errno
+ */
+int configuration_skip(struct channel *c, struct err *e)
+{
+	struct state_reader r = reader_on(c);
+	struct configuration conf = {0};
+	int ret = header_load(c, e);
+
+	if (ret == 0) {
+		ret = load_all(&conf, &r, e);
+		reader_done(&r);
+	}
+	return ret;
+}
+
+/**
  * configuration_load() - Read the beginning of a stream and see whether it is for this machine
  * @job:	Gives channel and options
  * @e:		Says what doesn't fit

@@ -381,6 +381,7 @@ MUST_CHECK int migrate_load(struct migrate_job *job, struct err *e);
 MUST_CHECK int migrate_snapshot_save(struct migrate_job *job, const char *path, bool running,
 				     struct err *e);
 MUST_CHECK int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err *e);
+/* verify.c: without a machine. */
 MUST_CHECK int migrate_snapshot_verify(int fd, struct err *e);
 
 #endif

@@ -7,6 +7,7 @@
  */
 #include "base/log.h"
 #include "base/owned.h"
+#include "migrate/migrate.h"
 #include "vmm/vmm.h"
 
 #include <errno.h>
@@ -136,6 +137,22 @@ static bool only_prints(const struct vmm_options *o)
 	       vmm_given(o, VMM_PROBE_HOST) || vmm_given(o, VMM_DUMP_STATE_SCHEMA);
 }
 
+/* Standard output says what is wrong and nothing else. */
+static int verify_snapshot(const char *path)
+{
+	OWNED_FD fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct err e;
+
+	if (fd < 0)
+		err_sys(&e, "%s", path);
+	else if (migrate_snapshot_verify(fd, &e) == 0)
+		return 0;
+	else
+		err_in(&e, "%s", path);
+	puts(e.msg);
+	return 1;
+}
+
 static json_t *words_of(int argc, char **argv)
 {
 	json_t *words = json_array();
@@ -157,9 +174,12 @@ int main(int argc, char **argv)
 	if (argc == 3 && !strcmp(argv[1], "--takeover"))
 		return takeover_main(atoi(argv[2]));
 	r = vmm_options_parse(&options, argc, (const char *const *)argv, &e);
-	if (r == 0 && only_prints(&options)) {
+	if (r == 0 && (vmm_given(&options, VMM_VERIFY_SNAPSHOT) || only_prints(&options))) {
+		const char *snapshot = vmm_text(&options, VMM_VERIFY_SNAPSHOT);
+
+		r = snapshot ? verify_snapshot(snapshot) : 0;
 		vmm_options_release(&options);
-		return 0;
+		return r;
 	}
 	if (r == 0)
 		r = vmm_options_finish(&options, &e);

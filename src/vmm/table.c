@@ -486,6 +486,8 @@ const struct vmm_option vmm_options_table[] = {
 	FLAG("probe-host", VMM_PROBE_HOST, "print what KVM offers here as JSON, and exit"),
 	FLAG("dump-state-schema", VMM_DUMP_STATE_SCHEMA,
 	     "print how each device's state stands in a stream as JSON, and exit"),
+	TEXT("verify-snapshot", VMM_VERIFY_SNAPSHOT, "FILE",
+	     "hold all of a snapshot against its checksums, say what is damaged, and exit"),
 	FLAG("version", VMM_VERSION, "print the version, and exit"),
 	FLAG("help", VMM_HELP, "print this, and exit"),
 	FLAG("h", VMM_HELP, "the same"),

@@ -287,14 +287,20 @@ def test_a_job_that_cannot_save_says_so_and_the_guest_goes_on(cli, db, image):
 
 
 def test_after_a_refused_load_the_same_process_loads_the_good_one(cli, db):
-    path = json.loads(cli("snapshot", "point", db, "one", "--json"))["file"]
+    told = json.loads(cli("snapshot", "point", db, "one", "--json"))
+    path = told["file"]
     works_on(cli, 1000)
     with open(path, "r+b") as file:
         good = file.read()
         file.seek(json.loads(cli("inspect", "--json", path))["sections"][-1]["offset"] + 30)
         file.write(b"damage")
-    assert "damaged" in cli("snapshot", "rollback", db, "one", code=FAILED)
     pid = json.loads(cli("ls", "--json"))[0]["pid"]
+    assert "damaged" in cli("snapshot", "rollback", db, "one", code=FAILED)
+    works_on(cli, 1000)
+    disks = json.loads(cli("snapshot", "show", db, "one"))["migration"]["outlive-disks"]
+    cli("qmp", db, "outlive-rollback", json.dumps({"uri": f"file:{path}", "disks": [
+        {key: disk[key] for key in ("filename", "file")} for disk in disks]}))
+    until(lambda: json.loads(cli("qmp", db, "query-migrate"))["status"] == "failed", 60, "it is refused")
     with open(path, "wb") as file:
         file.write(good)
     cli("snapshot", "rollback", db, "one")

@@ -10,7 +10,7 @@ import pytest
 import pulse_report
 from frame.moving import awaiting, check, ended
 from frame.named import ARGS, PULSE, mark, marks, report_of, run_witness
-from frame.paths import ROOT, outlive as program
+from frame.paths import ROOT, outlive as program, outlive_vmm
 from frame.wait import until
 from frame.witness import CMDLINE
 
@@ -73,6 +73,15 @@ def test_a_snapshot_of_any_form_is_read_by_both_readers_and_restored(cli, web, f
     goes_on_well(cli, web)
 
 
+def flip(path, at):
+    """One byte of a file is another."""
+    with open(path, "r+b") as file:
+        file.seek(at)
+        byte = file.read(1)
+        file.seek(at)
+        file.write(bytes([byte[0] ^ 0xFF]))
+
+
 def a_byte_of_a_page(cli, path):
     """Where in the file a page of guest RAM is that isn't zeros."""
     ours = json.loads(cli("inspect", "--json", path))["ram"]["pc.ram"]
@@ -90,11 +99,7 @@ def test_a_damaged_snapshot_is_refused_with_what_and_where(cli, web, form, where
     if not form:
         at = a_byte_of_a_page(cli, path) if where == "ram" else json.loads(
             cli("inspect", "--json", path))["sections"][-1]["offset"]
-    with open(path, "r+b") as file:
-        file.seek(at)
-        byte = file.read(1)
-        file.seek(-1, os.SEEK_CUR)
-        file.write(bytes([byte[0] ^ 0xFF]))
+    flip(path, at)
     message = cli("snapshot", "restore", web, "bad", code=FAILED)
     assert path in message, message
     if not form and where == "ram":
@@ -175,6 +180,27 @@ def test_a_guest_that_runs_is_not_ended_for_a_file_that_cannot_be_it(cli, web):
     assert "isn't what s.json describes" in cli("snapshot", "restore", web, "s", "--force", code=FAILED)
     os.unlink(path)
     assert "No such file" in cli("snapshot", "restore", web, "s", "--force", code=FAILED)
+    goes_on_well(cli, web)
+
+
+@FORMS
+def test_a_guest_that_runs_is_not_ended_for_a_damaged_file(cli, web, form):
+    path = json.loads(cli("snapshot", "save", web, "s", "--json", *form))["file"]
+    vmm = [outlive_vmm(), "-verify-snapshot", path]
+    assert subprocess.run(vmm, check=True, capture_output=True).stdout == b""
+    places = [os.path.getsize(path) // 3, os.path.getsize(path) - 5000]
+    if not form:
+        places = [a_byte_of_a_page(cli, path), json.loads(cli("inspect", "--json", path))["sections"][-1]["offset"]]
+    for at in places:
+        flip(path, at)
+        assert path in cli("snapshot", "restore", web, "s", "--force", code=FAILED)
+        flip(path, at)
+    if not form:
+        flip(path, places[0])
+        assert f"(byte {places[0] - 77}" in cli("snapshot", "restore", web, "s", "--force", "--lazy", code=FAILED)
+        flip(path, places[0])
+    goes_on_well(cli, web)
+    cli("snapshot", "restore", web, "s", "--force")
     goes_on_well(cli, web)
 
 

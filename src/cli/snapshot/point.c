@@ -212,13 +212,15 @@ static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 		r = snapshot_file_check(dir, args->words[1], target, e);
 	if (r >= 0)
 		r = snapshot_enter(target, e);
+	path = snapshot_file(dir, args->words[1], "snapshot");
 	launched = r >= 0 && !guest_refresh(g);
 	if (launched)
 		r = launch_waiting(g, target, e);
+	else if (r >= 0)
+		r = snapshot_verify(args, target, path, e);
 	if (r < 0)
 		return r;
 	points = snapshot_points(dir);
-	path = snapshot_file(dir, args->words[1], "snapshot");
 	r = go_back(args, g, path, point_way_back(points, target), e);
 	if (r < 0 && launched && snapshot_guest_end(g, &other) < 0)
 		err_hint(e, "its VMM still waits: %s", other.msg);

@@ -87,11 +87,17 @@ int snapshot_guest_end(struct guest *g, struct err *e)
 	return r;
 }
 
-static int end_running(const struct cli_args *args, struct guest *g, struct err *e)
+static int end_running(const struct cli_args *args, struct guest *g, const json_t *description,
+		       const char *path, struct err *e)
 {
-	if (guest_refresh(g) && !cli_switch(args, "force"))
+	int r;
+
+	if (!guest_refresh(g))
+		return 0;
+	if (!cli_switch(args, "force"))
 		return err_set(e, EEXIST, "it runs; --force ends it and goes back");
-	return snapshot_guest_end(g, e);
+	r = snapshot_verify(args, description, path, e);
+	return r < 0 ? r : snapshot_guest_end(g, e);
 }
 
 /**
@@ -154,11 +160,11 @@ static int restore(const struct cli_args *args, struct guest *g, struct err *e)
 		r = snapshot_enter(description, e);
 	if (r >= 0 && !cli_switch(args, "force"))
 		r = snapshot_images_check(description, e);
+	path = snapshot_file(dir, args->words[1], "snapshot");
 	if (r >= 0)
-		r = end_running(args, g, e);
+		r = end_running(args, g, description, path, e);
 	if (r < 0)
 		return r;
-	path = snapshot_file(dir, args->words[1], "snapshot");
 	argv = restore_argv(description, path, cli_switch(args, "lazy"));
 	r = guest_launch(g, argv, e);
 	if (r >= 0)

@@ -16,6 +16,9 @@ MUST_CHECK int snapshot_enter(const json_t *description, struct err *e);
 MUST_CHECK int snapshot_file_check(const char *dir, const char *name, const json_t *description,
 				   struct err *e);
 MUST_CHECK int snapshot_description(const char *dir, const char *name, json_t **ret, struct err *e);
+/* verify.c: takes as long as reading it does; before a guest that runs is given up for it. */
+MUST_CHECK int snapshot_verify(const struct cli_args *args, const json_t *description,
+			       const char *path, struct err *e);
 const json_t *snapshot_images(const json_t *description);
 MUST_CHECK int snapshot_images_check(const json_t *description, struct err *e);
 bool snapshot_is_point(const json_t *description);

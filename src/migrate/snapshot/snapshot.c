@@ -13,7 +13,6 @@
  * Restoring reads the file as any stream and compares the checksum before the devices get their
  * states.
  */
-#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/durable.h"
 #include "base/owned.h"
@@ -30,7 +29,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 static int write_all(struct migrate_job *job, bool running, struct err *e)
 {
@@ -273,47 +271,4 @@ int migrate_snapshot_load(struct migrate_job *job, const char *path, struct err 
 	channel_destroy(job->channel);
 	job->channel = NULL;
 	return ret < 0 ? err_in(e, "%s", path) : 0;
-}
-
-static int hash_file(int fd, uint64_t bytes, uint64_t *hash, struct err *e)
-{
-	OWNED(uint8_t) *buf = mem_zalloc(MiB);
-	XXH3_state_t *state = XXH3_createState();
-	uint64_t at = 0;
-	ssize_t n = 1;
-
-	XXH3_64bits_reset(state);
-	for (; at < bytes && n > 0; at += (uint64_t)MAX(n, 0)) {
-		n = pread(fd, buf, MIN(bytes - at, MiB), (off_t)at);
-		if (n > 0)
-			XXH3_64bits_update(state, buf, (size_t)n);
-	}
-	*hash = XXH3_64bits_digest(state);
-	XXH3_freeState(state);
-	return n < 0 ? err_sys(e, "read the snapshot at %llu", (unsigned long long)at) : 0;
-}
-
-/**
- * migrate_snapshot_verify() - Is a snapshot file what was written?
- * @fd:		The file; its position isn't used
- * @e:		Says what is wrong
- *
- * Errors: EBADMSG damaged, or without a trailer of ours; as pread(2)
- * Return: 0, or a negative errno
- */
-int migrate_snapshot_verify(int fd, struct err *e)
-{
-	uint8_t trailer[TRAILER_BYTES];
-	struct stat st;
-	uint64_t hash;
-	int ret;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(e, "fstat");
-	if (st.st_size < TRAILER_BYTES ||
-	    pread(fd, trailer, TRAILER_BYTES, st.st_size - TRAILER_BYTES) != TRAILER_BYTES)
-		return err_set(e, EBADMSG, "too short for a snapshot");
-	ret = hash_file(fd, (uint64_t)st.st_size - TRAILER_BYTES, &hash, e);
-	return ret < 0 ? ret
-		       : trailer_parse(trailer, (uint64_t)st.st_size - TRAILER_BYTES, hash, e);
 }
