@@ -54,7 +54,7 @@ def children(pid):
     return found
 
 
-def wait_until(what, condition, limit=30):
+def wait_until(what, condition, limit=60):
     """Wait until @condition() holds, with a bound."""
     end = time.monotonic() + limit
     while not condition():
@@ -132,9 +132,9 @@ def test_machine_is_safe_from_the_host(host):
 
 def test_hang_ends_at_its_limit_with_what_was_last_seen(host):
     with pytest.raises(LabTimeout) as caught:
-        host.run("echo '<1>last words' >/dev/kmsg; echo so far; exec sleep 987", timeout=6)
+        host.run("echo '<1>last words' >/dev/kmsg; echo so far; exec sleep 987", timeout=20)
     text = str(caught.value)
-    assert "no end within 6 s" in text and "last words" in text and "so far" in text
+    assert "no end within 20 s" in text and "last words" in text and "so far" in text
     gone = "for i in $(seq 100); do pgrep -f 'sleep 98[7]' >/dev/null || exit 0; sleep 0.1; done; exit 1"
     assert host.run(gone)[0] == 0	# it was killed, and the host goes on
 
@@ -293,7 +293,7 @@ def test_nothing_stays_when_the_command_is_killed(how):
         pidfd = os.pidfd_open(qemu)
         command.send_signal(how)
         command.wait(60)
-    assert select.select([pidfd], [], [], 30)[0], "QEMU still runs"
+    assert select.select([pidfd], [], [], 60)[0], "QEMU still runs"
     os.close(pidfd)
     assert lab_command("run", "--memory", "768", "--", "true").returncode == 0	# sweeps up what SIGKILL left
     run = pathlib.Path(os.environ.get("OUTLIVE_LAB_DIR", PROJECT / "build" / "lab")) / "run"

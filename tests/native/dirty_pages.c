@@ -32,6 +32,15 @@ static uint64_t round_copy(struct bench *b, struct ram_block *ram, uint8_t *copy
 	return n;
 }
 
+/* Some pages more are written, and some time goes by. */
+static void more_is_written(struct bench *b)
+{
+	uint64_t before = cpu_report(b, 1)->dirtied;
+
+	usleep(20000);
+	assert_true(reaches(&cpu_report(b, 1)->dirtied, 8, before + 16));
+}
+
 static void copies_without_loss(uint32_t ring)
 {
 	struct bench *b = bench_make_with(2, NULL, ring);
@@ -43,10 +52,10 @@ static void copies_without_loss(uint32_t ring)
 	ok(b, slots_dirty_start(b->slots, &b->e));
 	memcpy(copy, ram->hva, RAM_BYTES);
 	for (int i = 0; i < 5; i++) {
-		usleep(20000);
+		more_is_written(b);
 		copied += round_copy(b, ram, copy);
 	}
-	usleep(20000);
+	more_is_written(b);
 	vm_stop(&b->vm, RUN_FINISH_MIGRATE);
 	last = round_copy(b, ram, copy);
 	print_message("%llu pages in 5 rounds, %llu in the last\n", (unsigned long long)copied,

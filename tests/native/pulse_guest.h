@@ -34,7 +34,7 @@ struct net_backend *net_find(const char *id)
 }
 
 #define RAM_BYTES (64 * MiB)
-#define WAIT_NS   (20 * NS_PER_SEC)
+#define WAIT_NS   (60 * NS_PER_SEC)
 
 struct bench {
 	struct kvm_host host;

@@ -21,7 +21,7 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS 3000
+#define WAIT_MS 60000
 
 /* A front end that keeps what it gets. */
 struct sink {

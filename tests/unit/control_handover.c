@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#define WAIT_MS 3000
+#define WAIT_MS 60000
 
 static struct loop *loop;
 static struct control *control;

@@ -196,10 +196,10 @@ def test_rounds_stay_paired_where_one_is_missing():
 
 def test_the_time_limit_ends_a_case_and_is_told(monkeypatch):
     monkeypatch.setattr(bench.signal, "setitimer", lambda *_: None)
-    case = synthetic({"/a": lambda: time.sleep(0.05) or 1.0})
+    case = synthetic({"/a": lambda: time.sleep(0.25) or 1.0})
     start = time.monotonic()
-    result = bench.measure_case(case, [program("a", "/a")], 1000, start + 0.4)
-    assert time.monotonic() - start < 5
+    result = bench.measure_case(case, [program("a", "/a")], 1000, start + 2)
+    assert time.monotonic() - start < 60
     assert 1 <= result["rounds"] < 9 and "of 1000 rounds" in result["troubles"][0]
     assert not result["failed"]
 

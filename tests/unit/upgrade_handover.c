@@ -175,7 +175,7 @@ static int capture(void *opaque, struct state_writer *sw, struct err *e)
 
 	state_put(sw, STATE, HALF);
 	sw->flush(sw);
-	if (w->along && poll(&p, 1, 10000) == 1 && read(w->witness[0], &letter, 1) == 1)
+	if (w->along && poll(&p, 1, 60000) == 1 && read(w->witness[0], &letter, 1) == 1)
 		w->halves += letter == 'h';
 	state_put(sw, &STATE[HALF], strlen(STATE) - HALF);
 	return w->unreadable ? err_set(e, EIO, "KVM doesn't tell") : 0;
@@ -215,7 +215,7 @@ static void await_thread(void)
 {
 	struct stat tasks = {.st_nlink = 4};
 
-	for (int i = 0; i < 2000 && tasks.st_nlink > 3; i++) { /* ".", ".." and this thread */
+	for (int i = 0; i < 60000 && tasks.st_nlink > 3; i++) { /* ".", ".." and this thread */
 		assert_int_equal(stat("/proc/self/task", &tasks), 0);
 		usleep(1000);
 	}
@@ -231,9 +231,9 @@ static void run_with(struct world *w, const char *mode, struct upgrade_options o
 	if (!schema)
 		schema = json_pack("{s:{s:s}}", "thing", "name", "thing");
 	if (!options.prepare_ms)
-		options.prepare_ms = 5000;
+		options.prepare_ms = 60000;
 	if (!options.pause_ms)
-		options.pause_ms = 2000;
+		options.pause_ms = 60000;
 	w->pause_ms = options.pause_ms;
 	guest = (struct upgrade_guest){.version = "1.0",
 				       .schema = schema,
@@ -375,7 +375,7 @@ static void a_target_that_reads_nothing_is_given_up(void **state)
 {
 	struct world w = {.large = true};
 
-	run_with(&w, "deaf", (struct upgrade_options){.prepare_ms = 300});
+	run_with(&w, "deaf", (struct upgrade_options){.prepare_ms = 2000});
 	assert_int_equal(w.pauses, 0);
 	stays_here(&w, "didn't read in time");
 }
@@ -411,9 +411,9 @@ static void a_target_that_hangs_with_the_offer_in_hand_loses_it(void **state)
 {
 	struct world w = {0};
 
-	run_with(&w, "hang-offered", (struct upgrade_options){.pause_ms = 200});
+	run_with(&w, "hang-offered", (struct upgrade_options){.pause_ms = 500});
 	assert_int_equal(w.pauses, 1);
-	stays_here(&w, "within 200 ms");
+	stays_here(&w, "within 500 ms");
 }
 
 static void a_good_target_reads_along_and_gets_the_guest(void **state)

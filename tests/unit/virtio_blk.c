@@ -180,7 +180,7 @@ static void a_request_without_status_needs_a_reset(void **state)
 	buf.gpa = f.header;
 	driver_add(&f.g.queues[0], &buf, 1);
 	guest_kick(&f.g, 0);
-	for (int i = 0; i < 500 && !(guest_read(&f.g, 20, 1) & VIRTIO_S_NEEDS_RESET); i++)
+	for (int i = 0; i < 6000 && !(guest_read(&f.g, 20, 1) & VIRTIO_S_NEEDS_RESET); i++)
 		machine_poll(&f.m, 10);
 	assert_true(guest_read(&f.g, 20, 1) & VIRTIO_S_NEEDS_RESET);
 	assert_int_equal(f.m.msis[63], 1);

@@ -244,7 +244,7 @@ void machine_poll(struct test_machine *m, int timeout_ms)
 
 bool guest_wait(struct guest *g, unsigned int queue, uint16_t *id, uint32_t *written)
 {
-	int64_t until = time_ns() + 5 * NS_PER_SEC;
+	int64_t until = time_ns() + 60 * NS_PER_SEC;
 
 	do {
 		if (driver_take(&g->queues[queue], id, written))

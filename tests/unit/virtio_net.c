@@ -101,7 +101,7 @@ static uint32_t peer_receive(struct fixture *f, uint8_t *frame, size_t size)
 	struct pollfd p = {f->peer, POLLIN, 0};
 	uint8_t prefix[4];
 
-	assert_int_equal(poll(&p, 1, 5000), 1);
+	assert_int_equal(poll(&p, 1, 60000), 1);
 	assert_int_equal(recv(f->peer, prefix, 4, MSG_WAITALL), 4);
 	assert_true(load_be32(prefix) <= size);
 	assert_int_equal(recv(f->peer, frame, load_be32(prefix), MSG_WAITALL), load_be32(prefix));

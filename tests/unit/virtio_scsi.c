@@ -322,7 +322,7 @@ static void a_write_that_fails_waits_and_is_done_when_the_guest_runs(void **stat
 	limit_files(true);
 	driver_add(&f.g.queues[COMMAND], bufs, 3);
 	guest_kick(&f.g, COMMAND);
-	for (int i = 0; i < 20000 && !__atomic_load_n(&stopped, __ATOMIC_ACQUIRE); i++)
+	for (int i = 0; i < 60000 && !__atomic_load_n(&stopped, __ATOMIC_ACQUIRE); i++)
 		machine_poll(&f.m, 1);
 	assert_true(stopped);
 	f.dev->class->stop(f.dev);
