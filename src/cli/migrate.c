@@ -349,18 +349,43 @@ static int conclude_left(struct qmp *q, const struct cli_args *args, const struc
 	return leaves(args, j) ? qmp_command(q, "quit", NULL, NULL, e) : 0;
 }
 
+/* The guest was left stopped, since nobody can tell who has it. */
+static bool is_unsure(struct qmp *q)
+{
+	OWNED_JSON *status = NULL;
+	struct err e;
+
+	return qmp_command(q, "query-status", NULL, &status, &e) >= 0 &&
+	       !strcmp(option_str(status, "status", ""), "postmigrate");
+}
+
+static int stays_stopped(const struct guest *g, const char *look, struct err *e)
+{
+	return err_hint(e,
+			"the guest stays stopped here; %s: if so 'outlive kill %s' here, if not "
+			"'outlive resume %s'",
+			look, g->name, g->name);
+}
+
 /* What the source says, and what was said over there. */
-static int conclude_failed(const struct journey *j, const json_t *info, struct err *e)
+static int conclude_failed(struct qmp *q, const struct guest *g, const struct journey *j,
+			   const json_t *info, struct err *e)
 {
 	const char *why = option_str(info, "error-desc", "it failed"), *there = NULL;
 
+	if (is_unsure(q)) {
+		err_set(e, EREMOTEIO, "%s", why);
+		return stays_stopped(g, "look whether it runs there", e);
+	}
 	if (j->remote) {
 		remote_wait(j->remote, GONE_SECONDS);
 		there = remote_last_words(j->remote);
 	}
-	if (!there)
-		return err_set(e, EREMOTEIO, "%s", why);
-	return err_set(e, EREMOTEIO, "%s; over there: %s", why, there);
+	if (there)
+		err_set(e, EREMOTEIO, "%s; over there: %s", why, there);
+	else
+		err_set(e, EREMOTEIO, "%s", why);
+	return j->ran ? err_hint(e, "the guest runs on here") : -e->code;
 }
 
 /* Nobody here knows who has the guest: the other host does. */
@@ -372,23 +397,9 @@ static int conclude_unsure(struct qmp *q, const struct cli_args *args, const str
 	if (r > 0)
 		return conclude_left(q, args, j, info, e);
 	if (r < 0)
-		return err_hint(
-			e,
-			"the guest stays stopped here; when that host answers see whether it "
-			"has the guest: if so 'outlive kill %s' here, if not 'outlive resume "
-			"%s'",
-			g->name, g->name);
+		return stays_stopped(g, "when that host answers see whether it has the guest", e);
 	r = j->ran ? qmp_command(q, "cont", NULL, NULL, e) : 0;
 	return r < 0 ? r : err_set(e, EPIPE, "the connection was lost; the guest runs on here");
-}
-
-static bool is_unsure(struct qmp *q, const struct journey *j)
-{
-	OWNED_JSON *status = NULL;
-	struct err e;
-
-	return j->remote && qmp_command(q, "query-status", NULL, &status, &e) >= 0 &&
-	       !strcmp(option_str(status, "status", ""), "postmigrate");
 }
 
 static int conclude(struct qmp *q, const struct cli_args *args, const struct guest *g,
@@ -398,10 +409,10 @@ static int conclude(struct qmp *q, const struct cli_args *args, const struct gue
 
 	if (!strcmp(status, "completed"))
 		return conclude_left(q, args, j, info, e);
-	if (is_unsure(q, j))
+	if (j->remote && is_unsure(q))
 		return conclude_unsure(q, args, g, j, info, e);
 	if (strcmp(status, "cancelled") != 0)
-		return conclude_failed(j, info, e);
+		return conclude_failed(q, g, j, info, e);
 	if (j->remote)
 		remote_wait(j->remote, GONE_SECONDS);
 	return err_set(e, ECANCELED, "cancelled; the guest runs on here");

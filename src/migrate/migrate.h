@@ -311,6 +311,7 @@ struct migrate_options {
 };
 
 struct content_index;
+struct peer;
 struct content_file;
 struct ram_source;
 
@@ -330,6 +331,7 @@ struct ram_source;
  * @trailer:	The channel's hash is to be compared with the trailer, if there is one; set by
  * migrate_snapshot_load()
  * @preflight:	What the target answered, or NULL; owned by who made the job
+ * @peer:	Who the target is, as far as it said, or NULL; owned, see peer.h
  * @asked:	Loading: the description so far
  * @content_list: What is in the target's file; the job's own
  * @content_agreed: Loading: pages may be named instead of sent
@@ -358,6 +360,7 @@ struct migrate_job {
 	bool trailer, unsure;
 	char runstate[100];
 	json_t *preflight;
+	struct peer *peer;
 	struct state_writer asked;
 	struct content_index *content_list;
 	bool content_agreed;

@@ -350,10 +350,10 @@ static int hand_over(struct precopy *p, json_t *devices, struct err *e)
 
 	devices_finish(p->job, devices);
 	ret = channel_finish(c, e);
-	if (!p->job->options.return_path)
-		return ret;
 	if (ret < 0)
 		return channel_handed(c) > before ? return_path_cut(p->job, ret, e) : ret;
+	if (!p->job->options.return_path)
+		return 0;
 	channel_patience(c, -1);
 	enter(p, MIGRATE_CONFIRM);
 	return return_path_wait(p->job, e);
@@ -366,6 +366,8 @@ static int send_devices(struct precopy *p, int64_t begin_ns, struct err *e)
 
 	channel_flush(p->job->channel);
 	ret = channel_check(p->job->channel, e);
+	if (ret == 0)
+		ret = return_path_last_look(p->job, e);
 	p->job->progress.pause.devices_us = since_us(begin_ns);
 	if (ret == 0) {
 		enter(p, MIGRATE_HANDOVER); /* from now on nobody can call it off; has somebody? */

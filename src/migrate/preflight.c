@@ -11,6 +11,7 @@
 #include "base/keyval.h"
 #include "base/owned.h"
 #include "migrate/content/content.h"
+#include "migrate/peer.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -100,6 +101,9 @@ static const char hashes_member[] = "content-hashes";
 /* In the description: the source hears why it is refused. */
 static const char refusals_member[] = "refusals";
 
+/* In the answer: who the target is. */
+static const char process_member[] = "process";
+
 static int no_hashes(struct err *e)
 {
 	return err_set(e, EPROTONOSUPPORT,
@@ -141,6 +145,7 @@ static int ask(struct migrate_job *job, struct err *e)
 	job->preflight = bytes ? json_loads(bytes, 0, &where) : NULL;
 	if (!json_is_array(json_object_get(job->preflight, "mismatches")))
 		return err_set(e, EPROTO, "the target's answer to the check isn't known");
+	job->peer = peer_meet(json_object_get(job->preflight, process_member), job->channel);
 	return 0;
 }
 
@@ -216,6 +221,8 @@ void preflight_end(struct migrate_job *job)
 	mem_free(&job->content_list);
 	content_file_close(job->content_file);
 	job->content_file = NULL;
+	peer_forget(job->peer);
+	job->peer = NULL;
 }
 
 static int judge(struct migrate_job *job, bool only, struct err *e)
@@ -230,6 +237,7 @@ static int judge(struct migrate_job *job, bool only, struct err *e)
 	job->answered = true;
 	job->tells_why = json_is_true(json_object_get(theirs, refusals_member));
 	reply = job->hooks.compare(job->hooks.opaque, theirs);
+	json_object_set_new(reply, process_member, peer_describe(job->channel));
 	if (json_is_true(json_object_get(theirs, hashes_member)))
 		agree_on_hashes(job, reply, only);
 	answer(job, reply);

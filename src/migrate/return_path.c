@@ -3,12 +3,18 @@
  * Theory of operation: a target that was asked for answers says SHUT with 0 once it has taken the
  * guest and before it lets it run, or with something else if it refuses. So whoever has that word
  * knows who owns the guest. A target that goes away without it never ran the guest: the kernel
- * closes a dead process's socket behind what it had written. Only a connection that is lost in
- * another way (a cut cable), or whose end is that of a program in between (ssh), leaves a doubt,
- * and then the guest must not run on here by itself.
+ * closes a dead process's socket behind what it had written. But the connection may end in another
+ * way, by whoever is in between: only of a target that said who it is (peer.h) its end is known.
+ * Else there is a doubt, and then the guest must not run on here by itself.
+ *
+ * A QEMU that refuses a device goes away without a word, and a program in between may lose the word
+ * of an Outlive that does. So where the end of the connection says nothing the target is asked for
+ * an answer behind the devices, before the end mark: if it goes away before that it has no guest,
+ * and behind it there is little left to refuse.
  */
 #include "migrate/return_path.h"
 #include "base/compiler.h"
+#include "migrate/peer.h"
 #include "migrate/preflight.h"
 #include "migrate/wire.h"
 
@@ -118,15 +124,29 @@ int return_path_last_word(struct migrate_job *job, int ret, struct err *e)
 	return ret;
 }
 
-/* Its process has ended, if nobody is in between whose end this could be. */
-static bool has_gone(const struct migrate_job *job, int ret)
+/**
+ * return_path_last_look() - Before the end mark: has the target taken all devices?
+ * @job:	Being sent; the devices have been
+ * @e:		Set on failure only
+ *
+ * Whose end will be known isn't asked: that would cost the guest the way there and back.
+ *
+ * Errors: as return_path_ping()
+ * Return: 0, or a negative errno
+ */
+int return_path_last_look(struct migrate_job *job, struct err *e)
 {
-	return !job->options.relayed && (ret == -EPIPE || ret == -ECONNRESET);
+	bool ask = job->options.return_path && !peer_is_direct(job->peer);
+	int r = ask ? return_path_ping(job, e) : 0;
+
+	return r == -EPIPE || r == -ECONNRESET
+		       ? err_in(e, "the target went away without having taken the guest")
+		       : r;
 }
 
 static int lost(struct migrate_job *job, int ret, struct err *e)
 {
-	if (has_gone(job, ret))
+	if (!job->options.relayed && peer_has_ended(job->peer, ret))
 		return err_set(e, EPIPE, "the target went away without having taken the guest");
 	job->unsure = true;
 	if (ret == -ECANCELED)
@@ -165,7 +185,8 @@ int return_path_wait(struct migrate_job *job, struct err *e)
  * @e:		Of that; says what is known afterwards
  *
  * An Outlive takes no guest without the description. A QEMU does, and then calls the stream broken:
- * of its words only the good one says anything.
+ * of its words only the good one says anything. Who wasn't asked for any, at a socket, may have
+ * taken it, too; a file or a command that failed has none.
  *
  * Return: 0 if it has taken the guest; or a negative errno, and if nobody can tell @job is marked
  * unsure
@@ -176,14 +197,16 @@ int return_path_cut(struct migrate_job *job, int ret, struct err *e)
 	uint16_t type = WIRE_REPLY_PONG;
 	uint32_t value = 0;
 	struct err none;
-	int r = channel_revive(job->channel) ? 0 : ret;
+	int r = job->options.return_path && channel_revive(job->channel) ? 0 : ret;
 
+	if (!job->options.return_path && channel_socket(job->channel) < 0)
+		return ret;
 	channel_patience(job->channel, RETURN_PATH_PATIENCE_MS);
 	while (r == 0 && type == WIRE_REPLY_PONG)
 		r = get_reply(job, &type, &value, &none);
 	if (r == 0 && !value)
 		return 0;
-	if (outlive || has_gone(job, r))
+	if (outlive)
 		return r == 0 ? refused(job, e) : ret;
 	job->unsure = true;
 	return err_in(e, "the target may or may not have the guest");

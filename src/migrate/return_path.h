@@ -11,6 +11,8 @@ enum { RETURN_PATH_PATIENCE_MS = 10000 };
 
 void return_path_request(struct migrate_job *job);
 MUST_CHECK int return_path_ping(struct migrate_job *job, struct err *e);
+/* Behind the devices, before the end mark. */
+MUST_CHECK int return_path_last_look(struct migrate_job *job, struct err *e);
 MUST_CHECK int return_path_wait(struct migrate_job *job, struct err *e);
 /* The end of the stream didn't get through whole. */
 MUST_CHECK int return_path_cut(struct migrate_job *job, int ret, struct err *e);

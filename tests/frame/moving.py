@@ -14,6 +14,7 @@ from frame.witness import Witness, options
 ENDS = ("completed", "failed", "cancelled")
 MOVE_SECONDS = 120
 written = {}  # file that a VMM is writing a stream to
+TAKEN = bytes.fromhex("0001 0004 00000000")  # SHUT: the target has the guest
 WALL_SECONDS = 3  # the witness asks for it once a second
 
 
@@ -91,26 +92,22 @@ def check(guest, devices=False, on_the_way=0):
 
 
 class Between:
-    """A wire between the source and a target's socket, which can keep what the source sends to itself.
+    """A wire between the source and a target's socket.
 
     `.uri` is where to migrate to. The end of either side is passed on to the other. What the source sends is also
-    written to the file `copy`, whole once the wire is left.
+    written to the file `copy`, whole once the wire is left. What the target says in the end, that it has the guest,
+    doesn't get through with `lose`; `.lost` is set then.
     """
 
-    def __init__(self, there, target, copy=os.devnull):
-        self.uri = f"unix:{there}"
+    def __init__(self, there, target, copy=os.devnull, lose=False):
+        self.uri, self.lost, self._lose = f"unix:{there}", threading.Event(), lose
         self._target = str(target)
         self._copy = open(copy, "wb")  # pylint: disable=consider-using-with
-        self._keep = threading.Event()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(str(there))
         self._socket.listen()
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
-
-    def keep(self):
-        """From now on the source gets rid of everything, and nothing of it reaches the target."""
-        self._keep.set()
 
     def _serve(self):
         try:
@@ -129,7 +126,9 @@ class Between:
                     data = end.recv(1 << 20)
                     if end is source:
                         self._copy.write(data)
-                    if data and not (end is source and self._keep.is_set()):
+                    if self._lose and end is target and data.endswith(TAKEN):
+                        self.lost.set()
+                    elif data:
                         other[end].sendall(data)
                 except OSError:
                     data = b""

@@ -3,8 +3,8 @@
 
 Carries standard input and output of the real ssh. As long as the file FLAG isn't there:
   word    when the target says that it has the guest, that word is lost, and so is the connection
-  rest    the states of the devices don't reach the target; the connection is lost a moment after the source has
-          sent all
+  rest    the end of the stream, behind the states of the devices, doesn't reach the target; the connection is lost a
+          moment after the source has sent all
 The flag is then made: the next connection is a plain one.
 """
 import os
@@ -15,7 +15,7 @@ import sys
 import time
 
 WORD = b"\0\1\0\4\0\0\0\0"  # the return path's SHUT with 0: "I have it"
-STATES = b"\x0bglobalstate"  # the name of a section that comes when the guest has stopped
+END = b'"page_size"'  # the description begins so; the end mark is in front of it
 SILENCE = 1.0
 mode, flag, command = sys.argv[1], pathlib.Path(sys.argv[2]), sys.argv[3:]
 if flag.exists():
@@ -40,10 +40,10 @@ while True:
         if not data:
             ssh.stdin.close()
             sys.exit(ssh.wait())
-        if mode == "rest" and (quiet_since or STATES in tail + data):
+        if mode == "rest" and (quiet_since or END in tail + data):
             quiet_since = time.monotonic()
             continue
-        tail = data[-len(STATES):]
+        tail = data[-len(END):]
         ssh.stdin.write(data)
     if ssh.stdout in ready:
         data = os.read(ssh.stdout.fileno(), 1 << 16)

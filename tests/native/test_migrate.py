@@ -136,36 +136,32 @@ def test_a_target_that_dies_on_the_way_costs_nothing(outlive, witness, target):
     check(again)
 
 
-def test_a_target_that_dies_with_all_of_it_never_ran_the_guest(outlive, witness, target, run_dir):
+def test_a_target_that_dies_with_all_of_it_never_ran_the_guest(outlive, witness, target):
     here, there = witness(outlive, args="rate=off"), target(args="rate=off")
-    with Between(run_dir / "wire", listen(there).removeprefix("unix:")) as wire:
-        send(here.vmm, wire.uri, "pause-before-switchover", "return-path")
-        until(lambda: status(here.vmm) == "pre-switchover", 60, "the guest is stopped")
-        wire.keep()
-        here.vmm.qmp.command("migrate-continue", state="pre-switchover")
-        until(lambda: here.vmm.qmp.command("query-migrate")["outlive-phase"] == "confirm", 60, "everything is sent")
-        with pytest.raises(QmpError, match="too late"):
-            here.vmm.qmp.command("migrate_cancel")
-        assert run_state(here) == "finish-migrate"
-        os.kill(there.vmm.pid, signal.SIGKILL)
-        info = ended(here.vmm)
-    assert info["status"] == "failed" and "without having taken the guest" in info["error-desc"]
+    send(here.vmm, listen(there), "pause-before-switchover", "return-path")
+    until(lambda: status(here.vmm) == "pre-switchover", 60, "the guest is stopped")
+    os.kill(there.vmm.pid, signal.SIGSTOP)
+    here.vmm.qmp.command("migrate-continue", state="pre-switchover")
+    until(lambda: here.vmm.qmp.command("query-migrate")["outlive-phase"] == "confirm", 60, "everything is sent")
+    with pytest.raises(QmpError, match="too late"):
+        here.vmm.qmp.command("migrate_cancel")
+    assert run_state(here) == "finish-migrate"
+    os.kill(there.vmm.pid, signal.SIGKILL)
+    info = ended(here.vmm)
+    assert info["status"] == "failed"
+    assert "without having taken the guest" in info["error-desc"] or "Broken pipe" in info["error-desc"]  # if at once
     check(here)
 
 
 @pytest.mark.parametrize("way", ["asked", "in time"])
-def test_a_target_that_says_nothing_is_not_waited_for_without_end(outlive, witness, target, run_dir, way):
+def test_a_word_that_does_not_come_is_not_waited_for_without_end(outlive, witness, target, run_dir, way):
     here, there = witness(outlive, args="rate=off"), target(args="rate=off")
-    with Between(run_dir / "wire", listen(there).removeprefix("unix:")) as wire:
-        with pytest.raises(QmpError, match="migrate_cancel"):
-            here.vmm.qmp.command("migrate-pause")
-        send(here.vmm, wire.uri, "pause-before-switchover", "return-path",
-             **{"outlive-confirm-timeout": 0 if way == "asked" else 300})
-        until(lambda: status(here.vmm) == "pre-switchover", 60, "the guest is stopped")
-        wire.keep()
-        here.vmm.qmp.command("migrate-continue", state="pre-switchover")
+    with pytest.raises(QmpError, match="migrate_cancel"):
+        here.vmm.qmp.command("migrate-pause")
+    with Between(run_dir / "wire", listen(there).removeprefix("unix:"), lose=True) as wire:
+        send(here.vmm, wire.uri, "return-path", **{"outlive-confirm-timeout": 0 if way == "asked" else 300})
+        assert wire.lost.wait(60)
         if way == "asked":
-            until(lambda: here.vmm.qmp.command("query-migrate").get("outlive-phase") == "confirm", 60, "all is sent")
             here.vmm.qmp.command("migrate-pause")
         info = ended(here.vmm)
     assert info["status"] == "failed" and "may or may not have" in info["error-desc"], info

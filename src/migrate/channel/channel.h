@@ -59,6 +59,7 @@ void channel_patience(struct channel *c, int ms);
 /* channel/fd.c: pipe, socket, character device or file; the channel owns the fd, which becomes
  * non-blocking. */
 MUST_CHECK int channel_open_fd(struct channel **ret, int fd, struct err *e);
+int channel_socket(struct channel *c); /* to look at; -1: it isn't one */
 /* A socket: everything is flushed, and the other side's kernel has it. Others: nothing to do. */
 MUST_CHECK int channel_settle(struct channel *c, struct err *e);
 /* channel/command.c: standard input (writing) or output of a shell command. */

@@ -182,6 +182,29 @@ int channel_open_fd(struct channel **ret, int fd, struct err *e)
 	return 0;
 }
 
+static const struct fd_carrier *socket_of(struct channel *c, int *ret_domain)
+{
+	const struct fd_carrier *plain = channel_carrier(c, &fd_ops);
+	const struct fd_carrier *f = plain ? plain : channel_tls_socket(c);
+	socklen_t len = sizeof(*ret_domain);
+
+	return f && getsockopt(f->fd, SOL_SOCKET, SO_DOMAIN, ret_domain, &len) == 0 ? f : NULL;
+}
+
+/**
+ * channel_socket() - The socket that carries a channel
+ * @c:	Channel
+ *
+ * Return: to look at, borrowed; -1: something else does
+ */
+int channel_socket(struct channel *c)
+{
+	int domain;
+	const struct fd_carrier *f = socket_of(c, &domain);
+
+	return f ? f->fd : -1;
+}
+
 /* Bytes that the other side's kernel hasn't taken; 0 for what isn't a socket. */
 static int unsent(const struct fd_carrier *f)
 {
@@ -202,12 +225,10 @@ static int unsent(const struct fd_carrier *f)
  */
 int channel_settle(struct channel *c, struct err *e)
 {
-	const struct fd_carrier *plain = channel_carrier(c, &fd_ops);
-	const struct fd_carrier *f = plain ? plain : channel_tls_socket(c);
 	int i, domain = AF_UNIX;
-	socklen_t len = sizeof(domain);
+	const struct fd_carrier *f = socket_of(c, &domain);
 
-	if (!f || getsockopt(f->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) < 0 || domain == AF_UNIX)
+	if (!f || domain == AF_UNIX)
 		return channel_check(c, e);
 	for (i = 0; unsent(f) > 0; i++) {
 		if (i == SETTLE_MS)
