@@ -113,17 +113,25 @@ static int tcp_try(const struct addrinfo *a, bool listening)
 	return fd_take(&fd);
 }
 
-static int tcp_socket(const json_t *options, bool listening, int *ret_fd, struct err *e)
+/* A name may have several addresses: @at is the first to try, and then the one behind that which
+ * was taken; 0: there is none. */
+static int tcp_socket(const json_t *options, bool listening, unsigned int *at, int *ret_fd,
+		      struct err *e)
 {
 	struct addrinfo *all;
 	int fd = -EADDRNOTAVAIL;
+	unsigned int number = 0, next = 0;
 	int one = 1;
 	int r = resolve(options, listening, &all, e);
 
 	if (r < 0)
 		return r;
-	for (struct addrinfo *a = all; a && fd < 0; a = a->ai_next)
-		fd = tcp_try(a, listening);
+	for (struct addrinfo *a = all; a && fd < 0; a = a->ai_next) {
+		if (number++ >= *at)
+			fd = tcp_try(a, listening);
+		next = a->ai_next ? number : 0;
+	}
+	*at = next;
 	freeaddrinfo(all);
 	if (fd < 0)
 		return err_ret(e, fd, "%s %s:%s", listening ? "listen on" : "connect to",
@@ -155,13 +163,22 @@ static int fd_socket(const json_t *options, bool listening, int *ret_fd, struct 
 	return 0;
 }
 
-static int open_any(const json_t *options, bool listening, int *ret_fd, struct err *e)
+static int open_any(const json_t *options, bool listening, unsigned int *at, int *ret_fd,
+		    struct err *e)
 {
+	unsigned int first = at ? *at : 0;
+	int r;
+
+	if (at)
+		*at = 0;
 	if (json_object_get(options, "path"))
 		return unix_socket(options, listening, ret_fd, e);
 	if (json_object_get(options, "fd"))
 		return fd_socket(options, listening, ret_fd, e);
-	return tcp_socket(options, listening, ret_fd, e);
+	r = tcp_socket(options, listening, &first, ret_fd, e);
+	if (at)
+		*at = first;
+	return r;
 }
 
 /**
@@ -175,7 +192,7 @@ static int open_any(const json_t *options, bool listening, int *ret_fd, struct e
  */
 int address_listen(const json_t *options, int *ret_fd, struct err *e)
 {
-	return open_any(options, true, ret_fd, e);
+	return open_any(options, true, NULL, ret_fd, e);
 }
 
 /**
@@ -189,7 +206,23 @@ int address_listen(const json_t *options, int *ret_fd, struct err *e)
  */
 int address_connect(const json_t *options, int *ret_fd, struct err *e)
 {
-	return open_any(options, false, ret_fd, e);
+	return open_any(options, false, NULL, ret_fd, e);
+}
+
+/**
+ * address_connect_next() - The same, for whoever tries one address of a name after the other
+ * @options:	Checked options
+ * @at:		0 to begin with; says afterwards where to go on if this connection doesn't come, 0:
+ *		there is no further address. Set on failure, too
+ * @ret_fd:	Set on success only; the caller owns it
+ * @e:		Set on failure only
+ *
+ * Errors: as address_connect()
+ * Return: 0, or a negative errno
+ */
+int address_connect_next(const json_t *options, unsigned int *at, int *ret_fd, struct err *e)
+{
+	return open_any(options, false, at, ret_fd, e);
 }
 
 /**
@@ -223,6 +256,28 @@ bool address_is_unix(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
+static struct sockaddr_storage end_of(int fd, bool peer, char host[NI_MAXHOST],
+				      char port[NI_MAXSERV])
+{
+	struct sockaddr_storage any = {0};
+	socklen_t len = sizeof(any);
+
+	host[0] = port[0] = '\0';
+	if ((peer ? getpeername : getsockname)(fd, (struct sockaddr *)&any, &len) < 0)
+		return (struct sockaddr_storage){0};
+	if (any.ss_family != AF_UNIX)
+		getnameinfo((struct sockaddr *)&any, len, host, NI_MAXHOST, port, NI_MAXSERV,
+			    NI_NUMERICHOST | NI_NUMERICSERV);
+	return any;
+}
+
+static const char *path_of(const struct sockaddr_storage *any)
+{
+	const struct sockaddr_un *un = (const struct sockaddr_un *)any;
+
+	return un->sun_path[0] ? un->sun_path : un->sun_path + 1;
+}
+
 /**
  * address_name() - The name of a socket's end as the kernel knows it
  * @fd:		The socket
@@ -232,18 +287,31 @@ bool address_is_unix(int fd)
  */
 char *address_name(int fd, bool peer)
 {
-	struct sockaddr_storage any = {0};
-	const struct sockaddr_un *un = (const struct sockaddr_un *)&any;
-	socklen_t len = sizeof(any);
-	char host[NI_MAXHOST] = "?", port[NI_MAXSERV] = "?";
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	const struct sockaddr_storage any = end_of(fd, peer, host, port);
 
-	if ((peer ? getpeername : getsockname)(fd, (struct sockaddr *)&any, &len) < 0)
+	if (any.ss_family == AF_UNSPEC)
 		return str_dup("?");
 	if (any.ss_family == AF_UNIX)
-		return str_printf("unix:%s", un->sun_path[0] ? un->sun_path : un->sun_path + 1);
-	getnameinfo((struct sockaddr *)&any, len, host, sizeof(host), port, sizeof(port),
-		    NI_NUMERICHOST | NI_NUMERICSERV);
+		return str_printf("unix:%s", path_of(&any));
 	return str_printf(any.ss_family == AF_INET6 ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
+}
+
+/**
+ * address_describe() - Where a socket listens, as QMP's SocketAddress says it
+ * @fd:	The socket
+ *
+ * Return: new reference
+ */
+json_t *address_describe(int fd)
+{
+	char host[NI_MAXHOST], port[NI_MAXSERV];
+	const struct sockaddr_storage any = end_of(fd, false, host, port);
+
+	if (any.ss_family == AF_UNIX)
+		return json_pack("{s:s, s:s}", "type", "unix", "path", path_of(&any));
+	return json_pack("{s:s, s:s, s:s, s:b}", "type", "inet", "host", host, "port", port,
+			 any.ss_family == AF_INET6 ? "ipv6" : "ipv4", 1);
 }
 
 /**

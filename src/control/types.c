@@ -156,6 +156,7 @@ FIELDS(migration_info) = {
 	{"expected-downtime", OPTION_INT, "ms"},
 	{"setup-time", OPTION_INT, "ms"},
 	{"ram", OPTION_ANY, "counters"},
+	{"socket-address", OPTION_ANY, "where it waits for a source", .list = true},
 	{"error-desc", OPTION_STRING, "why it failed"},
 	{"outlive-phase", OPTION_STRING, "phase of the engine"},
 	{"outlive-downtime-us", OPTION_INT, "pause, us"},

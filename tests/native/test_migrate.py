@@ -78,6 +78,82 @@ def test_each_phase_is_told_once(outlive, witness, target):
     assert "RESUME" in [e["event"] for e in there.vmm.qmp.events]
 
 
+RAM_OF_QEMU = {"dirty-pages-rate", "dirty-sync-count", "dirty-sync-missed-zero-copy", "downtime-bytes", "duplicate",
+               "mbps", "multifd-bytes", "normal", "normal-bytes", "page-size", "pages-per-second", "postcopy-bytes",
+               "postcopy-requests", "precopy-bytes", "remaining", "skipped", "total", "transferred"}
+
+
+def test_a_port_that_the_kernel_chose_is_told_and_kept(outlive, witness, target):
+    here, there = witness(outlive), target()
+    there.vmm.qmp.command("migrate-incoming", uri="tcp:127.0.0.1:0")
+    where, = there.vmm.qmp.command("query-migrate")["socket-address"]
+    assert (where["type"], where["host"], where["ipv4"]) == ("inet", "127.0.0.1", True)
+    uri = f"tcp:127.0.0.1:{where['port']}"
+    assert here.vmm.qmp.command("outlive-check-migration", uri=uri)["mismatches"] == []
+    assert there.vmm.qmp.command("query-migrate")["socket-address"] == [where]
+    send(here.vmm, uri, "return-path")
+    assert ended(here.vmm)["status"] == "completed"
+    check(there)
+
+
+IN_OWN_HOSTS = 'mount --bind "$1" /etc/hosts && shift && exec "$@"'
+
+
+@pytest.mark.parametrize("at", ["127.0.0.1", "127.0.0.2"])
+def test_each_address_of_a_name_is_tried(outlive, witness, target, tmp_path, at):
+    hosts = tmp_path / "hosts"
+    hosts.write_text("127.0.0.1 both.example\n127.0.0.2 both.example\n")
+    here = witness(outlive, within=("unshare", "-m", "sh", "-c", IN_OWN_HOSTS, "sh", str(hosts)))
+    there = target()
+    there.vmm.qmp.command("migrate-incoming", uri=f"tcp:{at}:0")
+    where, = there.vmm.qmp.command("query-migrate")["socket-address"]
+    send(here.vmm, f"tcp:both.example:{where['port']}", "return-path")
+    assert ended(here.vmm)["status"] == "completed"
+    check(there)
+
+
+@pytest.mark.parametrize("uri", ["tcp:localhost", "fd:nobody", "rdma:host:1", "exec:"])
+def test_a_migration_that_is_refused_at_once_says_why_afterwards_too(outlive, witness, uri):
+    here = witness(outlive)
+    with pytest.raises(QmpError) as refused:
+        here.vmm.qmp.command("migrate", uri=uri)
+    info = here.vmm.qmp.command("query-migrate")
+    assert (info["status"], info["error-desc"]) == ("failed", refused.value.desc)
+
+
+@pytest.mark.parametrize("name, value", [("xbzrle-cache-size", 100), ("xbzrle-cache-size", 3 << 12),
+                                         ("max-cpu-throttle", 10)])
+def test_parameters_that_do_not_fit_are_refused_and_nothing_is_changed(outlive, witness, name, value):
+    qmp = witness(outlive).vmm.qmp
+    before = qmp.command("query-migrate-parameters")
+    with pytest.raises(QmpError, match=name.replace("-", "_")):
+        qmp.raw("migrate-set-parameters", {name: value, "downtime-limit": 1})
+    assert qmp.command("query-migrate-parameters") == before
+
+
+def test_in_each_status_it_is_said_how_far_it_is(outlive, witness, target):
+    here, there = witness(outlive, args="fill=random"), target(args="fill=random")
+    send(here.vmm, listen(there), "pause-before-switchover", "return-path")
+    seen = {}
+
+    def arrives_at(wanted):
+        seen[status(here.vmm)] = here.vmm.qmp.command("query-migrate")
+        return wanted in seen
+    until(lambda: arrives_at("pre-switchover"), 60, "the guest is stopped")
+    last = here.vmm.qmp.raw("migrate_cancel") or here.vmm.qmp.command("query-migrate")
+    seen[last["status"]] = last  # "cancelling", most often
+    until(lambda: arrives_at("cancelled"), 60, "it is cancelled")
+    until(lambda: status(there.vmm) == "failed", 60, "the target notices")
+    for name in set(seen) - {"setup", "cancelled"}:
+        assert set(seen[name]["ram"]) == RAM_OF_QEMU, name
+    here.vmm.qmp.command("migrate-set-capabilities",
+                         capabilities=[{"capability": "pause-before-switchover", "state": False}])
+    done = move(here.vmm, there.vmm, "return-path")["ram"]
+    assert set(done) == RAM_OF_QEMU
+    assert done["precopy-bytes"] > 1 << 20 and done["downtime-bytes"] > 0
+    assert done["precopy-bytes"] + done["downtime-bytes"] == done["transferred"]
+
+
 def test_what_is_predicted_of_the_pause_is_told_step_by_step(outlive, witness, target):
     info = move(witness(outlive, args="rate=off").vmm, target(args="rate=off").vmm, "return-path")
     felt, expected = info["outlive-pause-us"], info["outlive-expected-us"]

@@ -128,6 +128,14 @@ def test_vcpus_of_the_command_line_need_no_plugging(outlive, kvm, tmp_path):
     assert vmm.qmp.command("qom-get", path="/machine/peripheral/more", property="socket-id") == 1
 
 
+def test_a_vcpu_that_came_after_a_migration_has_no_part_in_it(guest):
+    guest.qmp.command("migrate", uri="exec:false")
+    until(lambda: guest.qmp.command("query-migrate")["status"] == "failed", 60, "it fails")
+    add(guest, 1)
+    assert ost(guest)["slot"] == "1"
+    assert len(guest.qmp.command("query-migrate")["outlive-throttled-us"]) == 1
+
+
 def test_plugged_vcpus_go_along_in_an_upgrade(guest):
     add(guest, 2)
     until(lambda: guest.said() == "2", 60, "the vCPU runs")

@@ -141,6 +141,7 @@ static void uris_are_understood_or_refused_with_a_reason(void **unused)
 		{"unix:/run/x", URI_UNIX, NULL, NULL},
 		{"file:/tmp/x", URI_FILE, NULL, NULL},
 		{"tcp:localhost", 0, NULL, NULL},
+		{"tcp:localhost:4444,ipv4=on", 0, NULL, NULL},
 		{"exec:", 0, NULL, NULL},
 		{"rdma:host:1", 0, NULL, NULL},
 	};

@@ -29,7 +29,7 @@ static json_t *tcp_address(const char *rest)
 	const char *port = strrchr(rest, ':');
 	size_t n = port ? (size_t)(port - rest) : 0;
 
-	if (!port || !port[1])
+	if (!port || !port[1] || strchr(port, ','))
 		return NULL;
 	if (n >= 2 && rest[0] == '[' && rest[n - 1] == ']')
 		return json_pack("{s:s%, s:s}", "host", rest + 1, n - 2, "port", port + 1);
@@ -79,7 +79,10 @@ int uri_parse(const char *text, struct uri *ret, struct err *e)
 	if (ret->kind == URI_TCP) {
 		ret->address = tcp_address(rest);
 		if (!ret->address)
-			return err_set(e, EINVAL, "'%s' isn't tcp:HOST:PORT", text);
+			return err_set(e, EINVAL,
+				       "'%s' isn't tcp:HOST:PORT (no options behind it; for one "
+				       "family, name an address)",
+				       text);
 	}
 	if (ret->kind == URI_UNIX)
 		ret->address = json_pack("{s:s}", "path", rest);
@@ -138,13 +141,20 @@ static int connect_socket(const struct uri *u, const struct tls_client *tls,
 			  struct err *e)
 {
 	OWNED_FD fd = -1;
-	int r = address_connect(u->address, &fd, e);
+	unsigned int at = 0;
+	int r;
 
+	do {
+		fd_close(&fd);
+		r = address_connect_next(u->address, &at, &fd, e);
+		if (r < 0)
+			continue;
+		r = wait_connected(fd, cancelled, opaque, e);
+		if (r < 0)
+			err_in(e, "%s", u->rest);
+	} while (r < 0 && r != -ECANCELED && at);
 	if (r < 0)
 		return r;
-	r = wait_connected(fd, cancelled, opaque, e);
-	if (r < 0)
-		return err_in(e, "%s", u->rest);
 	r = open_socket(u, tls, fd, ret, e);
 	if (r == 0)
 		fd_take(&fd);

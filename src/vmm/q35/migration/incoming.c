@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/owned.h"
 #include "block/block.h"
+#include "char/address.h"
 #include "machine/gap.h"
 #include "migrate/beacon.h"
 
@@ -118,7 +119,7 @@ static void finished(void *opaque)
 
 	m->progress = m->job.progress;
 	m->lazy = m->job.lazy;
-	again = m->job.asked_only && uri_waits(&m->uri) ? str_dup(m->uri.text) : NULL;
+	again = m->job.asked_only && m->listens_uri ? str_dup(m->listens_uri) : NULL;
 	migration_join(m);
 	migration_lazy_release(m);
 	if (again && incoming_begin(m, again, m->exit_on_error, &e) == 0) {
@@ -197,6 +198,8 @@ static int listen_for_source(struct migration *m, struct err *e)
 		return r;
 	beacon_destroy(m->beacon);
 	m->beacon = beacon_create(m->guest->v->loop, fd);
+	m->listens = address_describe(fd);
+	m->listens_uri = m->uri.kind == URI_TCP ? address_name(fd, false) : str_dup(m->uri.text);
 	migration_multifd(m);
 	rules.channels = m->job.options.multifd.channels;
 	return arrivals_create(&m->arrivals, m->guest->v->loop, fd, &rules, e);

@@ -279,6 +279,7 @@ int migration_prepare(struct migration *m, struct err *e)
 	m->job.options.machine = Q35_MACHINE;
 	m->job.hooks.opaque = m;
 	m->progress = (struct migrate_progress){0};
+	m->running_bytes = 0;
 	m->cancel = m->go_on = m->hinting = m->stored_late = false;
 	m->e = (struct err){0};
 	m->ret = 0;
@@ -304,6 +305,9 @@ void migration_release(struct migration *m)
 	m->job.multifd_len = 0;
 	arrivals_destroy(m->arrivals);
 	m->arrivals = NULL;
+	json_decref(m->listens);
+	m->listens = NULL;
+	mem_free(&m->listens_uri);
 	block_store_close(m->store);
 	m->store = NULL;
 	tls_credentials_free(m->tls); /* nothing uses them any more */

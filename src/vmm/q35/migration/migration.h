@@ -66,7 +66,7 @@ enum migration_capability {
  * @percent:	How much all vCPUs are slowed, 0: not. Under the lock
  * @limited:	The dirty limit holds. Under the lock
  * @throttle:	Slows all vCPUs, or NULL
- * @rested_ns:	Of each vCPU when the job began; owned
+ * @rested_ns, @rested_len: Of each vCPU when the job began; owned
  */
 struct slowdown {
 	struct converge_rules rules;
@@ -75,6 +75,7 @@ struct slowdown {
 	bool limited;
 	struct throttle *throttle;
 	uint64_t *rested_ns;
+	unsigned int rested_len;
 };
 
 /**
@@ -86,6 +87,7 @@ struct slowdown {
  * @lock, @changed: Between the job's thread and the main thread
  * @status:	Under @lock
  * @progress:	Latest of the job. Under @lock
+ * @running_bytes: Sent until the guest was stopped; 0: it wasn't yet. Under @lock
  * @cancel, @go_on: Asked by the operator. Under @lock
  * @dead:	The main thread answers no more. Under @lock
  * @call, @call_ret, @call_e: What the main thread is asked to do, NULL when done. Under @lock
@@ -116,6 +118,8 @@ struct slowdown {
  * @was:	Run state before the guest was stopped
  * @apply, @apply_arg: Of struct migrate_hooks
  * @arrivals:	Waits for a source, or NULL
+ * @listens:	Where, as query-migrate says it, or NULL
+ * @listens_uri: The same as an URI, with the port that the kernel chose, or NULL
  * @confirm_timer: Ends the wait for the target's word, or NULL
  * @beacon:	Says so to whoever asks, or NULL
  * @slowdown:	How the guest is slowed so that the job ends
@@ -136,6 +140,7 @@ struct migration {
 	pthread_cond_t changed;
 	enum migration_status status;
 	struct migrate_progress progress;
+	uint64_t running_bytes;
 	bool cancel, go_on, dead;
 	int (*call)(struct migration *m, struct err *e);
 	int call_ret;
@@ -162,6 +167,8 @@ struct migration {
 	void (*apply)(void *arg);
 	void *apply_arg;
 	struct arrivals *arrivals;
+	json_t *listens;
+	char *listens_uri;
 	sd_event_source *confirm_timer;
 	struct beacon *beacon;
 	struct slowdown slowdown;

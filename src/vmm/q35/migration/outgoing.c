@@ -277,6 +277,8 @@ static void progress(void *opaque, const struct migrate_progress *p)
 
 	pthread_mutex_lock(&m->lock);
 	before = m->progress.round;
+	if (p->phase == MIGRATE_SWITCHOVER && m->progress.phase != p->phase)
+		m->running_bytes = p->sent_bytes;
 	m->progress = *p;
 	pthread_mutex_unlock(&m->lock);
 	if (p->phase == MIGRATE_PRECOPY)
@@ -599,8 +601,9 @@ int guest_migrate(void *opaque, struct control_request *rq, const json_t *args, 
 	r = start(m, args, e);
 	if (r < 0) {
 		migration_release(m);
-		if (migration_status(m) == MIGRATION_SETUP)
-			migration_status_set(m, MIGRATION_FAILED);
+		m->incoming = false;
+		m->e = *e;
+		migration_status_set(m, MIGRATION_FAILED);
 	}
 	return r;
 }

@@ -155,6 +155,25 @@ static json_t *parameters_of(struct migration *m)
 	return m->parameters;
 }
 
+/* Those that a table of bounds can't say, in QEMU's words. */
+static int parameters_fit(const json_t *now, const json_t *args, struct err *e)
+{
+	int64_t cache = option_int(args, "xbzrle-cache-size", 4096);
+	int64_t initial = option_int(args, "cpu-throttle-initial",
+				     option_int(now, "cpu-throttle-initial", 0));
+	int64_t max = option_int(args, "max-cpu-throttle", option_int(now, "max-cpu-throttle", 99));
+
+	if (cache < 4096 || cache & (cache - 1))
+		return err_set(e, EINVAL,
+			       "Parameter 'xbzrle_cache_size' expects a power of two no less than "
+			       "the target page size");
+	if (max < initial)
+		return err_set(e, EINVAL,
+			       "Parameter 'max_cpu_throttle' expects an integer in the range of "
+			       "cpu_throttle_initial to 99");
+	return 0;
+}
+
 /**
  * guest_migrate_set_parameters() - QMP migrate-set-parameters
  * @opaque:	The guest
@@ -166,7 +185,7 @@ static json_t *parameters_of(struct migration *m)
  * The bandwidth and the limit of the pause also change for a migration that is under way. Whether
  * there is an object tls-creds is looked at when a migration begins.
  *
- * Errors: ENOTSUP tls-authz
+ * Errors: ENOTSUP tls-authz; EINVAL two don't fit together, and nothing is changed
  * Return: 0, or a negative errno
  */
 int guest_migrate_set_parameters(void *opaque, struct control_request *rq, const json_t *args,
@@ -180,6 +199,8 @@ int guest_migrate_set_parameters(void *opaque, struct control_request *rq, const
 			"tls-authz: lists of names aren't supported here; give migration a CA "
 			"of its own, then whoever has a certificate may come, and leave "
 			"tls-authz empty");
+	if (parameters_fit(parameters_of(m), args, e) < 0)
+		return -e->code;
 	json_object_update(parameters_of(m), (json_t *)(uintptr_t)args);
 	migration_limits(m);
 	return 0;
@@ -374,12 +395,14 @@ int guest_query_migrate_parameters(void *opaque, struct control_request *rq, con
 	return 0;
 }
 
-static json_t *ram_info(const struct migrate_progress *p)
+static json_t *ram_info(const struct migrate_progress *p, uint64_t running_bytes)
 {
 	double mbps = (double)p->rate * 8 / 1e6;
 	json_int_t normal = (json_int_t)p->normal_pages;
+	json_int_t running = (json_int_t)(running_bytes ? running_bytes : p->sent_bytes);
 
-	return json_pack("{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:I, s:I}",
+	return json_pack("{s:I, s:I, s:I, s:I, s:i, s:I, s:I, s:f, s:I, s:i, s:i, s:I, s:I, s:I, "
+			 "s:I, s:I, s:i, s:i}",
 			 "transferred", (json_int_t)p->sent_bytes, "remaining",
 			 (json_int_t)p->remaining_bytes, "total", (json_int_t)p->ram_bytes,
 			 "duplicate", (json_int_t)p->zero_pages, "skipped", 0, "normal", normal,
@@ -387,7 +410,9 @@ static json_t *ram_info(const struct migrate_progress *p)
 			 (json_int_t)p->round, "postcopy-requests", 0, "page-size", 4096,
 			 "multifd-bytes", (json_int_t)p->multifd_bytes, "pages-per-second",
 			 (json_int_t)(p->rate / 4096), "dirty-pages-rate",
-			 (json_int_t)(p->dirty_rate / 4096));
+			 (json_int_t)(p->dirty_rate / 4096), "precopy-bytes", running,
+			 "downtime-bytes", (json_int_t)p->sent_bytes - running, "postcopy-bytes", 0,
+			 "dirty-sync-missed-zero-copy", 0);
 }
 
 static void add_ms(json_t *info, const char *name, uint64_t us)
@@ -466,10 +491,10 @@ static void add_convergence(json_t *info, const struct migrate_progress *p)
 		add_ms(info, "outlive-converge-ms", (uint64_t)left_us);
 }
 
-static void add_progress(json_t *info, const struct migrate_progress *p,
+static void add_progress(json_t *info, const struct migrate_progress *p, uint64_t running_bytes,
 			 enum migration_status status)
 {
-	json_object_set_new(info, "ram", ram_info(p));
+	json_object_set_new(info, "ram", ram_info(p, running_bytes));
 	if (p->xbzrle.cache_bytes)
 		json_object_set_new(info, "xbzrle-cache", xbzrle_info(&p->xbzrle));
 	if (status == MIGRATION_ACTIVE && p->round > 1)
@@ -511,21 +536,26 @@ int guest_query_migrate(void *opaque, struct control_request *rq, const json_t *
 {
 	struct migration *m = ((struct guest *)opaque)->migration;
 	struct migrate_progress p;
+	uint64_t running_bytes;
 	enum migration_status s;
 
 	pthread_mutex_lock(&m->lock);
 	p = m->progress;
+	running_bytes = m->running_bytes;
 	s = m->status;
 	pthread_mutex_unlock(&m->lock);
 	*ret = json_object();
 	check_describe(m, *ret);
+	if (m->listens)
+		json_object_set_new(*ret, "socket-address", json_pack("[O]", m->listens));
 	if (s == MIGRATION_NONE)
 		return 0;
 	json_object_set_new(*ret, "status", json_string(migration_status_name(s)));
 	if (!m->incoming) {
 		add_ms(*ret, "total-time", p.total_us);
-		if (s >= MIGRATION_ACTIVE && s <= MIGRATION_COMPLETED)
-			add_progress(*ret, &p, s);
+		if (s == MIGRATION_CANCELLING ||
+		    (s >= MIGRATION_ACTIVE && s <= MIGRATION_COMPLETED))
+			add_progress(*ret, &p, running_bytes, s);
 		if (s >= MIGRATION_ACTIVE)
 			slowdown_describe(m, *ret);
 	}

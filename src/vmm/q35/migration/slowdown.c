@@ -23,8 +23,9 @@ void slowdown_begin(struct migration *m)
 
 	s->stuck = s->percent = 0;
 	s->limited = false;
-	s->rested_ns = realloc(s->rested_ns, (vm->vcpus_len + 1) * sizeof(*s->rested_ns));
-	for (unsigned int i = 0; i < vm->vcpus_len; i++)
+	s->rested_len = vm->vcpus_len;
+	s->rested_ns = mem_realloc(s->rested_ns, (s->rested_len + 1) * sizeof(*s->rested_ns));
+	for (unsigned int i = 0; i < s->rested_len; i++)
 		s->rested_ns[i] = vm_vcpu_rested_ns(vm->vcpus[i]);
 }
 
@@ -170,7 +171,8 @@ void slowdown_describe(struct migration *m, json_t *info)
 		describe_limit(m->guest->q, info);
 	if (percent)
 		json_object_set_new(info, "cpu-throttle-percentage", json_integer(percent));
-	for (unsigned int i = 0; i < vm->vcpus_len; i++) {
+	/* a vCPU that came later than the job isn't among them */
+	for (unsigned int i = 0; i < MIN(vm->vcpus_len, m->slowdown.rested_len); i++) {
 		uint64_t ns = vm_vcpu_rested_ns(vm->vcpus[i]) - m->slowdown.rested_ns[i];
 
 		json_array_append_new(rested, json_integer((json_int_t)(ns / 1000)));
