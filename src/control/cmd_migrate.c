@@ -5,6 +5,8 @@
  */
 #include "control/command.h"
 
+#include "base/owned.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -107,8 +109,9 @@ static const char *const wait_states[] = {"setup", "pre-switchover", "device", N
 static const char *const packings[] = {"none", "zstd", NULL};
 static const struct option migrate_args[] = {
 	{"uri", OPTION_STRING,
-	 "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH[,offset=BYTES]",
-	 .required = true},
+	 "tcp:HOST:PORT, unix:PATH, fd:NAME, exec:COMMAND, file:PATH[,offset=BYTES]"},
+	{"channels", OPTION_OBJECT, "the same, as QEMU from 8.2 on takes it, in place of uri",
+	 .list = true, .fields = migrate_channel_fields, .type = "MigrationChannel"},
 	{"detach", OPTION_BOOL, "has no effect: the command always answers at once"},
 	{"resume", OPTION_BOOL, "go on with a cut post-copy"},
 	{"outlive-no-check", OPTION_BOOL, "don't ask the target first whether the guest fits"},
@@ -132,7 +135,9 @@ static const struct option check_args[] = {
 	OPTIONS_END,
 };
 static const struct option incoming_args[] = {
-	{"uri", OPTION_STRING, "where to listen or read", .required = true},
+	{"uri", OPTION_STRING, "where to listen or read"},
+	{"channels", OPTION_OBJECT, "the same, as QEMU from 8.2 on takes it, in place of uri",
+	 .list = true, .fields = migrate_channel_fields, .type = "MigrationChannel"},
 	{"exit-on-error", OPTION_BOOL, "end the process if it fails"},
 	OPTIONS_END,
 };
@@ -238,13 +243,36 @@ static int query_migrate(struct control *c, struct control_request *rq, const js
 	return 0;
 }
 
+static int with_uri(control_op *op, struct control *c, struct control_request *rq,
+		    const json_t *args, json_t **ret, struct err *e)
+{
+	OWNED_JSON *plain_args = NULL;
+	int r;
+
+	if (!op)
+		return err_set(e, ENOTSUP, "%s: this machine doesn't have it", rq->command->name);
+	r = migrate_uri(args, &plain_args, e);
+	return r < 0 ? r : op(c->ops->opaque, rq, plain_args, ret, e);
+}
+
+static int migrate(struct control *c, struct control_request *rq, const json_t *args, json_t **ret,
+		   struct err *e)
+{
+	return with_uri(c->ops ? c->ops->migrate : NULL, c, rq, args, ret, e);
+}
+
+static int migrate_incoming(struct control *c, struct control_request *rq, const json_t *args,
+			    json_t **ret, struct err *e)
+{
+	return with_uri(c->ops ? c->ops->migrate_incoming : NULL, c, rq, args, ret, e);
+}
+
 const struct command commands_migrate[] = {
-	{"migrate", migrate_args, .op = COMMAND_OP(migrate),
-	 .help = "send the guest somewhere else"},
+	{"migrate", migrate_args, NULL, migrate, .help = "send the guest somewhere else"},
 	{"migrate_cancel", NULL, .op = COMMAND_OP(migrate_cancel), .help = "call it off"},
 	{"migrate-continue", continue_args, .op = COMMAND_OP(migrate_continue),
 	 .help = "go on where pause-before-switchover waits"},
-	{"migrate-incoming", incoming_args, .op = COMMAND_OP(migrate_incoming),
+	{"migrate-incoming", incoming_args, NULL, migrate_incoming,
 	 .help = "take a guest (after -incoming defer)"},
 	{"migrate-pause", NULL, .op = COMMAND_OP(migrate_pause), .flags = COMMAND_OOB,
 	 .help = "don't wait any longer for a target that has everything and says nothing"},

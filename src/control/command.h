@@ -49,6 +49,10 @@ extern const struct command *const command_groups[]; /* NULL-terminated */
 const struct command *command_find(const char *name);
 const char *command_nearest(const char *name);
 
+/* channels.c: where a migration goes, in parts. */
+extern const struct option migrate_channel_fields[];
+MUST_CHECK int migrate_uri(const json_t *args, json_t **ret, struct err *e);
+
 /**
  * struct absent_command - A command of QEMU's that isn't here
  */

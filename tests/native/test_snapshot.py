@@ -11,6 +11,7 @@ import pulse_report
 from frame.moving import awaiting, check, ended
 from frame.named import ARGS, PULSE, mark, marks, report_of, run_witness
 from frame.paths import ROOT, outlive as program, outlive_vmm
+from frame.qemu import HOST_CPU
 from frame.wait import until
 from frame.witness import CMDLINE
 
@@ -224,6 +225,39 @@ def test_a_stream_behind_something_else_in_a_file(cli, web, mapped, tmp_path):
         until(lambda: json.loads(cli("qmp", "again", "query-status"))["status"] == "running", 60, "it has arrived")
         goes_on_well(cli, "again")
         cli("kill", "again")
+
+
+def main(**addr):
+    """The only channel of a migration, as QEMU from 8.2 on has them."""
+    return {"channels": [{"channel-type": "main", "addr": addr}]}
+
+
+def test_channels_say_where_to_and_where_from(cli, web, tmp_path):
+    quoted = tmp_path / "a 'quoted' name"
+    for to in (main(transport="file", filename=f"{tmp_path}/plain", offset=4096),
+               main(transport="exec", args=["/bin/sh", "-c", 'cat > "$0"', str(quoted)])):
+        cli("qmp", web, "migrate", json.dumps(to))
+        until(lambda: json.loads(cli("qmp", web, "query-migrate"))["status"] == "completed", 60, "it is written")
+        cli("resume", web)
+    goes_on_well(cli, web)
+    for said, words in (("one of them must be given", {}),
+                        ("one of them must be given", {"uri": "unix:/x", **main(transport="file", filename="/x")}),
+                        ("one is needed", {"channels": []}),
+                        ("addr.port' is missing", main(transport="socket", type="inet", host="::1"))):
+        assert said in cli("qmp", web, "migrate", json.dumps(words), code=FAILED)
+    for said, words in (("::1", main(transport="socket", type="inet", host="::1", port="1")),
+                        ("No such file", main(transport="socket", type="unix", path="/nowhere/at.all"))):
+        cli("qmp", web, "migrate", json.dumps(words))
+        until(lambda: json.loads(cli("qmp", web, "query-migrate"))["status"] == "failed", 60, "nobody is there")
+        assert said in json.loads(cli("qmp", web, "query-migrate"))["error-desc"]
+    cli("kill", web)
+    for number, origin in enumerate((main(transport="file", filename=f"{tmp_path}/plain", offset=4096),
+                                     main(transport="exec", args=["cat", str(quoted)]))):
+        name = f"again{number}"
+        cli("run", name, "-m", "64M", "--bios", PULSE, "--", "-cpu", HOST_CPU, "-incoming", "defer")
+        cli("qmp", name, "migrate-incoming", json.dumps(origin))
+        until(lambda name=name: json.loads(cli("qmp", name, "query-status"))["status"] == "running", 60, "it is here")
+        goes_on_well(cli, name)
 
 
 def test_paths_begin_where_the_guest_was_started(cli, tmp_path):
