@@ -5,7 +5,6 @@ import json
 import mmap
 import os
 import socket
-import statistics
 import struct
 import subprocess
 import sys
@@ -17,6 +16,7 @@ import pytest
 from frame.paths import BUILD, ROOT
 from frame.qemu import HOST_CPU
 from frame.wait import Deadline, until
+from frame.witness import FILLED_MIB, READY_SECONDS
 
 sys.path.insert(0, str(ROOT / "tools"))
 import pulse_report  # noqa: E402  (lives in tools/)
@@ -31,6 +31,7 @@ class Guest:
 
     def __init__(self, starter, folder, machine="q35", megabytes=256, cpus=1, params="", boot="bios",
                  accel=("kvm", HOST_CPU), options=()):
+        self.patience = READY_SECONDS + megabytes // FILLED_MIB
         self.ram = folder / f"ram-{len(starter.started)}"
         way = {
             "bios": ["-bios", PULSE / "pulse.bios", "-fw_cfg", f"name={CMDLINE},string={params}"],
@@ -47,9 +48,9 @@ class Guest:
         self.memory = pulse_report.Memory(str(self.ram))
         os.unlink(self.ram)
 
-    def wait(self, condition, timeout=60):
+    def wait(self, condition):
         """The report, once `condition` holds."""
-        self.report = pulse_report.wait(self.memory, condition, timeout)
+        self.report = pulse_report.wait(self.memory, condition, self.patience)
         return self.report
 
     def request(self, letter, argument=0):
@@ -187,7 +188,7 @@ def test_moves_to_another_process_unharmed(guests, run_dir):
 
 def test_boots_by_the_default_firmware_of_q35(guests):
     guest = guests(boot="pvh", cpus=2, params="ws=1M")
-    report = guest.wait("ready", timeout=120)
+    report = guest.wait("ready")
     assert (report["form"], report["cpus"], report["pages_working"]) == ("pvh", 2, 256)
 
 
@@ -240,23 +241,27 @@ def pause(guest):
     return bounds
 
 
+LOOK_NS = 50_000  # between the guest's look at its clock and its writing that down
+
+
 def test_pause_is_felt_to_a_fifth_of_a_millisecond(guests):
     guest = guests(params="rate=off verify=off serial=off wall=0")
     guest.wait("ready")
-    seen = []
+    fitting = well_seen = 0
     for _ in range(100):
         guest.request("z")
         shortest, longest = pause(guest)
         report = guest.wait(lambda now: now["cpu"][0]["top"] and now["cpu"][0]["top"][0]["ns"] >= 5_000_000)
         felt = report["cpu"][0]["top"][0]["ns"]
         print(f"real {shortest / 1e6:.3f}..{longest / 1e6:.3f} ms, felt {felt / 1e6:.3f} ms")
-        seen.append((longest - shortest, max(shortest - felt, felt - longest)))
-        if sum(width < 300_000 for width, _ in seen) == 9:
+        assert felt > shortest - LOOK_NS
+        # Others' load may lengthen what the guest felt in single cases, and keep this process itself from looking.
+        fits = felt < longest + LOOK_NS
+        fitting += fits
+        well_seen += fits and longest - shortest < 300_000
+        if well_seen == 9:
             break
-    # On a busy machine this process itself is kept waiting, so that less is known of the real pause.
-    best = sorted(seen)[:9]
-    # The median: others' load may split or lengthen what the guest felt in single cases.
-    assert statistics.median(outside for _, outside in best) < 50_000, best
+    assert fitting >= 9
 
 
 def test_monotonic_clock_stands_still_while_stopped_and_never_goes_back(guests):
@@ -313,7 +318,7 @@ def test_background_check_finds_a_changed_page_without_being_asked(guests):
 @pytest.mark.parametrize("fill", ["random", "text", "zero", "half"])
 def test_memory_is_filled_and_checked_as_a_whole(guests, fill):
     guest = guests(megabytes=64, cpus=2, params=f"fill={fill} ws=1M rate=off")
-    report = guest.wait("ready", timeout=120)
+    report = guest.wait("ready")
     assert report["pages_filled"] == report["pages_owned"] - report["pages_working"] > 14000
     after = guest.verify()
     assert after["verify_pages"] >= report["pages_filled"]
@@ -325,6 +330,7 @@ def test_memory_is_filled_and_checked_as_a_whole(guests, fill):
     assert (fault["gpa"], fault["offset"], fault["kind"]) == (flip_at - 0x100, 0x100, "corrupt")
 
 
+@pytest.mark.timeout(600)
 def test_memory_above_4_gib_is_written_and_checked(guests):
     guest = guests(megabytes=5120, cpus=2, params="ws=all rate=off pattern=random verify=off")
     report = guest.wait("ready")
