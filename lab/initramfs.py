@@ -70,7 +70,7 @@ def add_modules(out, files, where):
     for path in files:
         data = kernels.read_module(path)
         if module_name(path) == "kvm-amd.ko":
-            data = kvm_amd.always_intercept_cr8(data)
+            data = kvm_amd.for_emulation(data)
         out.file(f"{where}/{module_name(path)}", data)
 
 
