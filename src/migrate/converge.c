@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: pre-copy ends by itself if each round leaves clearly less than the one
- * before. What a round leaves is the share q = (written by the guest) / (sent), so what is left
- * shrinks by q each round, and the rounds that are needed can be counted: as many as bring what is
- * left below what fits the limit. Only where that isn't so within ROUNDS the guest has to be
- * slowed.
+ * before. What a round leaves is the share q = (written by the guest) / (brought over), so what is
+ * left shrinks by q each round, and the rounds that are needed can be counted: as many as bring
+ * what is left below what fits the limit. Only where that isn't so within ROUNDS the guest has to
+ * be slowed.
  */
 #include "migrate/converge.h"
 
@@ -13,11 +13,12 @@ enum { ROUNDS = 20 };
 /* RAM that may be left so that the pause fits, at the measured rate. */
 static double fitting_bytes(const struct migrate_progress *p, uint64_t limit_us)
 {
-	double ram_us = p->rate ? (double)p->remaining_bytes * 1e6 / (double)p->rate : 0;
+	double rate = (double)p->pause_rate;
+	double ram_us = p->pause_rate ? (double)p->remaining_bytes * 1e6 / rate : 0;
 	double other_us = (double)p->predicted_us - ram_us;
 	double room_us = (double)limit_us - other_us;
 
-	return room_us > 0 ? room_us * (double)p->rate / 1e6 : 0;
+	return room_us > 0 ? room_us * rate / 1e6 : 0;
 }
 
 /**
@@ -30,12 +31,12 @@ static double fitting_bytes(const struct migrate_progress *p, uint64_t limit_us)
 double converge_seconds(const struct migrate_progress *p, uint64_t limit_us)
 {
 	double left = (double)p->remaining_bytes, fits = fitting_bytes(p, limit_us), s = 0;
-	double q = p->rate ? (double)p->dirty_rate / (double)p->rate : 1;
+	double q = p->ram_rate ? (double)p->dirty_rate / (double)p->ram_rate : 1;
 
 	if (p->predicted_us <= limit_us)
 		return 0;
-	for (int i = 0; i < ROUNDS && q < 1 && p->rate; i++) {
-		s += left / (double)p->rate;
+	for (int i = 0; i < ROUNDS && q < 1 && p->ram_rate; i++) {
+		s += left / (double)p->ram_rate;
 		left *= q;
 		if (left <= fits)
 			return s;
@@ -69,7 +70,7 @@ int64_t converge_left_us(const struct migrate_progress *p)
  */
 bool converge_stuck(const struct migrate_progress *p, uint64_t limit_us, unsigned int threshold)
 {
-	if (!p->rate || (double)p->dirty_rate * 100 <= (double)p->rate * threshold)
+	if (!p->ram_rate || (double)p->dirty_rate * 100 <= (double)p->ram_rate * threshold)
 		return false;
 	return converge_seconds(p, limit_us) < 0;
 }
@@ -91,7 +92,7 @@ unsigned int converge_next(const struct converge_rules *r, const struct migrate_
 	if (!now)
 		return MIN(r->initial, r->max);
 	if (r->tailslow && p->dirty_rate) {
-		enough = runs * (double)p->rate * r->threshold / 100 / (double)p->dirty_rate;
+		enough = runs * (double)p->ram_rate * r->threshold / 100 / (double)p->dirty_rate;
 		if (runs - enough < step)
 			step = (unsigned int)MAX(runs - enough, 1.0);
 	}

@@ -155,11 +155,14 @@ struct migrate_content {
  * @dirty_bytes: Found dirty at the end of the last round
  * @normal_pages, @zero_pages: Sent so far
  * @hinted_pages: Not sent, since the guest said that it doesn't use them; atomic
- * @rate:	Bytes a second, last round
+ * @rate:	Bytes a second on the wire, last round
+ * @ram_rate:	RAM a second that it brought over, packed or not
+ * @pause_rate:	RAM a second that would be sent in the pause, see speed.h
  * @dirty_rate: Bytes a second that the guest dirtied in the last round
  * @converge_us: After a round: until the pause will fit the limit, if the guest goes on so;
  *		negative: never
  * @setup_us, @total_us: Durations so far
+ * @stop_us:	Until the guest would stand still
  * @fixed_us:	Of a pause, what doesn't depend on how much RAM is left
  * @predicted_us: Pause if it were now
  * @pause_us:	Pause of this side: guest stopped until the last byte was sent; 0 before the end
@@ -172,9 +175,9 @@ struct migrate_progress {
 	unsigned int round;
 	uint64_t ram_bytes, sent_bytes, multifd_bytes, remaining_bytes, dirty_bytes;
 	uint64_t normal_pages, zero_pages, hinted_pages;
-	uint64_t rate, dirty_rate;
+	uint64_t rate, ram_rate, pause_rate, dirty_rate;
 	int64_t converge_us;
-	uint64_t setup_us, total_us, fixed_us, predicted_us, pause_us;
+	uint64_t setup_us, total_us, stop_us, fixed_us, predicted_us, pause_us;
 	struct migrate_pause pause, expected;
 	struct migrate_xbzrle xbzrle;
 	struct migrate_content content;

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: the RAM is sent in rounds while the guest runs; each round sends what was
- *written during the one before. After each round the pause is predicted that would follow if the
- *guest were stopped now:
+ * written during the one before. After each round the pause is predicted that would follow if the
+ * guest were stopped now:
  *
  *	pages left / measured rate + what is the same however much is left
  *
- * The latter is measured, too: how long the target takes to answer when it has read everything
- *(PING, on the return path), how long the dirty log took, and how long it takes to write all device
- *states, twice, since they must be read over there. After each round the target is asked whether it
- *has got that far: so the rate is the one at which it takes pages, not the one at which buffers
- *fill, and nothing is in the buffers when the guest is stopped.
+ * Pages left are those of the dirty log and those that the guest writes until it stands still. The
+ * rate is that of the newest sending (speed.c), without what limits rounds only. The rest is
+ * measured, too: how long the target takes to answer when it has read everything (PING, on the
+ * return path), how long the dirty log took, and how long it takes to write all device states,
+ * twice, since they must be read over there. After each round the target is asked whether it has
+ * got that far: so the rate is the one at which it takes pages, not the one at which buffers fill,
+ * and nothing is in the buffers when the guest is stopped.
  *
  * As long as that is above the limit there is no choice but another round. Below the limit it is a
- *matter of price: another round costs about as long as sending what is left takes, and what it
- *gains is the part of the pause that the guest doesn't dirty again meanwhile. So rounds go on while
- *the guest dirties clearly slower than we send, and RAM is still a good part of the pause.
+ * matter of price: another round costs about as long as sending what is left takes, and what it
+ * gains is the part of the pause that the guest doesn't dirty again meanwhile. So rounds go on
+ * while the guest dirties clearly slower than we send, and RAM is still a good part of the pause.
  */
 #include "migrate/precopy.h"
 #include "base/clock.h"
@@ -30,6 +32,7 @@
 #include "migrate/ram/xbzrle.h"
 #include "migrate/return_path.h"
 #include "migrate/snapshot/mapped.h"
+#include "migrate/speed.h"
 #include "migrate/wire.h"
 
 #include <errno.h>
@@ -47,6 +50,16 @@ enum {
 };
 
 /**
+ * struct amount - What was sent by a certain moment
+ * @ns:		The moment
+ * @wire, @ram:	Bytes on all channels; bytes of pages with content
+ */
+struct amount {
+	int64_t ns;
+	uint64_t wire, ram;
+};
+
+/**
  * struct precopy - A running guest being sent
  * @job:	Whose
  * @ram:	Its RAM
@@ -58,6 +71,8 @@ enum {
  * @link_us:	There and back, as the target answers: the shortest so far. The guest waits for the
  *		way there only
  * @sent_ns:	When the target had all of the last round
+ * @speed:	At which RAM gets there
+ * @stretch:	Of it that isn't over: when it began, and what had been sent by then
  * @fair_rounds: Rounds since the prediction first fitted the limit
  * @late:	How often the guest wasn't stopped in time
  * @logging:	The dirty log is on
@@ -68,6 +83,8 @@ enum {
 struct precopy {
 	struct migrate_job *job;
 	struct ram_source ram;
+	struct speed speed;
+	struct amount stretch;
 	int64_t begin_ns, reported_ns, sent_ns;
 	uint64_t stop_us, write_us, devices_bytes, sync_us, link_us;
 	unsigned int fair_rounds, late;
@@ -77,6 +94,23 @@ struct precopy {
 static uint64_t sent_bytes(const struct precopy *p)
 {
 	return ram_sent_bytes(p->job) + multifd_source_written(p->ram.multifd);
+}
+
+static struct amount amount_now(const struct precopy *p)
+{
+	const struct migrate_progress *g = &p->job->progress;
+
+	return (struct amount){.ns = time_ns(),
+			       .wire = sent_bytes(p),
+			       .ram = (g->normal_pages + g->content.pages) * WIRE_PAGE};
+}
+
+/* What counts of the bytes sent since. */
+static uint64_t amount_since(const struct precopy *p, const struct amount *from)
+{
+	struct amount now = amount_now(p);
+
+	return speed_amount(now.wire - from->wire, now.ram - from->ram);
 }
 
 static void report(struct precopy *p, bool now)
@@ -109,8 +143,9 @@ static int look_up(struct precopy *p, struct err *e)
 	return 0;
 }
 
-/* Waits until what was sent since @begin_ns fits the bandwidth; looks up every 100 ms. */
-static int throttle(struct precopy *p, uint64_t sent, int64_t begin_ns, struct err *e)
+/* Waits until what was sent since @from fits the bandwidth; looks up every 100 ms. What is sent
+ * afterwards begins with nothing on its way: the link has had time for it. */
+static int throttle(struct precopy *p, const struct amount *from, struct err *e)
 {
 	uint64_t limit = p->job->options.max_bandwidth;
 	int64_t due, left;
@@ -118,21 +153,21 @@ static int throttle(struct precopy *p, uint64_t sent, int64_t begin_ns, struct e
 
 	if (!limit)
 		return 0;
-	due = begin_ns + (int64_t)((double)sent / (double)limit * NS_PER_SEC);
+	due = from->ns +
+	      (int64_t)((double)(sent_bytes(p) - from->wire) / (double)limit * NS_PER_SEC);
 	while (ret == 0 && (left = due - time_ns()) > 0) {
 		struct timespec nap = {.tv_nsec = MIN(left, (int64_t)PROGRESS_NS)};
 
 		nanosleep(&nap, NULL);
 		ret = look_up(p, e);
+		p->stretch = amount_now(p);
 	}
 	return ret;
 }
 
-static int send_round(struct precopy *p, struct err *e)
+static int send_round(struct precopy *p, const struct amount *begin, struct err *e)
 {
 	struct channel *c = p->job->channel;
-	uint64_t before = sent_bytes(p);
-	int64_t begin = time_ns();
 	bool done = false;
 	int ret = 0;
 
@@ -141,8 +176,8 @@ static int send_round(struct precopy *p, struct err *e)
 		ret = ram_put_pages(&p->ram, PART_PAGES, &done, e);
 		if (ret == 0)
 			ret = look_up(p, e);
-		if (ret == 0)
-			ret = throttle(p, sent_bytes(p) - before, begin, e);
+		if (ret == 0 && !done)
+			ret = throttle(p, begin, e);
 	}
 	ram_put_eos(&p->ram);
 	section_end(c, WIRE_RAM_NUMBER);
@@ -173,6 +208,22 @@ uint64_t precopy_rate(uint64_t bytes, int64_t took_ns, uint64_t link_us)
 }
 
 /**
+ * precopy_left() - RAM that would be sent in the pause
+ * @p:	Progress after a round
+ *
+ * A guest that writes goes on with it until it stands still. It can't write more pages than it has
+ * in use: what it wrote in the round tells how many these are.
+ *
+ * Return: bytes
+ */
+uint64_t precopy_left(const struct migrate_progress *p)
+{
+	double meanwhile = (double)p->dirty_rate * (double)p->stop_us / 1e6;
+
+	return p->remaining_bytes + MIN((uint64_t)meanwhile, p->dirty_bytes);
+}
+
+/**
  * precopy_predict() - Pause if the guest were stopped now
  * @p:	Progress with what remains and the measured rate
  *
@@ -180,11 +231,13 @@ uint64_t precopy_rate(uint64_t bytes, int64_t took_ns, uint64_t link_us)
  */
 uint64_t precopy_predict(const struct migrate_progress *p)
 {
-	if (!p->remaining_bytes)
+	uint64_t left = precopy_left(p);
+
+	if (!left)
 		return p->fixed_us;
-	if (!p->rate)
+	if (!p->pause_rate)
 		return UINT64_MAX;
-	return p->fixed_us + (uint64_t)((double)p->remaining_bytes * 1e6 / (double)p->rate);
+	return p->fixed_us + (uint64_t)((double)left * 1e6 / (double)p->pause_rate);
 }
 
 /**
@@ -216,7 +269,8 @@ bool precopy_again(const struct migrate_progress *p, uint64_t limit_us, unsigned
 		return true;
 	if (fair_rounds >= FAIR_ROUNDS || ram_us <= MAX(p->fixed_us / 4, (uint64_t)FAIR_US))
 		return false;
-	return p->dirty_rate < p->rate / 4 * 3; /* a round takes at least a quarter off the pause */
+	return p->dirty_rate <
+	       p->ram_rate / 4 * 3; /* a round takes at least a quarter off the pause */
 }
 
 static uint64_t since_us(int64_t begin_ns)
@@ -241,6 +295,15 @@ static void round_note(struct precopy *p, int64_t begin_ns, uint64_t sent)
 				       .predicted_us = g->predicted_us};
 }
 
+/* The answer's own way isn't the link's slowness, see precopy_rate(). */
+static void stretch_end(struct precopy *p)
+{
+	int64_t took = p->sent_ns - p->stretch.ns;
+
+	speed_note(&p->speed, amount_since(p, &p->stretch),
+		   MAX(took - (int64_t)p->link_us * 1000, took / 4));
+}
+
 /* The target has read everything; and how long an answer takes then. */
 static int ask_target(struct precopy *p, struct err *e)
 {
@@ -248,14 +311,17 @@ static int ask_target(struct precopy *p, struct err *e)
 	int ret;
 
 	p->sent_ns = time_ns();
-	if (!p->job->options.return_path)
+	if (!p->job->options.return_path) {
+		stretch_end(p);
 		return 0;
+	}
 	ret = return_path_ping(p->job, e);
 	p->sent_ns = begin = time_ns();
 	if (ret == 0)
 		ret = return_path_ping(p->job, e);
 	if (ret == 0)
 		p->link_us = p->link_us ? MIN(p->link_us, since_us(begin)) : since_us(begin);
+	stretch_end(p);
 	return ret;
 }
 
@@ -288,6 +354,16 @@ static int sync_timed(struct precopy *p, struct err *e)
 	return ret;
 }
 
+/* The target has all of the round: how fast that was, with what limits rounds and without. */
+static void measure(struct precopy *p, const struct amount *begin)
+{
+	struct migrate_progress *g = &p->job->progress;
+	int64_t took = MAX(p->sent_ns, p->stretch.ns) - begin->ns;
+
+	g->rate = precopy_rate(sent_bytes(p) - begin->wire, took, p->link_us);
+	g->ram_rate = precopy_rate(amount_since(p, begin), took, p->link_us);
+}
+
 /* The pause if it were now, of what was measured: each part of this side's work has its like over
  * there, and what the devices have to say takes its time on the link. */
 static void predict(struct precopy *p)
@@ -295,9 +371,11 @@ static void predict(struct precopy *p)
 	struct migrate_progress *g = &p->job->progress;
 	struct migrate_pause *x = &g->expected;
 
+	g->stop_us = p->stop_us;
+	g->pause_rate = speed_rate(&p->speed, precopy_left(g) + p->devices_bytes);
 	g->fixed_us = 2 * (p->stop_us + p->write_us) + p->sync_us + p->link_us / 2;
-	if (g->rate)
-		g->fixed_us += (uint64_t)((double)p->devices_bytes * 1e6 / (double)g->rate);
+	if (g->pause_rate)
+		g->fixed_us += (uint64_t)((double)p->devices_bytes * 1e6 / (double)g->pause_rate);
 	g->predicted_us = precopy_predict(g);
 	if (g->predicted_us == UINT64_MAX)
 		return;
@@ -311,28 +389,30 @@ static int one_round(struct precopy *p, bool *ret_again, struct err *e)
 {
 	struct migrate_progress *g = &p->job->progress;
 	uint64_t limit = p->job->options.limit_us ? p->job->options.limit_us : LIMIT_US;
-	uint64_t before = sent_bytes(p);
-	int64_t begin = time_ns();
+	struct amount begin = amount_now(p);
 	int ret;
 
 	g->round++;
 	*round_slot(g) = (struct migrate_round){0};
 	if (p->hints && !p->hinting) /* begin() has asked for the first */
 		hint_start(p);
-	ret = send_round(p, e);
+	p->stretch = begin;
+	ret = send_round(p, &begin, e);
 	if (ret == 0)
 		ret = ask_target(p, e);
+	if (ret == 0)
+		ret = throttle(p, &begin, e);
 	if (ret == 0)
 		ret = sync_timed(p, e);
 	if (ret < 0)
 		return ret;
-	g->rate = precopy_rate(sent_bytes(p) - before, p->sent_ns - begin, p->link_us);
+	measure(p, &begin);
 	g->dirty_bytes = g->remaining_bytes;
-	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin);
+	g->dirty_rate = rate_of(g->dirty_bytes, time_ns() - begin.ns);
 	predict(p);
 	limit = precopy_reachable(g, limit);
 	g->converge_us = (int64_t)(converge_seconds(g, limit) * 1e6);
-	round_note(p, begin, sent_bytes(p) - before);
+	round_note(p, begin.ns, sent_bytes(p) - begin.wire);
 	*ret_again = precopy_again(g, limit, p->fair_rounds);
 	p->fair_rounds += g->predicted_us <= limit;
 	if (*ret_again && p->job->hooks.slow)
@@ -404,6 +484,7 @@ static int send_rest(struct precopy *p, int64_t begin_ns, struct err *e)
 		channel_put_be16(c, WIRE_SWITCHOVER_START);
 		channel_put_be16(c, 0);
 	}
+	p->ram.stopped = true;
 	section_begin(c, WIRE_END, WIRE_RAM_NUMBER);
 	ret = ram_put_pages(&p->ram, UINT64_MAX, &done, e);
 	ram_put_eos(&p->ram);
@@ -447,18 +528,27 @@ static uint64_t devices_dry_us(const struct migrate_job *job, uint64_t *ret_byte
 	return since_us(begin);
 }
 
-/* What stopping, writing here and reading there will take. The shortest of a few counts: the first
- * touches memory that then is there, and others may be disturbed. */
+static uint64_t middle(uint64_t a, uint64_t b, uint64_t c)
+{
+	uint64_t low = MIN(a, b), high = MAX(a, b);
+
+	return c < low ? low : MIN(c, high);
+}
+
+/* What stopping, writing here and reading there will take. The middle of three counts: the first
+ * touches memory that then is there, any may be disturbed, and so may the pause. */
 static void rehearse(struct precopy *p)
 {
 	const struct migrate_hooks *h = &p->job->hooks;
+	uint64_t write[REHEARSALS], stop[REHEARSALS];
 	int i;
 
-	p->write_us = p->stop_us = UINT64_MAX;
 	for (i = 0; i < REHEARSALS; i++) {
-		p->write_us = MIN(p->write_us, devices_dry_us(p->job, &p->devices_bytes));
-		p->stop_us = MIN(p->stop_us, h->rehearse ? h->rehearse(h->opaque) : 0);
+		write[i] = devices_dry_us(p->job, &p->devices_bytes);
+		stop[i] = h->rehearse ? h->rehearse(h->opaque) : 0;
 	}
+	p->write_us = middle(write[0], write[1], write[2]);
+	p->stop_us = middle(stop[0], stop[1], stop[2]);
 }
 
 /* Says who comes, and hears whether that is welcome. */

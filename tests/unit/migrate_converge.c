@@ -13,7 +13,8 @@
 /* After a round: @left bytes to send, the guest writes @dirty bytes a second. */
 static struct migrate_progress after(uint64_t left, uint64_t dirty)
 {
-	struct migrate_progress p = {.rate = LINK, .remaining_bytes = left, .dirty_rate = dirty};
+	struct migrate_progress p = {
+		.ram_rate = LINK, .pause_rate = LINK, .remaining_bytes = left, .dirty_rate = dirty};
 
 	p.predicted_us = 2000 + left * 1000000 / LINK;
 	return p;

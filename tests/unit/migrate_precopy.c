@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A guest that writes while it is being sent, and what becomes of it when the job fails. */
+#include "base/clock.h"
 #include "migrate/precopy.h"
+#include "migrate/speed.h"
 
 #include "migrate_guest.h"
 
@@ -46,6 +48,7 @@ static int world_clear(void *opaque, struct ram_block *b, const struct bitmap *w
 		       uint64_t first, uint64_t n, struct err *e)
 {
 	assert_in_range(bitmap_next(which, first), first, first + n - 1);
+	assert_true(((struct world *)opaque)->running); /* else nobody writes what is protected */
 	((struct world *)opaque)->clears++;
 	return 0;
 }
@@ -229,8 +232,10 @@ static void a_failing_dirty_log_fails_the_job_only(void **unused)
 static bool again(uint64_t remaining, uint64_t rate, uint64_t dirty_rate, uint64_t limit_us,
 		  unsigned int rounds)
 {
-	struct migrate_progress p = {
-		.remaining_bytes = remaining, .rate = rate, .dirty_rate = dirty_rate};
+	struct migrate_progress p = {.remaining_bytes = remaining,
+				     .ram_rate = rate,
+				     .pause_rate = rate,
+				     .dirty_rate = dirty_rate};
 
 	p.predicted_us = precopy_predict(&p);
 	return precopy_again(&p, limit_us, rounds);
@@ -248,6 +253,88 @@ static void the_limit_is_a_ceiling_not_a_target(void **unused)
 	assert_false(again(100 * MiB, GiB, 100 * MiB, 300000, 32)); /* enough is enough */
 }
 
+/* 100 MB in a second, when the target had none of its pages yet; then 50 MB in a quarter of one. */
+static void what_is_left_goes_as_the_newest_that_went(void **unused)
+{
+	struct speed s = {0};
+	unsigned int i;
+
+	assert_int_equal(speed_rate(&s, 1), 0);
+	speed_note(&s, 100000000, NS_PER_SEC);
+	speed_note(&s, 50000000, NS_PER_SEC / 4);
+	speed_note(&s, 0, NS_PER_SEC);
+	speed_note(&s, 1, 0);
+	assert_int_equal(speed_rate(&s, 0), 200000000);
+	assert_int_equal(speed_rate(&s, 50000000), 200000000);
+	assert_int_equal(speed_rate(&s, 100000000), 133333333); /* as many again at half the rate */
+	assert_int_equal(speed_rate(&s, 900000000), 120000000); /* there is no more to go by */
+	for (i = 0; i < 2 * SPEED_STRETCHES; i++)
+		speed_note(&s, 1000000, NS_PER_SEC);
+	assert_int_equal(speed_rate(&s, 900000000), 1000000);
+}
+
+/* A thread that wasn't run for half a second sent little meanwhile, and much is left. */
+static void a_small_round_in_which_something_came_between_says_little(void **unused)
+{
+	struct speed s = {0};
+
+	speed_note(&s, 100000000, NS_PER_SEC);
+	speed_note(&s, 1000000, NS_PER_SEC / 2);
+	assert_in_range(speed_rate(&s, 50000000), 50000000, 51000000);
+	assert_in_range(speed_rate(&s, 500000), 1999999, 2000001);
+}
+
+static void packed_pages_count_as_ram_and_pages_of_zeros_do_not(void **unused)
+{
+	assert_int_equal(speed_amount(1000, 4096), 4096);
+	assert_int_equal(speed_amount(4104, 4096), 4104);
+	assert_int_equal(speed_amount(9, 0), 9);
+}
+
+/* 100 MB/s for 20 ms until it stands still, but no more than it has in use. */
+static void what_the_guest_writes_until_it_stands_still_is_sent_as_well(void **unused)
+{
+	struct migrate_progress p = {.remaining_bytes = 10000000,
+				     .dirty_bytes = 10000000,
+				     .dirty_rate = 100000000,
+				     .stop_us = 20000,
+				     .fixed_us = 1000,
+				     .pause_rate = 100000000};
+
+	assert_int_equal(precopy_left(&p), 12000000);
+	assert_int_equal(precopy_predict(&p), 121000);
+	p.stop_us = 2000000;
+	assert_int_equal(precopy_left(&p), 20000000);
+	p.pause_rate = 0;
+	assert_int_equal(precopy_predict(&p), UINT64_MAX);
+	p.remaining_bytes = p.dirty_bytes = 0;
+	assert_int_equal(precopy_predict(&p), 1000);
+}
+
+static bool pause_is_faster(uint64_t limit)
+{
+	struct world w = world_create();
+	struct migrate_job job = guest_job(w.guest, w.channel);
+	struct err e = {0};
+
+	w.writes = 0;
+	job.options.max_bandwidth = limit;
+	hooks_fill(&w, &job);
+	assert_int_equal(migrate_precopy(&job, &e), 0);
+	assert_true(job.progress.ram_rate <= limit && job.progress.rate <= limit);
+	world_destroy(&w);
+	return job.progress.pause_rate > limit;
+}
+
+/* Of a machine with other work each try may be disturbed for longer than the bandwidth lasts. */
+static void the_bandwidth_of_the_rounds_does_not_bind_the_pause(void **unused)
+{
+	int tries = 0;
+
+	while (!pause_is_faster(4 * MiB))
+		assert_in_range(++tries, 1, 50);
+}
+
 /* 1 MB in 1 ms and an answer that takes another: a pause of as much isn't twice as long. */
 static void what_an_answer_takes_is_not_the_links_rate(void **unused)
 {
@@ -261,14 +348,15 @@ static void what_an_answer_takes_is_not_the_links_rate(void **unused)
 /* Devices and the link alone take longer than the limit: rounds end all the same. */
 static void a_limit_that_rounds_cannot_reach_ends_them(void **unused)
 {
-	struct migrate_progress p = {.fixed_us = 30000, .rate = 1000000000};
+	struct migrate_progress p = {
+		.fixed_us = 30000, .ram_rate = 1000000000, .pause_rate = 1000000000};
 
 	p.remaining_bytes = 4000000;
 	p.predicted_us = precopy_predict(&p);
 	assert_int_equal(p.predicted_us, 34000);
 	assert_true(precopy_again(&p, precopy_reachable(&p, 10000), 0));
 	p.remaining_bytes = 2000000;
-	p.dirty_rate = p.rate;
+	p.dirty_rate = p.ram_rate;
 	p.predicted_us = precopy_predict(&p);
 	assert_false(precopy_again(&p, precopy_reachable(&p, 10000), 0));
 	assert_int_equal(precopy_reachable(&p, 300000), 300000);
@@ -279,6 +367,11 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(what_an_answer_takes_is_not_the_links_rate),
 		cmocka_unit_test(a_limit_that_rounds_cannot_reach_ends_them),
+		cmocka_unit_test(what_is_left_goes_as_the_newest_that_went),
+		cmocka_unit_test(a_small_round_in_which_something_came_between_says_little),
+		cmocka_unit_test(packed_pages_count_as_ram_and_pages_of_zeros_do_not),
+		cmocka_unit_test(what_the_guest_writes_until_it_stands_still_is_sent_as_well),
+		cmocka_unit_test(the_bandwidth_of_the_rounds_does_not_bind_the_pause),
 		cmocka_unit_test(what_the_guest_writes_meanwhile_arrives),
 		cmocka_unit_test(which_pages_are_free_is_asked_for_each_round),
 		cmocka_unit_test(a_cancelled_guest_never_stopped),

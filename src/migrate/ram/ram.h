@@ -28,6 +28,7 @@ struct multifd_sink;
  * @blocks:	One per block that is sent
  * @blocks_len:	How many
  * @last:	Block of the last record in this section part (CONTINUE)
+ * @stopped:	The guest writes no more: pages needn't be protected again
  * @first_round: Holes of the files are trusted: they are zero pages, unsent
  * @multifd:	Channels for the pages that aren't zero; NULL: they go into the stream
  * @xbzrle:	Pages that were sent before, for those sent again; NULL: they go as they are
@@ -38,7 +39,7 @@ struct ram_source {
 	struct ram_source_block *blocks;
 	size_t blocks_len;
 	const struct ram_source_block *last;
-	bool first_round;
+	bool stopped, first_round;
 	struct multifd_source *multifd;
 	struct xbzrle_cache *xbzrle;
 	struct content_source *content;

@@ -334,6 +334,8 @@ static int protect(struct ram_source *s, struct ram_source_block *sb, uint64_t p
 	if (!h->dirty_clear || page < sb->protected_end)
 		return 0;
 	sb->protected_end = first + n;
+	if (s->stopped)
+		return 0;
 	return h->dirty_clear(h->opaque, sb->block, &sb->todo, first, n, e);
 }
 

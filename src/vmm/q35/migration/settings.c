@@ -409,7 +409,7 @@ static json_t *ram_info(const struct migrate_progress *p, uint64_t running_bytes
 			 "normal-bytes", normal * 4096, "mbps", mbps, "dirty-sync-count",
 			 (json_int_t)p->round, "postcopy-requests", 0, "page-size", 4096,
 			 "multifd-bytes", (json_int_t)p->multifd_bytes, "pages-per-second",
-			 (json_int_t)(p->rate / 4096), "dirty-pages-rate",
+			 (json_int_t)(p->ram_rate / 4096), "dirty-pages-rate",
 			 (json_int_t)(p->dirty_rate / 4096), "precopy-bytes", running,
 			 "downtime-bytes", (json_int_t)p->sent_bytes - running, "postcopy-bytes", 0,
 			 "dirty-sync-missed-zero-copy", 0);
