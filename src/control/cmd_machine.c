@@ -55,19 +55,51 @@ static int qom_list_types(struct control *c, struct control_request *rq, const j
 	return 0;
 }
 
-static void put_property(json_t *to, const char *name, const char *type, const char *help)
+static void put_property(json_t *to, const char *name, const char *type, const char *help,
+			 json_t *def)
 {
-	json_t *one = json_pack("{s:s, s:s}", "name", name, "type", type);
+	json_t *one = json_pack("{s:s, s:s, s:o*}", "name", name, "type", type, "default-value",
+				def);
 
 	if (help)
 		json_object_set_new(one, "description", json_string(help));
 	json_array_append_new(to, one);
 }
 
+static json_t *integer_value(const char *text)
+{
+	char *end;
+	long long n;
+
+	errno = 0;
+	n = strtoll(text, &end, 0);
+	return errno || *end ? NULL : json_integer(n);
+}
+
+/* As a value of its kind; NULL: none, or more than JSON's integers hold. */
+static json_t *default_value(const struct prop *p)
+{
+	if (!p->def)
+		return NULL;
+	switch (p->kind) {
+	case PROP_BOOL:
+	case PROP_BIT: return json_boolean(!strcmp(p->def, "on"));
+	case PROP_U8:
+	case PROP_U16:
+	case PROP_U32:
+	case PROP_U64:
+	case PROP_I32:
+	case PROP_SIZE:
+	case PROP_SIZE32:
+	case PROP_PCI_ADDR: return integer_value(p->def);
+	default: return json_string(p->def);
+	}
+}
+
 static void put_properties(json_t *to, const struct device_class *class)
 {
 	for (const struct prop *p = class->props; p && p->kind != PROP_END; p++)
-		put_property(to, p->name, prop_kind_name(p), p->help);
+		put_property(to, p->name, prop_kind_name(p), p->help, default_value(p));
 }
 
 static int device_list_properties(struct control *c, struct control_request *rq, const json_t *args,
@@ -88,7 +120,7 @@ static void put_object_properties(json_t *to, const char *name)
 	for (const struct object_kind *k = object_kinds; k->name; k++)
 		for (const struct option *o = strcmp(k->name, name) ? NULL : k->table;
 		     o && o->kind != OPTION_END; o++)
-			put_property(to, o->name, option_kind_name(o), o->help);
+			put_property(to, o->name, option_kind_name(o), o->help, NULL);
 }
 
 static int qom_list_properties(struct control *c, struct control_request *rq, const json_t *args,
@@ -102,7 +134,7 @@ static int qom_list_properties(struct control *c, struct control_request *rq, co
 		put_properties(*ret, class);
 	put_object_properties(*ret, name);
 	if (!strcmp(name, "max-x86_64-cpu") || !strcmp(name, "host-x86_64-cpu"))
-		put_property(*ret, "migratable", "bool", "leave out what can't be migrated");
+		put_property(*ret, "migratable", "bool", "leave out what can't be migrated", NULL);
 	return 0;
 }
 

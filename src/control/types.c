@@ -38,6 +38,7 @@ FIELDS(type_info) = {
 FIELDS(property_info) = {STR("name", "the property"),
 			 STR("type", "its type"),
 			 {"description", OPTION_STRING, "what it is for"},
+			 {"default-value", OPTION_ANY, "what it is unless given"},
 			 OPTIONS_END};
 FIELDS(iothread_info) = {STR("id", "its name"), INT("thread-id", "its thread"), OPTIONS_END};
 FIELDS(chardev_info) = {STR("label", "its name"), STR("filename", "what it is connected to"),

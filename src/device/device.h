@@ -52,6 +52,7 @@ enum prop_kind {
 	PROP_U64,
 	PROP_I32,      /* decimal or 0x; checked against @min and @max if @max */
 	PROP_SIZE,     /* uint64_t, with k, M, G, T suffixes */
+	PROP_SIZE32,   /* uint32_t, likewise */
 	PROP_STRING,   /* char *, owned by the device */
 	PROP_MAC,      /* uint8_t[6] */
 	PROP_UUID,     /* uint8_t[16]; "auto": all zero, the device draws one */

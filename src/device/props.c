@@ -124,6 +124,18 @@ static int parse_size(uint64_t *ret, const char *value, struct err *e)
 	return 0;
 }
 
+static int parse_size32(uint32_t *ret, const char *value, struct err *e)
+{
+	uint64_t bytes;
+	int r = parse_size(&bytes, value, e);
+
+	if (r == 0 && bytes > UINT32_MAX)
+		return err_set(e, ERANGE, "%s is too large", value);
+	if (r == 0)
+		*ret = (uint32_t)bytes;
+	return r;
+}
+
 static bool hex_byte(const char **at, uint8_t *ret)
 {
 	unsigned int v;
@@ -289,6 +301,7 @@ static int prop_set(void *at, const struct prop *p, const char *value, struct er
 	case PROP_U64: return set_unsigned(at, p, value, e);
 	case PROP_I32: return parse_i32(at, p, value, e);
 	case PROP_SIZE: return parse_size(at, value, e);
+	case PROP_SIZE32: return parse_size32(at, value, e);
 	case PROP_STRING:
 	case PROP_LINK: return take_string(at, value);
 	case PROP_MAC: return parse_mac(at, value, e);
@@ -331,14 +344,15 @@ const struct prop *device_prop_find(const struct device_class *class, const char
  * @value:	As a user types it
  * @e:		Set on failure only
  *
- * Errors: ENOENT there is no such property or back end, EINVAL the value has another form, ERANGE
- * it is out of bounds, EBUSY the device is realized Return: 0, or a negative errno and the property
- * is as it was
+ * Errors: ENOENT there is no such property or back end, ENOTSUP QEMU has it, EINVAL the value has
+ * another form, ERANGE it is out of bounds, EBUSY the device is realized Return: 0, or a negative
+ * errno and the property is as it was
  */
 int device_set(struct device *dev, const char *name, const char *value, struct err *e)
 {
 	const struct device_class *class = dev->class;
 	const struct prop *p = device_prop_find(class, name);
+	int r;
 
 	if (dev->realized)
 		return err_set(e, EBUSY, "%s.%s can't be changed any more", class->name, name);
@@ -347,6 +361,9 @@ int device_set(struct device *dev, const char *name, const char *value, struct e
 	if (p)
 		return prop_set(member(dev, p), p, value, e) ? err_in(e, "%s.%s", class->name, name)
 							     : 0;
+	r = prop_absent_set(name, value, e);
+	if (r != -ENOENT)
+		return r < 0 ? err_in(e, "%s", class->name) : 0;
 	err_set(e, ENOENT, "%s has no property '%s'", class->name, name);
 	return err_nearest(e, class->props ? nearest(name, class->props, nth_prop) : NULL);
 }
@@ -386,12 +403,13 @@ void props_release(struct device *dev)
 const char *prop_kind_name(const struct prop *p)
 {
 	static const char *const names[] = {
-		[PROP_BOOL] = "bool",   [PROP_AUTO] = "OnOffAuto", [PROP_U8] = "uint8",
-		[PROP_U16] = "uint16",  [PROP_U32] = "uint32",     [PROP_U64] = "uint64",
-		[PROP_I32] = "int32",   [PROP_SIZE] = "size",      [PROP_STRING] = "str",
-		[PROP_MAC] = "str",     [PROP_UUID] = "str",       [PROP_PCI_ADDR] = "int32",
-		[PROP_ENUM] = "str",    [PROP_DRIVE] = "str",      [PROP_NETDEV] = "str",
-		[PROP_CHARDEV] = "str", [PROP_LINK] = "str",       [PROP_BIT] = "bool",
+		[PROP_BOOL] = "bool",      [PROP_AUTO] = "OnOffAuto", [PROP_U8] = "uint8",
+		[PROP_U16] = "uint16",     [PROP_U32] = "uint32",     [PROP_U64] = "uint64",
+		[PROP_I32] = "int32",      [PROP_SIZE] = "size",      [PROP_SIZE32] = "size",
+		[PROP_STRING] = "str",     [PROP_MAC] = "str",        [PROP_UUID] = "str",
+		[PROP_PCI_ADDR] = "int32", [PROP_ENUM] = "str",       [PROP_DRIVE] = "str",
+		[PROP_NETDEV] = "str",     [PROP_CHARDEV] = "str",    [PROP_LINK] = "str",
+		[PROP_BIT] = "bool",
 	};
 
 	return names[p->kind];

@@ -301,6 +301,17 @@ def balloon_guest(slot, pages):
     return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
 
 
+def registers_guest(slot, first, count):
+    """A ROM that copies some I/O registers of the device in @slot to port 0x402, and halts."""
+    config = 0x80000000 | slot << 11
+    code = out32(0xCF8, config | 0x10) + out32(0xCFC, 0xC000) + out32(0xCF8, config | 4) + out32(0xCFC, 1)
+    for port in range(0xC000 + first, 0xC000 + first + count):
+        code += b"\xba" + port.to_bytes(2, "little") + bytes.fromhex("ec ba0204 ee")  # in al, dx; out 0x402, al
+    code += b"\xf4\xeb\xfd"
+    back = CODE_AT - (VECTOR + 3)
+    return rom({CODE_AT: code, VECTOR: b"\xe9" + (back & 0xFFFF).to_bytes(2, "little")})
+
+
 def port_guest(slot, nr):
     """A ROM whose driver of the virtio-serial device in @slot says that it opens port @nr, and halts."""
     bar, ring, message = 0xC000, 0x4000, 0x6000

@@ -11,6 +11,7 @@
 #include "device/virtio/net_state.h"
 
 #include <errno.h>
+#include <linux/ethtool.h>
 #include <linux/virtio_net.h>
 #include <string.h>
 
@@ -24,6 +25,8 @@ static void net_config_read(struct virtio *v, uint8_t *config)
 		.status = htole16(__atomic_load_n(&n->status, __ATOMIC_RELAXED)),
 		.max_virtqueue_pairs = htole16((uint16_t)n->max_pairs),
 		.mtu = htole16(n->host_mtu),
+		.speed = htole32((uint32_t)n->speed),
+		.duplex = n->duplex ? !strcmp(n->duplex, "full") : DUPLEX_UNKNOWN,
 	};
 
 	pthread_mutex_lock(&n->lock);
@@ -257,6 +260,8 @@ static void features_offer(struct virtio_net *n)
 	*f |= VIRTIO_BIT(VIRTIO_NET_F_MAC);
 	if (n->host_mtu)
 		*f |= VIRTIO_BIT(VIRTIO_NET_F_MTU);
+	if (n->speed >= 0)
+		*f |= VIRTIO_BIT(VIRTIO_NET_F_SPEED_DUPLEX);
 	for (size_t i = 0; !header && i < ARRAY_SIZE(need_header); i++)
 		*f &= ~VIRTIO_BIT(need_header[i]);
 	n->can_ufo = header && net_can_offload(n->netdev, &ufo);
@@ -266,6 +271,8 @@ static void features_offer(struct virtio_net *n)
 
 static uint16_t config_length(const struct virtio_net *n)
 {
+	if (virtio_offers(&n->v, VIRTIO_NET_F_SPEED_DUPLEX))
+		return offsetof(struct virtio_net_config, duplex) + 1;
 	if (virtio_offers(&n->v, VIRTIO_NET_F_MTU))
 		return offsetof(struct virtio_net_config, mtu) + 2;
 	if (virtio_offers(&n->v, VIRTIO_NET_F_MQ))
@@ -295,6 +302,10 @@ static int props_check(struct virtio_net *n, struct err *e)
 	    n->tx_queue_size < 64 || n->tx_queue_size > 1024 || !IS_POWER_OF_2(n->tx_queue_size))
 		return err_set(e, EINVAL,
 			       "rx_queue_size, tx_queue_size: powers of two from 64 to 1024");
+	if (n->speed < -1)
+		return err_set(e, EINVAL, "speed: Mbit/s, or -1 for unknown");
+	if (n->duplex && strcmp(n->duplex, "half") != 0 && strcmp(n->duplex, "full") != 0)
+		return err_set(e, EINVAL, "duplex: half or full");
 	if (queues > NET_PAIRS_MAX)
 		return err_set(e, EINVAL, "netdev: %u queues, at most %u are possible", queues,
 			       NET_PAIRS_MAX);
@@ -443,6 +454,8 @@ static const struct prop net_props[] = {
 	{"rx_queue_size", PROP_U16, NET_FIELD(rx_queue_size), "256", "Entries of receive queues"},
 	{"tx_queue_size", PROP_U16, NET_FIELD(tx_queue_size), "256", "Entries of transmit queues"},
 	{"host_mtu", PROP_U16, NET_FIELD(host_mtu), "0", "MTU the guest shall use, 0: its own"},
+	{"speed", PROP_I32, NET_FIELD(speed), "-1", "Mbit/s that the guest is told, -1: nothing"},
+	{"duplex", PROP_STRING, NET_FIELD(duplex), NULL, "half or full, told with speed="},
 	{"tx", PROP_STRING, NET_FIELD(tx), NULL, "Accepted, has no effect"},
 	{"x-txtimer", PROP_U32, NET_FIELD(tx_timer), "150000", "Accepted, has no effect"},
 	{"x-txburst", PROP_I32, NET_FIELD(tx_burst), "256", "Accepted, has no effect"},

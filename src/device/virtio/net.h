@@ -54,7 +54,8 @@ enum net_news { NET_NEWS_NONE, NET_NEWS_CHANGED, NET_NEWS_TOLD };
 /**
  * struct virtio_net - A network interface
  * @v:		First
- * @netdev, @config_mac, @rx_queue_size, @tx_queue_size, @host_mtu, @bootindex: Properties
+ * @netdev, @config_mac, @rx_queue_size, @tx_queue_size, @host_mtu, @bootindex, @speed, @duplex:
+ *		Properties
  * @tx, @tx_timer, @tx_burst: Properties that are accepted and have no effect
  * @lock:	A leaf lock: protects @mac
  * @can_ufo:	The back end takes large UDP; asked once, as asking changes a tap's settings
@@ -80,6 +81,8 @@ struct virtio_net {
 	struct net_backend *netdev;
 	uint8_t config_mac[6];
 	uint16_t rx_queue_size, tx_queue_size, host_mtu;
+	int32_t speed;
+	char *duplex;
 	int32_t bootindex;
 	char *tx;
 	uint32_t tx_timer;

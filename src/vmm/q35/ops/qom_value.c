@@ -56,7 +56,8 @@ static json_t *number(const struct prop *p, const void *at)
 	switch (p->kind) {
 	case PROP_U8: return json_integer(*(const uint8_t *)at);
 	case PROP_U16: return json_integer(*(const uint16_t *)at);
-	case PROP_U32: return json_integer(*(const uint32_t *)at);
+	case PROP_U32:
+	case PROP_SIZE32: return json_integer(*(const uint32_t *)at);
 	case PROP_U64:
 	case PROP_SIZE: return json_integer((json_int_t) * (const uint64_t *)at);
 	case PROP_BIT: return json_boolean(*(const uint64_t *)at >> p->bit & 1);
