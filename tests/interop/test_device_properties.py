@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every property of QEMU's devices is here with its default, or is refused with the reason; values are spelled alike."""
+"""Every property of QEMU's devices is here with its default, or is refused with the reason."""
 import base64
 import json
 import subprocess
@@ -72,7 +72,8 @@ def test_a_value_that_is_none_is_refused(words, why):
     assert why in complaint(f"virtio-{words}")
 
 
-@pytest.mark.parametrize("words", ["speed=10000,duplex=full", "speed=100,duplex=half,host_mtu=1400,mq=on", "speed=0", ""])
+@pytest.mark.parametrize("words", [
+    "speed=10000,duplex=full", "speed=100,duplex=half,host_mtu=1400,mq=on", "speed=0", ""])
 def test_a_guest_is_told_the_speed_as_on_qemu(outlive, qemu, tmp_path, words):
     bios = tmp_path / "bios"
     bios.write_bytes(rom.registers_guest(5, 20, 24))
