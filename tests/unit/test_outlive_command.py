@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import re
+import shutil
 import subprocess
 import termios
 from pathlib import Path
@@ -137,6 +138,21 @@ def test_doctor_judges_every_point(cli):
         assert check["found"] and (check["level"] == "good" or check["cost"]), check
     essential = any(c["essential"] and c["level"] == "missing" for c in checks)
     assert done.returncode == (FAILED if essential else OK)
+
+
+def test_doctor_tells_missing_rights_from_a_missing_module(cli, tmp_path):
+    """As an ordinary user on a /dev with a tun that only root may open, and without vhost-net."""
+    if os.geteuid() != 0:
+        pytest.skip("another /dev needs root")
+    program = tmp_path / "outlive"
+    shutil.copy(outlive(), program)
+    script = ("mount -t tmpfs none /dev && mkdir /dev/net && mknod -m 0600 /dev/net/tun c 10 200 && "
+              f"mount --bind {tmp_path} /mnt && chmod 755 /mnt && exec setpriv --reuid=65534 --regid=65534 "
+              "--clear-groups /mnt/outlive doctor --json")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", script], env=cli.env, capture_output=True, text=True,
+                          timeout=60, check=False)
+    mends = {one["check"]: one["mend"] for one in json.loads(done.stdout)}
+    assert "chmod" in mends["tun/tap"] and mends["vhost-net"] == "modprobe vhost_net"
 
 
 def test_every_command_has_help_with_examples(cli):

@@ -278,8 +278,9 @@ int lpc_pci_can_plug(struct lpc *l, const struct pci_bus *bus, struct err *e)
 
 	if (!bus->bridge)
 		return err_set(e, EOPNOTSUPP,
-			       "bus %s doesn't take devices while the guest runs: use a "
-			       "pcie-root-port's bus",
+			       "bus %s doesn't take devices while the guest runs: use bus=ID of a "
+			       "port that it was started with (-device "
+			       "pcie-root-port,id=ID,chassis=1)",
 			       bus->name);
 	if (!bus->hotplug)
 		return err_set(e, EOPNOTSUPP, "port '%s' has hotplug=off", bus->name);
