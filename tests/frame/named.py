@@ -54,7 +54,7 @@ def works_on(cli, name, requests=0):
         def done(now):
             return now["passes"] > before["passes"] and (
                 not requests or now["device"][0]["in"] > before["device"][0]["in"] + requests)
-        now = pulse_report.wait(source, done, 100)
+        now = pulse_report.wait(source, done, 300)
     assert (now["faults"], now["state"]) == (0, "running"), now
     assert all(device["bad"] == device["lost"] == 0 for device in now["device"]), now
 

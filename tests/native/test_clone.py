@@ -12,6 +12,8 @@ from frame.qemu import HOST_CPU
 
 FAILED, USAGE, NO_GUEST, REFUSED = range(1, 5)
 
+pytestmark = pytest.mark.timeout(600)  # several guests, each of which verifies all it has
+
 
 def ask(cli, name, command):
     return json.loads(cli("qmp", name, command))

@@ -15,6 +15,8 @@ from frame.witness import CMDLINE
 FAILED, REFUSED = 1, 4
 ARGS = "rate=1M ws=2M blk=4 blk_size=4M"
 
+pytestmark = pytest.mark.timeout(600)  # thousands of requests, several times
+
 
 @pytest.fixture
 def image(tmp_path):
