@@ -101,6 +101,23 @@ def test_a_point_outlives_upgrade_and_sudden_death(cli, db):
     works_on(cli)
 
 
+def test_a_guest_with_other_devices_than_at_the_point_is_not_given_up(cli, image):
+    cli("run", "db", "-m", "32M", "--bios", PULSE, "--disk", image, "--", "-cpu", HOST_CPU, "-device",
+        "pcie-root-port,id=port,chassis=1,slot=8", "-fw_cfg", f"name={CMDLINE},string={ARGS}")
+    with report_of(cli, "db") as source:
+        pulse_report.wait(source, "ready", 60)
+    cli("snapshot", "point", "db", "without")
+    cli("device", "add", "db", "virtio-rng-pci,id=hot,bus=port")
+    assert "outlive device rm db hot" in cli("snapshot", "rollback", "db", "without", code=REFUSED)
+    works_on(cli)
+    cli("snapshot", "point", "db", "with")
+    cli("snapshot", "rollback", "db", "with")
+    works_on(cli)
+    cli("kill", "db")
+    cli("snapshot", "rollback", "db", "without")
+    works_on(cli)
+
+
 def test_a_disk_that_somebody_else_wrote_is_noticed(cli, db, image):
     cli("snapshot", "point", db, "one")
     works_on(cli)
@@ -278,6 +295,15 @@ def test_what_a_killed_vmm_leaves_of_a_job_can_be_deleted(cli, db, image):
     assert job(cli, "snapshot-delete", "b") is None
     assert not list(image.parent.glob("disk.img.b.*")) and (image.parent / "disk.img.bb.snapshot").exists()
     assert job(cli, "snapshot-save", "b") is None
+
+
+def test_a_job_that_names_no_disk_of_the_guest_is_refused(cli, db):
+    node = json.loads(cli("qmp", "db", "query-block"))[0]["inserted"]["node-name"]
+    for devices, said in (([node, "nothing"], "No block device node 'nothing'"), ([], "names no disk")):
+        for command in "snapshot-save", "snapshot-load":
+            assert said in cli("qmp", "db", command, json.dumps(
+                {"job-id": "j", "tag": "a", "vmstate": node, "devices": devices}), code=FAILED)
+    works_on(cli)
 
 
 def test_a_job_that_cannot_save_says_so_and_the_guest_goes_on(cli, db, image):

@@ -195,6 +195,67 @@ static int forget_newer(const char *dir, const json_t *points, const json_t *tar
 	return r;
 }
 
+static bool same_device(const json_t *a, const json_t *b)
+{
+	static const char *const keys[] = {"driver", "id", "bus", "addr"};
+
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+		if (strcmp(option_str(a, keys[i], ""), option_str(b, keys[i], "")) != 0)
+			return false;
+	return true;
+}
+
+/* The first of @some that @others don't have. */
+static const json_t *device_missing_in(const json_t *others, const json_t *some)
+{
+	json_t *one, *other;
+	size_t i, k;
+	bool found;
+
+	json_array_foreach (some, i, one) {
+		found = false;
+		json_array_foreach (others, k, other)
+			found |= same_device(one, other);
+		if (!found)
+			return one;
+	}
+	return NULL;
+}
+
+static const char *device_name(const json_t *d)
+{
+	return option_str(d, "id", option_str(d, "driver", "a device"));
+}
+
+/* A machine that has other devices than at the point would only be lost: it refuses the point. */
+static int devices_check(struct guest *g, const json_t *target, struct err *e)
+{
+	const json_t *then = json_object_get(json_object_get(target, "migration"),
+					     "outlive-devices"),
+		     *devices, *d;
+	OWNED_JSON *now = NULL;
+	struct qmp q;
+	int r = then ? qmp_open(g, OPEN_SECONDS, &q, e) : 0;
+
+	if (!then || r < 0)
+		return r;
+	r = qmp_command(&q, "outlive-query-configuration", NULL, &now, e);
+	qmp_close(&q);
+	if (r < 0)
+		return r;
+	devices = json_object_get(now, "devices");
+	d = device_missing_in(then, devices);
+	if (d) {
+		err_set(e, EEXIST, "%s was plugged in since the point", device_name(d));
+		return err_hint(e, "outlive device rm %s %s", g->name, device_name(d));
+	}
+	d = device_missing_in(devices, then);
+	if (!d)
+		return 0;
+	err_set(e, EEXIST, "%s was unplugged since the point", device_name(d));
+	return err_hint(e, "plug it in again, or go back after outlive kill %s", g->name);
+}
+
 static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 {
 	OWNED(char) *dir = snapshot_folder(args, g), *path = NULL;
@@ -217,6 +278,8 @@ static int rollback(const struct cli_args *args, struct guest *g, struct err *e)
 	if (launched)
 		r = launch_waiting(g, target, e);
 	else if (r >= 0)
+		r = devices_check(g, target, e);
+	if (r >= 0 && !launched)
 		r = snapshot_verify(args, target, path, e);
 	if (r < 0)
 		return r;

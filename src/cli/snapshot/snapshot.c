@@ -189,6 +189,17 @@ int snapshot_description(const char *dir, const char *name, json_t **ret, struct
 	return *ret ? 0 : err_set(e, ENOENT, "there is no snapshot '%s' in %s", name, dir);
 }
 
+/* What it has now, plugged devices among it: a point fits no other machine. */
+static int note_devices(struct qmp *q, json_t *info, struct err *e)
+{
+	OWNED_JSON *now = NULL;
+	int r = qmp_command(q, "outlive-query-configuration", NULL, &now, e);
+
+	if (r >= 0)
+		json_object_set(info, "outlive-devices", json_object_get(now, "devices"));
+	return r;
+}
+
 /**
  * snapshot_write() - Have a guest written to a file
  * @args:	--stop, --compress, --stream
@@ -224,7 +235,7 @@ int snapshot_write(const struct cli_args *args, struct qmp *q, const char *path,
 		r = migration_follow(q, &w, info, e);
 	if (r >= 0 && strcmp(option_str(*info, "status", ""), "completed"))
 		r = err_set(e, EIO, "%s", option_str(*info, "error-desc", "cancelled"));
-	return r;
+	return r < 0 ? r : note_devices(q, *info, e);
 }
 
 /**

@@ -15,6 +15,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { PIECE = 64 * 1024 };
@@ -145,9 +146,14 @@ int migrate_snapshot_verify(int fd, struct err *e)
 	bool packed = own >= 0 && fd_is_zstd(own, 0);
 	struct mapped mapped;
 	struct channel *c;
+	struct stat st;
 
-	if (own < 0)
+	if (own < 0 || fstat(own, &st) < 0)
 		return err_sys(e, "open the snapshot");
+	if (!S_ISREG(st.st_mode)) {
+		close(own);
+		return err_set(e, EBADMSG, "no regular file");
+	}
 	ret = packed ? channel_open_zstd(&c, own, e) : channel_open_fd(&c, own, e);
 	if (ret < 0) {
 		close(own);

@@ -89,6 +89,21 @@ static int image_of(const json_t *args, const char **ret, struct err *e)
 	return 0;
 }
 
+/* A disk that isn't kept is another one than the guest remembers when it goes back. */
+static int devices_check(const json_t *args, struct err *e)
+{
+	const json_t *names = json_object_get(args, "devices"), *one;
+	size_t i;
+
+	if (!json_array_size(names))
+		return err_set(e, EINVAL, "'devices' names no disk");
+	json_array_foreach (names, i, one)
+		if (!block_find(json_string_value(one)))
+			return err_set(e, ENOENT, "No block device node '%s'",
+				       json_string_value(one));
+	return 0;
+}
+
 static int added(struct migration *m, struct err *e)
 {
 	OWNED_JSON *all = index_load(current.image);
@@ -188,6 +203,8 @@ static int begin(struct guest *g, const json_t *args, bool saves, json_t **ret_a
 	int r = image_of(args, &image, e);
 	bool known;
 
+	if (r == 0)
+		r = devices_check(args, e);
 	if (r < 0)
 		return r;
 	*ret_all = index_load(image);
