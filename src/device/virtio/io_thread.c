@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /**
  * struct io_thread - A thread that runs a loop; main thread
@@ -21,6 +22,7 @@
  * @refs:	Released with the last
  * @loop:	What it runs
  * @thread:	Where
+ * @tid:	As the kernel calls it
  */
 struct io_thread {
 	struct list link;
@@ -28,10 +30,16 @@ struct io_thread {
 	unsigned int refs;
 	struct loop *loop;
 	pthread_t thread;
+	pid_t tid;
 };
 
 static struct list threads = LIST_INIT(threads);
 static unsigned int threads_made;
+
+static void tid_get(void *opaque)
+{
+	*(pid_t *)opaque = gettid();
+}
 
 static void *thread_main(void *opaque)
 {
@@ -74,6 +82,7 @@ int io_thread_create(const char *id, struct io_thread **ret, struct err *e)
 	list_add_tail(&threads, &t->link);
 	snprintf(name, sizeof(name), "io %u", threads_made++);
 	pthread_setname_np(t->thread, name);
+	loop_call(t->loop, tid_get, &t->tid);
 	*ret = t;
 	return 0;
 }
@@ -151,4 +160,28 @@ void io_thread_unref(struct io_thread *t)
 struct loop *io_thread_loop(struct io_thread *t)
 {
 	return t->loop;
+}
+
+/**
+ * io_thread_tid() - Where it runs
+ * @t:		The thread
+ *
+ * Return: as the kernel calls it, for sched_setscheduler(2) and the like
+ */
+pid_t io_thread_tid(const struct io_thread *t)
+{
+	return t->tid;
+}
+
+/**
+ * io_thread_for_each() - Visit all, the shared one too
+ * @fn:		Called for each; must not let go of any
+ * @opaque:	Passed to it
+ */
+void io_thread_for_each(void (*fn)(struct io_thread *t, void *opaque), void *opaque)
+{
+	struct io_thread *t;
+
+	list_for_each (t, &threads, link)
+		fn(t, opaque);
 }

@@ -4,6 +4,8 @@
 
 #include "base/loop.h"
 
+#include <sys/types.h>
+
 /*
  * Theory of operation: an I/O thread runs a loop on which devices watch their doorbells and back
  * ends. It exists as long as somebody holds a reference: "-object iothread" holds one for each it
@@ -19,5 +21,7 @@ struct io_thread *io_thread_find(const char *id);
 struct io_thread *io_thread_ref(struct io_thread *t);
 void io_thread_unref(struct io_thread *t);
 struct loop *io_thread_loop(struct io_thread *t);
+pid_t io_thread_tid(const struct io_thread *t);
+void io_thread_for_each(void (*fn)(struct io_thread *t, void *opaque), void *opaque);
 
 #endif

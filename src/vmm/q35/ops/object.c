@@ -179,11 +179,6 @@ int op_object_del(void *opaque, struct control_request *rq, const json_t *args, 
 	return err_set(e, ENOENT, "object '%s' not found", id);
 }
 
-static void tid_get(void *opaque)
-{
-	*(pid_t *)opaque = gettid();
-}
-
 /**
  * op_query_iothreads() - QMP query-iothreads
  * @opaque:	The guest
@@ -204,12 +199,11 @@ int op_query_iothreads(void *opaque, struct control_request *rq, const json_t *a
 	*ret = json_array();
 	json_array_foreach (g->objects, i, o) {
 		const char *id = option_str(o, "id", "");
-		pid_t tid = 0;
 
-		if (!is_kind(o, "iothread"))
-			continue;
-		loop_call(io_thread_loop(io_thread_find(id)), tid_get, &tid);
-		json_array_append_new(*ret, json_pack("{s:s, s:i}", "id", id, "thread-id", tid));
+		if (is_kind(o, "iothread"))
+			json_array_append_new(*ret,
+					      json_pack("{s:s, s:i}", "id", id, "thread-id",
+							(int)io_thread_tid(io_thread_find(id))));
 	}
 	return 0;
 }

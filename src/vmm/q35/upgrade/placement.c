@@ -92,19 +92,6 @@ static int thread_place(pid_t tid, const json_t *want, const char *who, struct e
 			   "resourcecontrol=allow)");
 }
 
-static void tid_get(void *opaque)
-{
-	*(pid_t *)opaque = gettid();
-}
-
-static pid_t io_thread_tid(const char *id)
-{
-	pid_t tid = 0;
-
-	loop_call(io_thread_loop(io_thread_find(id)), tid_get, &tid);
-	return tid;
-}
-
 static bool is_io_thread(const json_t *object)
 {
 	return !strcmp(option_str(object, "qom-type", ""), "iothread");
@@ -126,9 +113,9 @@ json_t *placement_describe(struct guest *g)
 		json_array_append_new(vcpus, thread_describe(vm_vcpu_tid(vm->vcpus[n])));
 	json_array_foreach (g->objects, i, o)
 		if (is_io_thread(o))
-			json_object_set_new(
-				io_threads, option_str(o, "id", ""),
-				thread_describe(io_thread_tid(option_str(o, "id", ""))));
+			json_object_set_new(io_threads, option_str(o, "id", ""),
+					    thread_describe(io_thread_tid(
+						    io_thread_find(option_str(o, "id", "")))));
 	return json_pack("{s:o, s:o, s:o}", "main", thread_describe(0), "vcpus", vcpus, "iothreads",
 			 io_threads);
 }
@@ -160,7 +147,7 @@ int placement_adopt(struct guest *g, const json_t *want, struct err *e)
 		OWNED(char *) who = str_printf("I/O thread %s", id);
 
 		if (r >= 0 && io_thread_find(id))
-			r = thread_place(io_thread_tid(id), one, who, e);
+			r = thread_place(io_thread_tid(io_thread_find(id)), one, who, e);
 	}
 	return r;
 }
