@@ -14,7 +14,7 @@ import pytest
 from frame.live import live  # noqa: F401
 from frame.moving import awaiting, check, ended, send
 from frame.qmp import QmpError
-from frame.wait import until
+from frame.wait import Deadline, until
 
 PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -89,6 +89,41 @@ def test_a_vcpu_without_a_cpu_is_named_and_the_guest_goes_on(live):
     guest.verify()
     guest.qmp.command("stop")
     guest.qmp.command("cont")
+    guest.verify()
+
+
+def real_time_allowed():
+    """Whether a process of this user may have a real-time priority."""
+    policy = os.sched_getscheduler(0)
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, policy, os.sched_param(0))
+    return True
+
+
+def schedulers(guest):
+    """{thread: how it is scheduled} of those that the guest waits for."""
+    threads = [one["thread-id"] for one in guest.qmp.command("query-cpus-fast") + guest.qmp.command("query-iothreads")]
+    return {thread: os.sched_getscheduler(thread) for thread in [guest.pid, *threads]}
+
+
+def test_who_the_guest_waits_for_is_urgent_until_it_runs(live):
+    """Called off, then done: each thread has its own priority again afterwards, in whichever process."""
+    guest = live("-object", "iothread,id=io1", cpus=2, memory_mib=64)
+    os.sched_setscheduler(thread_of(guest, 0), os.SCHED_BATCH, os.sched_param(0))
+    before = schedulers(guest)
+    with held(thread_of(guest, 1)):
+        fails(guest, ["vCPU 1 didn't stop within "], pause_timeout=200)
+        assert schedulers(guest) == before
+        guest.qmp.send("outlive-upgrade", {"pause-timeout": 60000})
+        if real_time_allowed():
+            until(lambda: {os.sched_getscheduler(thread) for thread in before} == {os.SCHED_RR}, 50, "they are urgent")
+    guest.qmp.wait_event("OUTLIVE_UPGRADED")
+    guest.qmp.receive(Deadline(60, "the command's answer"))
+    guest.settle()
+    assert list(schedulers(guest).values()) == list(before.values())
     guest.verify()
 
 

@@ -151,3 +151,18 @@ int placement_adopt(struct guest *g, const json_t *want, struct err *e)
 	}
 	return r;
 }
+
+/**
+ * placement_cpus() - How many host CPUs there are for this thread
+ *
+ * Return: 1 at least
+ */
+unsigned int placement_cpus(void)
+{
+	struct cpus set;
+
+	CPU_ZERO_S(sizeof(set), set.bits);
+	if (sched_getaffinity(0, sizeof(set), set.bits) < 0)
+		return 1;
+	return MAX(1U, (unsigned int)CPU_COUNT_S(sizeof(set), set.bits));
+}

@@ -33,6 +33,7 @@
  * @argv:	Its words; borrowed from the bundle
  * @g:		The guest
  * @image:	Its sections
+ * @urgency:	Of the pause
  */
 struct arrival {
 	struct upgrade_target t;
@@ -41,6 +42,7 @@ struct arrival {
 	char **argv;
 	struct guest *g;
 	struct image image;
+	struct urgency urgency;
 };
 
 static int take_fd(struct arrival *a, const char *kind, const char *id, size_t index)
@@ -339,11 +341,14 @@ static void mark_running(struct arrival *a)
 static int live(struct arrival *a, struct err *e)
 {
 	json_t *late;
-	int r = target_wait(&a->t, e);
+	int r;
 
+	urgency_begin(&a->urgency, &a->g->q->vm);
+	r = target_wait(&a->t, e);
+	if (r >= 0)
+		r = take_guest(a, e);
 	if (r < 0)
-		return r;
-	r = take_guest(a, e);
+		urgency_end(&a->urgency);
 	if (r < 0 && target_abandoned(&a->t))
 		return -ECANCELED;
 	if (r < 0) {
@@ -351,7 +356,9 @@ static int live(struct arrival *a, struct err *e)
 		return r;
 	}
 	late = target_late(&a->t);
+	urgency_start(&a->urgency);
 	run_guest(a, late);
+	urgency_settle(&a->urgency);
 	stand_aside();
 	mark_running(a);
 	settle(a, late);

@@ -43,6 +43,7 @@
  * @status:	Before the pause
  * @was_running: The guest is to run over there
  * @successor:	Process that has the guest
+ * @urgency:	Of the pause
  */
 struct departure {
 	struct guest *g;
@@ -55,6 +56,7 @@ struct departure {
 	enum run_state status;
 	bool was_running;
 	pid_t successor;
+	struct urgency urgency;
 };
 
 static struct departure current; /* one at a time: upgrade_start() sees to it */
@@ -329,6 +331,7 @@ static void resume(void *opaque)
 
 	if (d->was_running)
 		vm_go_on(&d->g->q->vm);
+	urgency_end(&d->urgency);
 	d->g->quiet = false;
 }
 
@@ -350,9 +353,11 @@ static int pause_guest(void *opaque, int64_t until_ns, struct err *e)
 	d->status = d->g->q->vm.state;
 	d->was_running = vm_active(&d->g->q->vm);
 	d->g->quiet = true;
+	urgency_begin(&d->urgency, &d->g->q->vm);
 	if (d->was_running)
 		r = vm_stop_within(&d->g->q->vm, RUN_FINISH_MIGRATE, until_ns, e);
 	if (r < 0) {
+		urgency_end(&d->urgency);
 		d->g->quiet = false;
 		return r;
 	}
@@ -404,6 +409,7 @@ static void succeeded(void *opaque, pid_t pid)
 {
 	struct departure *d = opaque;
 
+	urgency_end(&d->urgency); /* ending takes its time */
 	d->successor = pid;
 	surroundings_succeeded(pid);
 }

@@ -18,6 +18,25 @@ void carryover_resume(struct guest *g, const struct bundle *b);
 /* placement.c: on which CPUs and how the guest's threads run. Main thread. */
 json_t *placement_describe(struct guest *g);
 MUST_CHECK int placement_adopt(struct guest *g, const json_t *want, struct err *e);
+unsigned int placement_cpus(void);
+
+/**
+ * struct urgency - Threads that run at real-time priority for a moment (urgency.c)
+ * @threads:	Which, and what they were (a SCHED_ word); owned
+ * @len:	How many; 0: it isn't allowed, or not begun
+ */
+struct urgency {
+	struct urgent {
+		pid_t tid;
+		int policy;
+	} * threads;
+	size_t len;
+};
+
+void urgency_begin(struct urgency *u, const struct vm *vm);
+void urgency_start(struct urgency *u);
+void urgency_settle(struct urgency *u);
+void urgency_end(struct urgency *u);
 
 /* surroundings.c: who watches this process. Main thread. */
 void surroundings_blockers(json_t *sentences);
