@@ -323,6 +323,7 @@ int char_attach(struct char_backend *c, const char *user, const struct char_fron
 			       "Property 'chardev' can't take value '%s', it's in use by %s", c->id,
 			       c->user);
 	c->user = str_dup(user);
+	c->front_open = true;
 	c->front = *front;
 	if (c->connected && front->event)
 		front->event(front->opaque, CHAR_OPENED);

@@ -31,16 +31,17 @@ def test_a_guest_that_moves_its_balloon_all_the_time_is_told_of_once_in_a_second
     assert told == sorted(told, reverse=True)
 
 
-def frontend_open(qmp):
+def frontend_open(qmp, label="ch"):
     """Whether somebody listens to the channel, as query-chardev tells it."""
-    return [one["frontend-open"] for one in qmp.command("query-chardev") if one["label"] == "ch"][0]
+    return [one["frontend-open"] for one in qmp.command("query-chardev") if one["label"] == label][0]
 
 
 def test_a_channel_is_open_once_the_guest_has_opened_it(vmm_any, tmp_path):
     vmm = started(vmm_any, tmp_path, rom.port_guest(5, 1), "-device", "virtio-serial-pci,id=s,addr=0x5,max_ports=4",
                   "-chardev", "socket,id=ch,path=@RUN@/ch,server=on,wait=off",
+                  "-chardev", "null,id=com", "-serial", "chardev:com",
                   "-device", "virtserialport,bus=s.0,nr=1,id=channel0,chardev=ch,name=org.qemu.guest_agent.0")
-    assert not frontend_open(vmm.qmp)
+    assert not frontend_open(vmm.qmp) and frontend_open(vmm.qmp, "com")
     vmm.qmp.command("cont")
     assert vmm.qmp.wait_event("VSERPORT_CHANGE", timeout=60)["data"] == {"id": "channel0", "open": True}
     assert frontend_open(vmm.qmp)
