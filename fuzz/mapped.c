@@ -86,8 +86,8 @@ static void write_all(const struct mapped_file *f)
 	}
 }
 
-/* The guest @g in a file. */
-static struct mapped_file *file_make(struct guest *g)
+/* The guest @g in a file of one of the two layouts. */
+static struct mapped_file *file_make(struct guest *g, bool packed)
 {
 	struct mapped_file *f = mem_zalloc(sizeof(*f));
 	char name[] = "/tmp/outlive-fuzz-XXXXXX";
@@ -96,6 +96,7 @@ static struct mapped_file *file_make(struct guest *g)
 	int fd = mkstemp(name);
 
 	job.options.mapped = true;
+	job.options.packed = packed;
 	if (fd < 0 || migrate_snapshot_save(&job, name, false, &e) < 0)
 		abort();
 	close(fd);
@@ -133,7 +134,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static step_fn *const deeds[] = {in_stream, in_tail, in_pages, one_bit, cut};
 	static struct guest *from, *to;
-	static struct mapped_file *file;
+	static struct mapped_file *files[2];
+	const struct mapped_file *file;
 	struct migrate_job job;
 	struct err e = {0};
 	unsigned int before;
@@ -142,10 +144,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (!from) {
 		from = guest_create_used();
 		to = guest_create();
-		file = file_make(from);
+		files[0] = file_make(from, false);
+		files[1] = file_make(from, true);
 	}
+	file = files[size && data[size - 1] & 1];
 	write_all(file);
-	steps_run(data, size, deeds, ARRAY_SIZE(deeds), NULL, file);
+	steps_run(data, size, deeds, ARRAY_SIZE(deeds), NULL, (void *)(uintptr_t)file);
 	verified = migrate_snapshot_verify(file->fd, &e);
 	if (verified < 0 && !e.msg[0])
 		abort();

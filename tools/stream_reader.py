@@ -210,8 +210,9 @@ class Ram:
         """Where the pages of a block are, and the bitmap of those that aren't zeros; goes on behind them."""
         at = c.at
         version, page = c.be32("a mapped block"), c.be64("a mapped block's page size")
-        if (version, page) != (1, PAGE):
+        if version not in (1, 2) or page != PAGE:
             raise StreamError(f"byte {at}: a mapped block of version {version} with pages of {page}")
+        block["packed"] = version == 2
         block["bitmap_at"], block["pages_at"] = c.be64("a bitmap's offset"), c.be64("the pages' offset")
         if block["bitmap_at"] != c.at:
             raise StreamError(f"byte {at}: a bitmap at {block['bitmap_at']}, expected at {c.at}")

@@ -124,6 +124,7 @@ static const struct cli_option save_options[] = {
 	SNAPSHOT_DIR,
 	{"stop", 's', NULL, "end the guest when it is written, so that its disks stay as they are"},
 	{"compress", 'c', "zstd", "pack all of it; such a file can't be restored lazily"},
+	{"mapped", 0, NULL, "as QEMU 9.0 and newer take it with the capability mapped-ram"},
 	{"stream", 0, NULL, "as a plain migration stream, which any QEMU takes (exec:cat FILE)"},
 	{0},
 };

@@ -122,6 +122,9 @@ static const struct option migrate_args[] = {
 	 "only with file: the guest runs on here when all of it is written (a snapshot)"},
 	{"outlive-mapped", OPTION_BOOL,
 	 "only with file: pages at fixed places (default: as capability mapped-ram says)"},
+	{"outlive-packed", OPTION_BOOL,
+	 "pages at fixed places lie one behind the other in each MiB, which takes less room and "
+	 "time where zeros are scattered, and QEMU can't read (default: as outlive-mapped)"},
 	{"outlive-points", OPTION_STRING,
 	 "only with file: keep what the disks are at that moment in files of this prefix"},
 	{"outlive-compress", OPTION_ENUM, "only with file: pack all of it", .names = packings,

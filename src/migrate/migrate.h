@@ -282,6 +282,8 @@ struct preflight {
  * @runstate:	What globalstate says: "running", "paused"; NULL: "running"
  * @mapped:	Capability mapped-ram: pages have fixed places in the file. Loading: set by what the
  *		stream says
+ * @packed:	With @mapped, saving: in a layout of our own, which takes less room and time where
+ *		zeros are scattered; QEMU refuses it
  * @compress:	Snapshot files only: compress all of it by zstd; not with @mapped
  * @file_offset: Snapshot files only: where in the file the stream begins. What is in front of it
  *		stays, so not 0 means that the file is written in place
@@ -303,7 +305,7 @@ struct migrate_options {
 	uint64_t limit_us, max_bandwidth;
 	const struct preflight *preflight;
 	const char *runstate;
-	bool mapped, compress;
+	bool mapped, packed, compress;
 	uint64_t file_offset;
 	int file_fd;
 	const struct lazy_hooks *lazy;

@@ -26,6 +26,19 @@ def carried(source, starter, path, name):
     return there
 
 
+def test_the_newest_qemu_refuses_packed_pages_and_the_guest_runs_on(outlive, qemu_new, witness, tmp_path):
+    guest = witness(outlive, args=ARGS)
+    guest.vmm.qmp.command("migrate", **{"uri": f"file:{tmp_path}/packed", "outlive-mapped": True,
+                                        "outlive-continue": True})
+    assert ended(guest.vmm)["status"] == "completed"
+    there = awaiting(qemu_new, name="there", args=ARGS)
+    switch_on(there.vmm, "mapped-ram")
+    there.vmm.qmp.command("migrate-incoming", uri=f"file:{tmp_path}/packed", **{"exit-on-error": False})
+    assert ended(there.vmm)["status"] == "failed"
+    there.close()
+    check(guest)
+
+
 def test_a_guest_goes_to_the_newest_qemu_by_mapped_pages_and_comes_back(outlive, qemu_new, witness, tmp_path):
     guest = witness(outlive, args=ARGS)
     there = carried(guest, qemu_new, tmp_path / "one", "there")

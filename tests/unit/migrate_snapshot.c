@@ -8,16 +8,19 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/stat.h>
+#include <xxhash.h>
 
 #include <cmocka.h>
 
+enum { LARGE_RAM = 1000 * 4096 };
+
 static char folder[64], path[128];
 
-static bool mapped, compress; /* of what save() writes */
+static bool mapped, packed, compress; /* of what save() writes */
 
 static int make_folder(void **state)
 {
-	mapped = compress = false;
+	mapped = packed = compress = false;
 	snprintf(folder, sizeof(folder), "/tmp/outlive-snapshot-XXXXXX");
 	if (!mkdtemp(folder))
 		return -1;
@@ -37,8 +40,17 @@ static void save(struct guest *g)
 	struct err e = {0};
 
 	job.options.mapped = mapped;
+	job.options.packed = packed;
 	job.options.compress = compress;
 	assert_int_equal(migrate_snapshot_save(&job, path, false, &e), 0);
+}
+
+static int make_packed(void **state)
+{
+	int ret = make_folder(state);
+
+	mapped = packed = true;
+	return ret;
 }
 
 static int load(struct guest *g, struct err *e)
@@ -206,7 +218,7 @@ static void damage_anywhere_is_found(void **state)
 	unsigned int refused = 0;
 	int fd, ret;
 
-	mapped = true;
+	mapped = true; /* packed or not */
 	save(a);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	for (off_t at = 0; (at = lseek(fd, at, SEEK_DATA)) >= 0; at += at < 160 ? 1 : 89) {
@@ -223,6 +235,150 @@ static void damage_anywhere_is_found(void **state)
 	assert_true(refused > 200);
 	assert_int_equal(load(b, &e), 0);
 	assert_true(guest_same(a, b));
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
+/* A guest of some groups of pages, the last one short. */
+static struct guest *guest_create_large(void)
+{
+	struct guest *g = guest_create();
+
+	guest_block_destroy(&g->ram);
+	list_del(&g->ram.link);
+	memset(&g->ram, 0, sizeof(g->ram));
+	guest_block(g, &g->ram, "pc.ram", LARGE_RAM);
+	return g;
+}
+
+static void fill_page(struct guest *g, uint64_t page, uint8_t value)
+{
+	memset(g->ram.hva + page * 4096, value, 4096);
+}
+
+/* Every second page is zeros: a group of the file has the others at its front. The ROM is first, in
+ * the file's second MiB. */
+static void packed_pages_lie_one_behind_the_other(void **state)
+{
+	struct guest *a = guest_create_large(), *b;
+	struct err e = {0};
+	uint8_t byte;
+	int fd;
+
+	for (uint64_t page = 0; page < LARGE_RAM / 4096; page += 2)
+		fill_page(a, page, (uint8_t)(page / 2 + 1) | 1);
+	save(a);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	for (off_t place = 0; place < 128; place++) {
+		assert_int_equal(pread(fd, &byte, 1, 3 * MiB + place * 4096), 1);
+		assert_int_equal(byte, (uint8_t)(place + 128 + 1) | 1);
+	}
+	assert_true(lseek(fd, 3 * MiB + 128 * 4096, SEEK_DATA) >= (off_t)(4 * MiB));
+	fsync(fd);
+	posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+	close(fd);
+	for (int way = 0; way < 4; way++) {
+		b = guest_create_large();
+		b->ram.huge = way & 1;
+		if (way & 2)
+			memset(b->ram.hva, 0x55, LARGE_RAM);
+		assert_int_equal(load(b, &e), 0);
+		assert_memory_equal(a->ram.hva, b->ram.hva, LARGE_RAM);
+		guest_destroy(b);
+	}
+	guest_destroy(a);
+}
+
+/* What a guest that is saved writes at each look at it. */
+static int writes_meanwhile(void *opaque, struct err *e)
+{
+	struct guest *g = opaque;
+	static const struct {
+		uint16_t page;
+		uint8_t value;
+	} writes[2][4] = {{{300, 0}, {301, 7}, {302, 8}, {511, 9}},
+			  {{300, 5}, {301, 0}, {303, 6}, {302, 3}}};
+	static unsigned int round;
+
+	for (size_t i = 0; i < 4; i++) {
+		fill_page(g, writes[round % 2][i].page, writes[round % 2][i].value);
+		bitmap_set(&g->ram.dirty, writes[round % 2][i].page);
+	}
+	round++;
+	return 0;
+}
+
+static int nothing_to_start(void *opaque, struct err *e)
+{
+	return 0;
+}
+
+static void nothing_to_stop(void *opaque)
+{
+}
+
+static bool nobody_cancels(void *opaque)
+{
+	return false;
+}
+
+static void a_page_that_comes_again_keeps_its_place(void **state)
+{
+	struct guest *a = guest_create_large(), *b = guest_create_large();
+	struct migrate_job job = guest_job(a, NULL);
+	struct err e = {0};
+
+	for (uint64_t page = 256; page < 512; page++) /* its group has no place to spare */
+		fill_page(a, page, page == 300 || page == 303 ? 0 : (uint8_t)page | 1);
+	job.options.mapped = mapped;
+	job.options.packed = packed;
+	job.hooks = (struct migrate_hooks){.dirty_start = nothing_to_start,
+					   .dirty_sync = writes_meanwhile,
+					   .dirty_stop = nothing_to_stop,
+					   .stop = nothing_to_start,
+					   .resume = nothing_to_stop,
+					   .cancelled = nobody_cancels,
+					   .opaque = a};
+	assert_int_equal(migrate_snapshot_save(&job, path, true, &e), 0);
+	assert_true(size_of_file() < (off_t)(LARGE_RAM + 3 * MiB));
+	assert_int_equal(load(b, &e), 0);
+	assert_memory_equal(a->ram.hva, b->ram.hva, LARGE_RAM);
+	guest_destroy(a);
+	guest_destroy(b);
+}
+
+/* The offset behind the stream, from the end: trailer, sums and places of both blocks. */
+static void put_places(const uint8_t *places, uint64_t n)
+{
+	const uint64_t rom = GUEST_ROM / 4096, ram = GUEST_RAM / 4096;
+	off_t at = size_of_file() - 32 - (off_t)(8 * rom + 8 + 8 + 8) - (off_t)(8 * ram + ram);
+	uint64_t sum = htobe64(XXH3_64bits(places, n));
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	assert_int_equal(pwrite(fd, places, n, at), n);
+	assert_int_equal(pwrite(fd, &sum, 8, at - 8), 8);
+	close(fd);
+}
+
+/* Whoever makes such a file can make its sums, too. */
+static void places_that_cannot_be_are_refused(void **state)
+{
+	struct guest *a = guest_create_used(), *b = guest_create();
+	uint8_t places[GUEST_RAM / 4096] = {[3] = 0, [4] = 1, [63] = 2};
+	struct err e = {0};
+
+	save(a);
+	put_places(places, sizeof(places)); /* those it has */
+	assert_int_equal(load(b, &e), 0);
+	places[63] = 1;
+	put_places(places, sizeof(places));
+	assert_int_equal(load(b, &e), -EBADMSG);
+	assert_non_null(strstr(e.msg, "the page at 0x3f000 has the place of another one"));
+	places[63] = sizeof(places);
+	put_places(places, sizeof(places));
+	assert_int_equal(load(b, &e), -EBADMSG);
+	assert_non_null(strstr(e.msg, "damaged: the pages' places at byte"));
+	assert_int_equal(b->applied, 2);
 	guest_destroy(a);
 	guest_destroy(b);
 }
@@ -247,7 +403,7 @@ static void a_file_cut_anywhere_is_refused(void **state)
 	struct guest *a = guest_create_used(), *b = guest_create();
 	struct err e = {0};
 
-	mapped = true;
+	mapped = true; /* packed or not */
 	save(a);
 	for (off_t n = size_of_file() - 1; n > 0; n -= n > 512 ? 9777 : 5) {
 		/* behind the stream only what tells damage is missing, as QEMU would have it */
@@ -309,6 +465,18 @@ int main(void)
 		cmocka_unit_test_setup_teardown(runs_with_gaps_come_back, make_folder,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(damage_anywhere_is_found, make_folder,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(pages_at_fixed_places_come_back, make_packed,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(damage_anywhere_is_found, make_packed,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(a_file_cut_anywhere_is_refused, make_packed,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(packed_pages_lie_one_behind_the_other, make_packed,
+						remove_folder),
+		cmocka_unit_test_setup_teardown(a_page_that_comes_again_keeps_its_place,
+						make_packed, remove_folder),
+		cmocka_unit_test_setup_teardown(places_that_cannot_be_are_refused, make_packed,
 						remove_folder),
 		cmocka_unit_test_setup_teardown(a_damaged_page_is_named, make_folder,
 						remove_folder),

@@ -175,7 +175,7 @@ static void read_mapped(struct inspected *s, json_t *block, uint64_t bytes, json
 
 	if (s->c.failed)
 		return;
-	if (version != 1 || page != PAGE)
+	if ((version != 1 && version != 2) || page != PAGE)
 		cursor_fail(&s->c, "a mapped block of version %" PRIu64, version);
 	else if (bitmap_at != s->c.at || pages_at < bitmap_at + n || pages_at % PAGE ||
 		 pages_at > s->c.end || s->c.end - pages_at < bytes)
@@ -188,6 +188,7 @@ static void read_mapped(struct inspected *s, json_t *block, uint64_t bytes, json
 		json_object_set_new(part, s->block,
 				    json_pack("{s:i, s:O, s:i}", "zero", 0, "normal",
 					      json_object_get(block, "normal"), "xbzrle", 0));
+	json_object_set_new(block, "packed", json_boolean(version == 2));
 	json_object_set_new(block, "bitmap_at", piece_number(bitmap_at));
 	json_object_set_new(block, "pages_at", piece_number(pages_at));
 	if (!s->c.failed)

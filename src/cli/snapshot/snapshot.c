@@ -202,7 +202,7 @@ static int note_devices(struct qmp *q, json_t *info, struct err *e)
 
 /**
  * snapshot_write() - Have a guest written to a file
- * @args:	--stop, --compress, --stream
+ * @args:	--stop, --compress, --mapped, --stream
  * @q:		To its VMM
  * @path:	File
  * @prefix:	See snapshot.h
@@ -221,16 +221,23 @@ int snapshot_write(const struct cli_args *args, struct qmp *q, const char *path,
 	OWNED(char) *uri = str_printf("file:%s", path);
 	const char *packing = cli_value(args, "compress", "none");
 	bool stays = !cli_switch(args, "stop"), mapped = !strcmp(packing, "none");
-	int r = qmp_command(q, "migrate-set-parameters", json_pack("{s:i}", "max-bandwidth", 0),
-			    NULL, e);
+	json_t *words;
+	int r;
 
+	if (cli_switch(args, "mapped") && (!mapped || cli_switch(args, "stream")))
+		return err_set(e, EINVAL,
+			       "--mapped: such a file is neither compressed nor a stream");
+	r = qmp_command(q, "migrate-set-parameters", json_pack("{s:i}", "max-bandwidth", 0), NULL,
+			e);
+	words = json_pack("{s:s, s:b, s:b, s:s, s:s*}", "uri", uri, "outlive-continue", stays,
+			  "outlive-mapped", mapped && !cli_switch(args, "stream"),
+			  "outlive-compress", packing, "outlive-points", prefix);
+	if (cli_switch(args, "mapped"))
+		json_object_set_new(words, "outlive-packed", json_false());
 	if (r >= 0)
-		r = qmp_command(q, "migrate",
-				json_pack("{s:s, s:b, s:b, s:s, s:s*}", "uri", uri,
-					  "outlive-continue", stays, "outlive-mapped",
-					  mapped && !cli_switch(args, "stream"), "outlive-compress",
-					  packing, "outlive-points", prefix),
-				NULL, e);
+		r = qmp_command(q, "migrate", words, NULL, e);
+	else
+		json_decref(words);
 	if (r >= 0)
 		r = migration_follow(q, &w, info, e);
 	if (r >= 0 && strcmp(option_str(*info, "status", ""), "completed"))

@@ -159,15 +159,13 @@ static void fail(struct lazy *l, const struct err *e)
 static int bring_pages(struct lazy *l, const struct mapped_block *mb, uint64_t first, uint64_t end,
 		       uint8_t *room, struct err *e)
 {
+	int ret = mapped_read(&l->file, mb, first, end - first, room, e);
 	uint64_t from = bitmap_next(&mb->present, first), to;
-	int ret = 0;
 
 	for (; from < end && ret == 0; from = bitmap_next(&mb->present, to)) {
 		to = MIN(bitmap_next_zero(&mb->present, from), end);
-		ret = mapped_read(&l->file, mb, from, to - from, room, e);
-		if (ret == 0)
-			ret = demand_give(l->demand_fd, mb->block, from * WIRE_PAGE,
-					  (to - from) * WIRE_PAGE, room, e);
+		ret = demand_give(l->demand_fd, mb->block, from * WIRE_PAGE,
+				  (to - from) * WIRE_PAGE, room + (from - first) * WIRE_PAGE, e);
 		__atomic_fetch_add(&l->loaded, (to - from) * WIRE_PAGE, __ATOMIC_RELAXED);
 	}
 	return ret;
@@ -178,15 +176,12 @@ static int bring_huge(struct lazy *l, const struct mapped_block *mb, uint64_t fi
 		      struct err *e)
 {
 	OWNED(uint8_t) *room = mem_zalloc((end - first) * WIRE_PAGE);
-	uint64_t from = bitmap_next(&mb->present, first), to;
-	int ret = 0;
+	int ret = mapped_read(&l->file, mb, first, end - first, room, e);
+	uint64_t page;
 
-	for (; from < end && ret == 0; from = bitmap_next(&mb->present, to)) {
-		to = MIN(bitmap_next_zero(&mb->present, from), end);
-		ret = mapped_read(&l->file, mb, from, to - from, room + (from - first) * WIRE_PAGE,
-				  e);
-		__atomic_fetch_add(&l->loaded, (to - from) * WIRE_PAGE, __ATOMIC_RELAXED);
-	}
+	for (page = bitmap_next(&mb->present, first); page < end;
+	     page = bitmap_next(&mb->present, page + 1))
+		__atomic_fetch_add(&l->loaded, WIRE_PAGE, __ATOMIC_RELAXED);
 	return ret < 0 ? ret
 		       : demand_give(l->demand_fd, mb->block, first * WIRE_PAGE,
 				     (end - first) * WIRE_PAGE, room, e);

@@ -31,8 +31,13 @@ void mapped_end(struct mapped *m)
 	workers_destroy(m->workers);
 	for (i = 0; i < m->blocks_len; i++) {
 		bitmap_destroy(&m->blocks[i].present);
-		if (!m->sums)
-			free(m->blocks[i].sums);
+		bitmap_destroy(&m->blocks[i].wanted);
+		bitmap_destroy(&m->blocks[i].placed);
+		free(m->blocks[i].used);
+		if (m->sums)
+			continue; /* those of the file */
+		free(m->blocks[i].sums);
+		free(m->blocks[i].places);
 	}
 	if (m->sums)
 		munmap(m->sums, m->sums_bytes);
@@ -72,4 +77,31 @@ struct mapped_block *mapped_block_add(struct mapped *m, struct ram_block *b)
 uint64_t mapped_bitmap_bytes(const struct ram_block *b)
 {
 	return DIV_ROUND_UP(b->size / WIRE_PAGE, 64) * 8;
+}
+
+/**
+ * mapped_places_bytes() - Size of a packed block's places in the file
+ * @mb:	The block
+ *
+ * Return: bytes, a multiple of 8
+ */
+uint64_t mapped_places_bytes(const struct mapped_block *mb)
+{
+	return ALIGN_UP(mb->block->size / WIRE_PAGE, 8);
+}
+
+/**
+ * mapped_place() - Where a page is
+ * @mb:		Its block
+ * @page:	Which; packed: it has a place
+ *
+ * Return: offset in the file
+ */
+uint64_t mapped_place(const struct mapped_block *mb, uint64_t page)
+{
+	uint64_t place = page;
+
+	if (mb->places)
+		place = ALIGN_DOWN(page, (uint64_t)MAPPED_GROUP_PAGES) + mb->places[page];
+	return mb->pages_at + place * WIRE_PAGE;
 }

@@ -45,6 +45,15 @@ void mapped_direct(struct mapped *m, const char *path, int flags)
 	m->cache = map == MAP_FAILED ? NULL : map;
 }
 
+static uint64_t parts_bytes(const struct iovec *parts, int n)
+{
+	uint64_t bytes = 0;
+
+	for (int i = 0; i < n; i++)
+		bytes += parts[i].iov_len;
+	return bytes;
+}
+
 /* Is all of it in the page cache? */
 static bool is_cached(const struct mapped *m, uint64_t at, uint64_t n)
 {
@@ -88,25 +97,28 @@ int mapped_write(const struct mapped *m, const void *bytes, uint64_t n, uint64_t
 }
 
 /**
- * mapped_write_pages() - Write pages that follow each other
+ * mapped_write_parts() - Write pages that follow each other in the file
  * @m:		File being written
- * @bytes:	Page aligned; may change meanwhile: then the file has some of each
- * @n:		Bytes
+ * @parts:	Page aligned, at most IOV_MAX; may change meanwhile: then the file has some of each
+ * @n:		How many
  * @at:		Where to, page aligned
  * @e:		Set on failure only
  *
  * Errors: as pwrite(2)
  * Return: 0, or a negative errno
  */
-int mapped_write_pages(const struct mapped *m, const uint8_t *bytes, uint64_t n, uint64_t at,
+int mapped_write_parts(const struct mapped *m, const struct iovec *parts, int n, uint64_t at,
 		       struct err *e)
 {
-	ssize_t done = 0;
+	uint64_t bytes = parts_bytes(parts, n);
+	bool direct = m->direct_fd >= 0 && bytes >= DIRECT_BYTES;
+	int i, ret = 0;
 
-	if (m->direct_fd >= 0 && n >= DIRECT_BYTES)
-		done = pwrite(m->direct_fd, bytes, n, (off_t)at);
-	done = MAX(done, 0);
-	return mapped_write(m, bytes + done, n - (uint64_t)done, at + (uint64_t)done, e);
+	if (pwritev(direct ? m->direct_fd : m->fd, parts, n, (off_t)at) == (ssize_t)bytes)
+		return 0;
+	for (i = 0; i < n && ret == 0; at += parts[i++].iov_len)
+		ret = mapped_write(m, parts[i].iov_base, parts[i].iov_len, at, e);
+	return ret;
 }
 
 /**
@@ -151,13 +163,10 @@ int mapped_read_bytes(const struct mapped *m, void *to, uint64_t n, uint64_t at,
 int mapped_read_parts(const struct mapped *m, const struct iovec *parts, int n, uint64_t at,
 		      struct err *e)
 {
-	uint64_t bytes = 0;
-	bool direct;
+	uint64_t bytes = parts_bytes(parts, n);
+	bool direct = m->direct_fd >= 0 && bytes >= DIRECT_BYTES && !is_cached(m, at, bytes);
 	int i, ret = 0;
 
-	for (i = 0; i < n; i++)
-		bytes += parts[i].iov_len;
-	direct = m->direct_fd >= 0 && bytes >= DIRECT_BYTES && !is_cached(m, at, bytes);
 	if (preadv(direct ? m->direct_fd : m->fd, parts, n, (off_t)at) == (ssize_t)bytes)
 		return 0;
 	for (i = 0; i < n && ret == 0; at += parts[i++].iov_len)

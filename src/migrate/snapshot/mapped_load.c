@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: each block's bitmap is read with the list of blocks; then several threads
- * read the pages and compare their sums. What isn't in the bitmap is zeros, and is written only
- * where something else may be. Pages are read in spans, over short gaps, which may hold anything.
+ * Theory of operation: each block's bitmap is read with the list of blocks, its sums and places are
+ * looked up behind the stream. The pages are mapped_read.c's.
  *
  * The file isn't trusted: every offset is held against its size.
  */
 #include "base/bytes.h"
-#include "base/owned.h"
-#include "migrate/ram/zero.h"
 #include "migrate/snapshot/mapped.h"
 #include "migrate/wire.h"
 
@@ -74,7 +71,7 @@ static int header_check(const struct mapped *m, const struct mapped_block *mb, u
 {
 	uint64_t bitmap_bytes = mapped_bitmap_bytes(mb->block), size = mb->block->size;
 
-	if (version != MAPPED_VERSION || page != WIRE_PAGE)
+	if ((version != MAPPED_VERSION && version != MAPPED_VERSION_PACKED) || page != WIRE_PAGE)
 		return err_set(e, ENOTSUP, "ram/%s: mapped-ram %u with pages of %" PRIu64,
 			       mb->block->name, version, page);
 	if (mb->pages_at % WIRE_PAGE || mb->pages_at > m->file_bytes ||
@@ -87,27 +84,57 @@ static int header_check(const struct mapped *m, const struct mapped_block *mb, u
 	return 0;
 }
 
-/* Finds a block's sums, and compares its bitmap's. */
-static int take_sums(struct mapped *m, struct mapped_block *mb, struct err *e)
+/* The next @n bytes behind the stream; NULL: there are fewer. */
+static uint8_t *take_tail(struct mapped *m, uint64_t n)
 {
-	uint64_t bytes = 8 + mb->present.bits * 8, bitmap_bytes = mapped_bitmap_bytes(mb->block);
 	uint8_t *at = (uint8_t *)m->sums + m->sums_next;
 
-	if (!m->trailer)
-		return 0;
-	if (m->sums_bytes - m->sums_next < bytes)
-		return err_set(e, EBADMSG, "ram/%s: damaged: its sums are missing",
-			       mb->block->name);
-	mb->sums_at = m->sums_from + m->sums_next + 8;
-	mb->sums = (uint64_t *)(void *)(at + 8);
-	m->sums_next += bytes;
-	if (load_be64(at) == XXH3_64bits(mb->present.words, bitmap_bytes))
-		return 0;
-	return err_set(e, EBADMSG, "ram/%s: damaged: the bitmap at byte %" PRIu64, mb->block->name,
-		       mb->bitmap_at);
+	if (m->sums_bytes - m->sums_next < n)
+		return NULL;
+	m->sums_next += n;
+	return at;
 }
 
-static int read_bitmap(struct mapped *m, struct mapped_block *mb, struct err *e)
+/* A place leads nowhere but into its group; the block's last group may be a short one. */
+static int take_places(struct mapped *m, struct mapped_block *mb, struct err *e)
+{
+	uint64_t bytes = mapped_places_bytes(mb), at = m->sums_from + m->sums_next, i;
+	const uint8_t *sum = take_tail(m, 8);
+	uint64_t rest = mb->present.bits % MAPPED_GROUP_PAGES;
+	bool whole;
+
+	mb->places = sum ? take_tail(m, bytes) : NULL;
+	if (!mb->places)
+		return err_set(e, EBADMSG, "ram/%s: damaged: its pages' places are missing",
+			       mb->block->name);
+	whole = load_be64(sum) == XXH3_64bits(mb->places, bytes);
+	for (i = mb->present.bits - rest; i < mb->present.bits && whole; i++)
+		whole = mb->places[i] < rest;
+	return whole ? 0
+		     : err_set(e, EBADMSG, "ram/%s: damaged: the pages' places at byte %" PRIu64,
+			       mb->block->name, at);
+}
+
+/* Finds a block's sums, and compares its bitmap's. */
+static int take_sums(struct mapped *m, struct mapped_block *mb, bool packed, struct err *e)
+{
+	const uint8_t *sum = take_tail(m, 8);
+	int ret = 0;
+
+	if (sum && load_be64(sum) != XXH3_64bits(mb->present.words, mapped_bitmap_bytes(mb->block)))
+		return err_set(e, EBADMSG, "ram/%s: damaged: the bitmap at byte %" PRIu64,
+			       mb->block->name, mb->bitmap_at);
+	if (sum && packed)
+		ret = take_places(m, mb, e);
+	if (ret < 0)
+		return ret;
+	mb->sums = sum ? (void *)take_tail(m, mb->present.bits * sizeof(*mb->sums)) : NULL;
+	return mb->sums ? 0
+			: err_set(e, EBADMSG, "ram/%s: damaged: its sums are missing",
+				  mb->block->name);
+}
+
+static int read_bitmap(struct mapped *m, struct mapped_block *mb, bool packed, struct err *e)
 {
 	uint64_t bits = mb->block->size / WIRE_PAGE;
 	int ret = bitmap_create(&mb->present, bits);
@@ -118,7 +145,13 @@ static int read_bitmap(struct mapped *m, struct mapped_block *mb, struct err *e)
 				e);
 	if (ret < 0)
 		return ret;
-	ret = take_sums(m, mb, e);
+	if (m->trailer)
+		ret = take_sums(m, mb, packed, e);
+	else if (packed)
+		ret = err_set(e, EBADMSG,
+			      "ram/%s: damaged: the file ends before the places of its "
+			      "pages",
+			      mb->block->name);
 	if (bits % 64)
 		mb->present.words[bits / 64] &= (1ULL << bits % 64) - 1;
 	return ret;
@@ -152,187 +185,12 @@ int mapped_get_block(struct mapped *m, struct channel *c, struct ram_block *b,
 		r = err_set(e, EBADMSG, "ram/%s: damaged: a bitmap at byte %" PRIu64, b->name,
 			    mb->bitmap_at);
 	if (r == 0)
-		r = read_bitmap(m, mb, e);
+		r = read_bitmap(m, mb, version == MAPPED_VERSION_PACKED, e);
 	if (r < 0)
 		return r;
 	channel_seek(c, mb->pages_at + b->size - m->begin);
 	*ret = mb;
 	return channel_check(c, e);
-}
-
-static int sum_check(const struct mapped_block *mb, uint64_t page, const uint8_t *bytes,
-		     struct err *e)
-{
-	uint64_t is = XXH3_64bits(bytes, WIRE_PAGE), was;
-
-	was = load_be64((const uint8_t *)mb->sums + page * 8);
-	if (is == was)
-		return 0;
-	return err_set(e, EBADMSG,
-		       "ram/%s: damaged: the page at %#" PRIx64 " (byte %" PRIu64
-		       "): its checksum is %016" PRIx64 ", %016" PRIx64 " was written",
-		       mb->block->name, page * WIRE_PAGE, mb->pages_at + page * WIRE_PAGE, is, was);
-}
-
-/**
- * mapped_read() - Read pages that are in the file, and compare their sums
- * @m:		Open
- * @mb:		Their block
- * @first:	The first
- * @pages:	How many, all of them in the file
- * @to:		Room for them
- * @e:		Names the first damaged one
- *
- * Errors: EBADMSG damaged; as pread(2)
- * Return: 0, or a negative errno
- */
-int mapped_read(const struct mapped *m, const struct mapped_block *mb, uint64_t first,
-		uint64_t pages, uint8_t *to, struct err *e)
-{
-	int ret = mapped_read_bytes(m, to, pages * WIRE_PAGE, mb->pages_at + first * WIRE_PAGE, e);
-	uint64_t i;
-
-	for (i = 0; i < pages && ret == 0 && mb->sums; i++)
-		ret = sum_check(mb, first + i, to + i * WIRE_PAGE, e);
-	return ret;
-}
-
-static void clear(const struct mapped_block *mb, uint64_t first, uint64_t end)
-{
-	uint8_t *page;
-
-	for (; first < end; first++) {
-		page = mb->block->hva + first * WIRE_PAGE;
-		if (bitmap_test(mb->touched, first) && !page_is_zero(page))
-			memset(page, 0, WIRE_PAGE);
-	}
-}
-
-/* The end of pages that are in the file, from @from on up to @end, with short gaps between them. */
-static uint64_t span_end(const struct mapped_block *mb, uint64_t from, uint64_t end)
-{
-	uint64_t to = MIN(bitmap_next_zero(&mb->present, from), end), next;
-
-	while (to < end) {
-		next = bitmap_next(&mb->present, to);
-		if (next >= end || next - to > MAPPED_GAP_PAGES)
-			break;
-		to = MIN(bitmap_next_zero(&mb->present, next), end);
-	}
-	return to;
-}
-
-/* A run of the file's pages or of others, from @from on. */
-static uint64_t run_end(const struct mapped_block *mb, uint64_t from, uint64_t end)
-{
-	return MIN(bitmap_test(&mb->present, from) ? bitmap_next_zero(&mb->present, from)
-						   : bitmap_next(&mb->present, from),
-		   end);
-}
-
-/*
- * Where the pages of a span are read to: huge ones in place, others to @room, which has one of its
- * own for each page of a piece. What isn't the guest's goes to @room in any case.
- */
-static int span_parts(const struct mapped_block *mb, uint64_t from, uint64_t end, uint8_t *room,
-		      struct iovec *parts)
-{
-	const struct ram_block *b = mb->block;
-	uint64_t at, to;
-	int n = 0;
-
-	for (at = from; at < end; at = to) {
-		to = run_end(mb, at, end);
-		parts[n].iov_base = b->huge && bitmap_test(&mb->present, at)
-					    ? b->hva + at * WIRE_PAGE
-					    : room + (at - from) * WIRE_PAGE;
-		parts[n++].iov_len = (to - at) * WIRE_PAGE;
-	}
-	return n;
-}
-
-/* What is read in place needs its pages before. */
-static int span_reserve(const struct mapped_block *mb, uint64_t from, uint64_t end, struct err *e)
-{
-	uint64_t at, to;
-	int ret = 0;
-
-	for (at = from; mb->block->huge && at < end && ret == 0; at = to) {
-		to = run_end(mb, at, end);
-		if (bitmap_test(&mb->present, at))
-			ret = ram_reserve(mb->block, at * WIRE_PAGE, (to - at) * WIRE_PAGE, e);
-	}
-	return ret;
-}
-
-/* What was read of a span, if it is what was written, to the guest. */
-static int span_take(const struct mapped_block *mb, uint64_t from, uint64_t end,
-		     const struct iovec *part, struct err *e)
-{
-	uint64_t at, to, i;
-	int ret = 0;
-
-	for (at = from; at < end && ret == 0; at = to, part++) {
-		to = run_end(mb, at, end);
-		if (!bitmap_test(&mb->present, at)) {
-			clear(mb, at, to);
-			continue;
-		}
-		for (i = at; i < to && ret == 0 && mb->sums; i++)
-			ret = sum_check(mb, i, (uint8_t *)part->iov_base + (i - at) * WIRE_PAGE, e);
-		if (ret == 0 && !mb->block->huge)
-			ret = ram_put(mb->block, at * WIRE_PAGE, part, 1, e);
-	}
-	return ret;
-}
-
-static int load_piece(void *opaque, const struct work *w, uint8_t *room, struct err *e)
-{
-	const struct mapped_block *mb = w->block;
-	struct iovec parts[WORK_PAGES];
-	uint64_t at = w->first, end = w->first + w->pages, from, to;
-	int n, ret = 0;
-
-	for (; at < end && ret == 0; at = to) {
-		from = MIN(bitmap_next(&mb->present, at), end);
-		clear(mb, at, from);
-		if (from == end)
-			break;
-		to = span_end(mb, from, end);
-		n = span_parts(mb, from, to, room, parts);
-		ret = span_reserve(mb, from, to, e);
-		if (ret == 0)
-			ret = mapped_read_parts(opaque, parts, n, mb->pages_at + from * WIRE_PAGE,
-						e);
-		if (ret == 0)
-			ret = span_take(mb, from, to, parts, e);
-	}
-	return ret;
-}
-
-/**
- * mapped_get_pages() - Read all pages of a block
- * @m:		Open
- * @mb:		The block; its @touched is set
- * @e:		Names the damaged page
- *
- * Errors: EBADMSG damaged; as pread(2), pthread_create(3)
- * Return: 0, or a negative errno
- */
-int mapped_get_pages(struct mapped *m, struct mapped_block *mb, struct err *e)
-{
-	int ret = m->workers ? 0 : workers_create(&m->workers, load_piece, m, e);
-	uint64_t at, n;
-
-	if (ret < 0)
-		return ret;
-	for (at = 0; at < mb->present.bits; at += n) {
-		n = MIN(mb->present.bits - at, (uint64_t)WORK_PAGES);
-		workers_put(m->workers, &(struct work){mb, at, n});
-	}
-	ret = workers_wait(m->workers, e);
-	m->normal_pages += bitmap_count(&mb->present);
-	return ret;
 }
 
 /**

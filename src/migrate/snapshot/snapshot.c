@@ -62,6 +62,7 @@ static int write_file(struct migrate_job *job, int fd, bool running, struct err 
 		return ret;
 	fd_take(&own);
 	mapped_begin(&mapped, keep, job->options.file_offset);
+	mapped.packed = job->options.packed;
 	job->mapped = job->options.mapped ? &mapped : NULL;
 	if (job->mapped)
 		mapped_direct(&mapped, path, O_WRONLY);

@@ -45,15 +45,7 @@ static int verify_stream(struct channel *c, struct err *e)
 
 static int verify_piece(void *opaque, const struct work *w, uint8_t *room, struct err *e)
 {
-	const struct mapped_block *mb = w->block;
-	uint64_t end = w->first + w->pages, at = bitmap_next(&mb->present, w->first), to;
-	int ret = 0;
-
-	for (; at < end && ret == 0; at = bitmap_next(&mb->present, to)) {
-		to = MIN(bitmap_next_zero(&mb->present, at), end);
-		ret = mapped_read(opaque, mb, at, to - at, room, e);
-	}
-	return ret;
+	return mapped_read(opaque, w->block, w->first, w->pages, room, e);
 }
 
 static int verify_pages(struct mapped *m, struct mapped_block *mb, struct err *e)

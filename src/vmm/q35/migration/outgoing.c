@@ -533,11 +533,14 @@ static int file_options(struct migration *m, const json_t *args, struct err *e)
 	m->stays = option_bool(args, "outlive-continue", false);
 	o->relayed = option_bool(args, "outlive-relayed", false);
 	o->mapped = option_bool(args, "outlive-mapped", m->capabilities & CAPABILITY_MAPPED);
+	o->packed = option_bool(args, "outlive-packed", option_bool(args, "outlive-mapped", false));
 	o->compress = !strcmp(option_str(args, "outlive-compress", "none"), "zstd");
 	if (o->mapped && (o->compress || m->capabilities & CAPABILITY_IGNORE_SHARED))
 		return err_set(e, EINVAL,
 			       "pages at fixed places (mapped-ram) can be neither compressed nor "
 			       "left out (x-ignore-shared)");
+	if (o->packed && !o->mapped)
+		return err_set(e, EINVAL, "outlive-packed: only with outlive-mapped");
 	if (m->uri.kind == URI_FILE)
 		return migration_take_file(m, O_WRONLY, e);
 	if (m->stays)
