@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Firmware in system management mode, on its way from stock QEMU to Outlive, and back.
+"""Firmware in system management mode, on stock QEMU and on Outlive, over upgrades and on the way from one to the other.
 
 The guest is the ROM of tests/frame/smm.S: its handler counts in TSEG, which nobody else may see.
 """
@@ -11,6 +11,7 @@ from frame.paths import outlive_vmm
 from frame.wait import until
 
 QEMU = ["qemu-system-x86_64", "-accel", "kvm", "-M", "pc-q35-7.2"]
+SLOW = {"prepare_timeout": 300000, "pause_timeout": 30000}  # an emulated host has seconds where others have ms
 
 pytestmark = pytest.mark.skipif(not outlive_vmm().exists(), reason="outlive-vmm isn't built")
 
@@ -64,6 +65,24 @@ def test_smm_moves_with_the_guest(host, way):
     guest = start(host, second, f"/run/{way}2", "-incoming", f"exec:cat /tmp/{way}.stream")
     until(lambda: '"running"' in guest.qmp("query-status"), 60, "the guest runs")
     ask(guest, "z", "z]-")
+    ask(guest, "x", "[eA]-")
+    guest.qmp("quit")
+    guest.wait()
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_a_vcpu_inside_of_smm_outlives_an_upgrade(host):
+    """Twice in the handler, once on its way to it from a moved SMBASE."""
+    guest = start(host, None, "/run/upgrade", outlives=True)
+    ask(guest, "x", "[aA]-")  # what was said before may have come before the console was connected
+    ask(guest, "R", "[bA]-")
+    ask(guest, "H", "[cAh")
+    for _ in range(2):
+        assert guest.command("outlive-upgrade", timeout=360, **SLOW)["done"]
+    ask(guest, "z", "z]-")
+    ask(guest, "x", "[dA]-")
+    assert guest.command("outlive-upgrade", timeout=360, **SLOW)["done"]
     ask(guest, "x", "[eA]-")
     guest.qmp("quit")
     guest.wait()
