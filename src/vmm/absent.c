@@ -50,7 +50,7 @@ static const struct absent {
 	{"mem-prealloc", "use prealloc=on of the memory-backend object"},
 	{"mtdblock", DISK},
 	{"net", "use -netdev with -device, or -nic; for no network -nic none"},
-	{"no-acpi", "use -machine acpi=off"},
+	{"no-acpi", "a guest always has its ACPI tables"},
 	{"no-fd-bootchk", DISK},
 	{"only-migratable", "every device says whether it can follow: QMP query-upgrade-blockers"},
 	{"option-rom", "use romfile= of the device, or -kernel"},
