@@ -98,6 +98,15 @@ int return_path_ping(struct migrate_job *job, struct err *e)
 	return ret;
 }
 
+/* A target of ours that fails says why. One that doesn't was ended by somebody. */
+static int without_a_word(const struct migrate_job *job, int ret, struct err *e)
+{
+	if (peer_has_ended(job->peer, ret))
+		err_hint(e, "the target ended without a word: killed, for want of memory perhaps, "
+			    "or crashed; the kernel's log over there says more");
+	return ret;
+}
+
 /**
  * return_path_last_word() - Sending has failed: does the target say why?
  * @job:	Being sent; it doesn't matter how far it was
@@ -118,7 +127,7 @@ int return_path_last_word(struct migrate_job *job, int ret, struct err *e)
 	channel_patience(job->channel, RETURN_PATH_PATIENCE_MS);
 	while (type == WIRE_REPLY_PONG)
 		if (get_reply(job, &type, &value, &none) < 0)
-			return ret;
+			return without_a_word(job, ret, e);
 	if (value)
 		refused(job, e);
 	return ret;

@@ -198,14 +198,16 @@ def test_it_waits_before_the_switchover_when_asked_and_can_be_cancelled_there(ou
     check(there)
 
 
-def test_a_target_that_dies_on_the_way_costs_nothing(outlive, witness, target):
+@pytest.mark.parametrize("capabilities, words", [((), "Broken pipe"), (("return-path",), "killed, for want of memory")],
+                         ids=["plain", "both ways"])
+def test_a_target_that_dies_on_the_way_costs_nothing(outlive, witness, target, capabilities, words):
     here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
-    send(here.vmm, listen(there), **SLOW)
+    send(here.vmm, listen(there), *capabilities, **SLOW)
     until(lambda: here.vmm.qmp.command("query-migrate").get("ram", {}).get("transferred", 0) > 1 << 20, 10,
           "some of it is sent")
     os.kill(there.vmm.pid, signal.SIGKILL)
     info = ended(here.vmm)
-    assert info["status"] == "failed" and info["error-desc"]
+    assert info["status"] == "failed" and words in info["error-desc"], info
     check(here)
     again = target(memory_mib=128, args="")
     move(here.vmm, again.vmm)
