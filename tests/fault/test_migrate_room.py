@@ -52,3 +52,33 @@ def test_a_target_without_room_refuses_and_the_guest_goes_elsewhere(outlive, wit
     here.close()
     check(there)
     there.close()
+
+
+# In a mount namespace of its own the process finds what the test says of its control groups.
+LIMITED = 'mount --bind "$1" /sys/fs/cgroup && mount --bind "$2" /proc/$$/cgroup && shift 2 && exec "$@"'
+GROUPS = {"version 2": ("0::/vms/web\n", "vms/memory.max", "max"),
+          "version 1": ("5:cpu:/\n4:memory:/vms/web\n", "memory/vms/memory.limit_in_bytes", "9223372036854771712")}
+
+
+@pytest.mark.parametrize("version", list(GROUPS))
+def test_a_target_whose_control_group_is_too_small_says_so_before_anything_is_sent(outlive, witness, tmp_path, version):
+    line, file, unlimited = GROUPS[version]
+    (tmp_path / "mine").write_text(line)
+    limit = tmp_path / "groups" / file
+    limit.parent.mkdir(parents=True)
+    limit.write_text(f"{40 << 20}\n")
+    here = witness(outlive, memory_mib=MEMORY_MIB, args=LOAD)
+    there = awaiting(outlive, memory_mib=MEMORY_MIB, args=LOAD,
+                     within=("unshare", "-m", "sh", "-c", LIMITED, "sh", tmp_path / "groups", tmp_path / "mine"))
+    uri = f"unix:{there.vmm.path('migrate.sock')}"
+    there.vmm.qmp.command("migrate-incoming", uri=uri)
+    send(here.vmm, uri, "return-path")
+    info = ended(here.vmm)
+    assert info["status"] == "failed" and "may have 40 MiB" in info["error-desc"], info
+    check(here)
+    limit.write_text(unlimited + "\n")
+    send(here.vmm, uri, "return-path")
+    assert ended(here.vmm)["status"] == "completed"
+    check(there)
+    here.close()
+    there.close()

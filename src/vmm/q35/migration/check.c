@@ -11,6 +11,7 @@
 #include "base/owned.h"
 #include "migrate/beacon.h"
 #include "vmm/q35/migration/description.h"
+#include "vmm/q35/migration/room.h"
 
 #include <errno.h>
 #include <time.h>
@@ -41,6 +42,7 @@ static int compare_here(struct migration *m, struct err *e)
 	if (!mine)
 		return -e->code;
 	m->found = description_compare(m->theirs, mine);
+	room_check(&m->guest->q->memory, m->found);
 	return 0;
 }
 
