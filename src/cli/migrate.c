@@ -87,22 +87,30 @@ static char *forecast(const json_t *info, const json_t *ram)
 	return str_printf(", done in %.0f s", left / (rate - dirty));
 }
 
+/* What is known after the first round only. */
+static char *foreseen(const json_t *info, const json_t *ram)
+{
+	OWNED(char) *dirty = cli_size((uint64_t)option_int(ram, "dirty-pages-rate", 0) * 4096);
+	int64_t pause_us = option_int(info, "outlive-expected-downtime-us", -1);
+
+	if (pause_us < 0)
+		return str_dup("");
+	return str_printf(", written %s/s, pause %.1f ms", dirty, (double)pause_us / 1000);
+}
+
 static void show_line(const struct migration_watch *w, const json_t *info)
 {
 	const json_t *ram = json_object_get(info, "ram");
 	OWNED(char) *sent = cli_size((uint64_t)option_int(ram, "transferred", 0));
 	OWNED(char) *left = cli_size((uint64_t)option_int(ram, "remaining", 0));
-	OWNED(char) *dirty = cli_size((uint64_t)option_int(ram, "dirty-pages-rate", 0) * 4096);
+	OWNED(char) *rest = foreseen(info, ram);
 	OWNED(char) *rate = cli_size((uint64_t)rate_of(ram));
 	OWNED(char) *when = forecast(info, ram);
 
 	if (!ram)
 		return;
-	fprintf(stderr,
-		"\r\033[K%s: round %" PRId64 ", sent %s, left %s, link %s/s, written %s/s, "
-		"pause %.1f ms%s",
-		w->name, option_int(ram, "dirty-sync-count", 0), sent, left, rate, dirty,
-		(double)option_int(info, "outlive-expected-downtime-us", 0) / 1000, when);
+	fprintf(stderr, "\r\033[K%s: round %" PRId64 ", sent %s, left %s, link %s/s%s%s", w->name,
+		option_int(ram, "dirty-sync-count", 0), sent, left, rate, rest, when);
 }
 
 static void show(const struct migration_watch *w, const json_t *info)

@@ -154,6 +154,16 @@ def test_in_each_status_it_is_said_how_far_it_is(outlive, witness, target):
     assert done["precopy-bytes"] + done["downtime-bytes"] == done["transferred"]
 
 
+def test_in_the_first_round_the_rate_is_told_and_no_pause_that_nobody_knows(outlive, witness, target):
+    here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128)
+    send(here.vmm, listen(there), "return-path", **{"max-bandwidth": 4 << 20})
+    first = until(lambda: (now := here.vmm.qmp.command("query-migrate")).get("ram", {}).get("mbps") and now, 60, "a rate")
+    assert first["ram"]["dirty-sync-count"] == 1 and first["ram"]["pages-per-second"] > 0
+    assert not [name for name in first if "expected" in name], first
+    here.vmm.qmp.command("migrate_cancel")
+    assert ended(here.vmm)["status"] == "cancelled"
+
+
 def test_what_is_predicted_of_the_pause_is_told_step_by_step(outlive, witness, target):
     info = move(witness(outlive, args="rate=off").vmm, target(args="rate=off").vmm, "return-path")
     felt, expected = info["outlive-pause-us"], info["outlive-expected-us"]

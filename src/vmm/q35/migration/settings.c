@@ -395,9 +395,18 @@ int guest_query_migrate_parameters(void *opaque, struct control_request *rq, con
 	return 0;
 }
 
+/* Bytes a second; in the first round, which may take long, what it has been so far. */
+static double rate_now(const struct migrate_progress *p)
+{
+	uint64_t us = p->total_us - MIN(p->setup_us, p->total_us);
+
+	return p->rate || !p->round || !us ? (double)p->rate
+					   : (double)p->sent_bytes * 1e6 / (double)us;
+}
+
 static json_t *ram_info(const struct migrate_progress *p, uint64_t running_bytes)
 {
-	double mbps = (double)p->rate * 8 / 1e6;
+	double rate = rate_now(p), mbps = rate * 8 / 1e6;
 	json_int_t normal = (json_int_t)p->normal_pages;
 	json_int_t running = (json_int_t)(running_bytes ? running_bytes : p->sent_bytes);
 
@@ -409,10 +418,10 @@ static json_t *ram_info(const struct migrate_progress *p, uint64_t running_bytes
 			 "normal-bytes", normal * 4096, "mbps", mbps, "dirty-sync-count",
 			 (json_int_t)p->round, "postcopy-requests", 0, "page-size", 4096,
 			 "multifd-bytes", (json_int_t)p->multifd_bytes, "pages-per-second",
-			 (json_int_t)(p->ram_rate / 4096), "dirty-pages-rate",
-			 (json_int_t)(p->dirty_rate / 4096), "precopy-bytes", running,
-			 "downtime-bytes", (json_int_t)p->sent_bytes - running, "postcopy-bytes", 0,
-			 "dirty-sync-missed-zero-copy", 0);
+			 (json_int_t)((p->ram_rate ? (double)p->ram_rate : rate) / 4096),
+			 "dirty-pages-rate", (json_int_t)(p->dirty_rate / 4096), "precopy-bytes",
+			 running, "downtime-bytes", (json_int_t)p->sent_bytes - running,
+			 "postcopy-bytes", 0, "dirty-sync-missed-zero-copy", 0);
 }
 
 static void add_ms(json_t *info, const char *name, uint64_t us)
@@ -513,7 +522,7 @@ static void add_progress(json_t *info, const struct migrate_progress *p, uint64_
 				    json_integer((json_int_t)p->pause_us));
 		json_object_set_new(info, "outlive-pause-us", pause_info(&p->pause));
 	}
-	if (p->predicted_us != UINT64_MAX && p->round) {
+	if (p->predicted_us && p->predicted_us != UINT64_MAX) {
 		add_ms(info, "expected-downtime", p->predicted_us);
 		json_object_set_new(info, "outlive-expected-downtime-us",
 				    json_integer((json_int_t)p->predicted_us));
