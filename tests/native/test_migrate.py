@@ -157,7 +157,8 @@ def test_in_each_status_it_is_said_how_far_it_is(outlive, witness, target):
 def test_in_the_first_round_the_rate_is_told_and_no_pause_that_nobody_knows(outlive, witness, target):
     here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128)
     send(here.vmm, listen(there), "return-path", **{"max-bandwidth": 4 << 20})
-    first = until(lambda: (now := here.vmm.qmp.command("query-migrate")).get("ram", {}).get("mbps") and now, 60, "a rate")
+    first = until(lambda: (now := here.vmm.qmp.command("query-migrate")).get("ram", {}).get("mbps") and now, 60,
+                  "a rate")
     assert first["ram"]["dirty-sync-count"] == 1 and first["ram"]["pages-per-second"] > 0
     assert not [name for name in first if "expected" in name], first
     here.vmm.qmp.command("migrate_cancel")
@@ -208,7 +209,8 @@ def test_it_waits_before_the_switchover_when_asked_and_can_be_cancelled_there(ou
     check(there)
 
 
-@pytest.mark.parametrize("capabilities, words", [((), "Broken pipe"), (("return-path",), "killed, for want of memory")],
+@pytest.mark.parametrize("capabilities, words", [((), "Broken pipe"),
+                                                 (("return-path",), "killed, for want of memory")],
                          ids=["plain", "both ways"])
 def test_a_target_that_dies_on_the_way_costs_nothing(outlive, witness, target, capabilities, words):
     here, there = witness(outlive, memory_mib=128, args="fill=random"), target(memory_mib=128, args="")
