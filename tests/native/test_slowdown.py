@@ -26,10 +26,11 @@ def pair(outlive, witness):
 
 
 def go(here, there, *capabilities, **parameters):
-    """Begin to migrate over a link that is slower than the guest writes."""
+    """Begin to migrate over a link whose rounds are slower than the guest writes; the pause, which isn't bound to that,
+    may not take what the guest has written, either."""
     uri = f"unix:{there.vmm.path('migrate.sock')}"
     there.vmm.qmp.command("migrate-incoming", uri=uri)
-    send(here.vmm, uri, "return-path", *capabilities, **{"max-bandwidth": LINK, "downtime-limit": 300, **parameters})
+    send(here.vmm, uri, "return-path", *capabilities, **{"max-bandwidth": LINK, "downtime-limit": 1, **parameters})
 
 
 def query(here):
@@ -50,7 +51,7 @@ def test_without_help_it_goes_on_for_ever(pair):
     info = query(here)
     assert info["status"] == "active" and "cpu-throttle-percentage" not in info
     assert info["outlive-throttled-us"] == [0]
-    assert info["expected-downtime"] > 1000
+    assert info["outlive-expected-downtime-us"] > 1000
     assert info["outlive-converges"] is False and "outlive-converge-ms" not in info
     here.vmm.qmp.command("migrate_cancel")
     assert ended(here.vmm)["status"] == "cancelled"
