@@ -115,7 +115,7 @@ def test_who_the_guest_waits_for_is_urgent_until_it_runs(live):
     os.sched_setscheduler(thread_of(guest, 0), os.SCHED_BATCH, os.sched_param(0))
     before = schedulers(guest)
     with held(thread_of(guest, 1)):
-        fails(guest, ["vCPU 1 didn't stop within "], pause_timeout=200)
+        fails(guest, ["vCPU 1 didn't stop within "], pause_ms=200)
         assert schedulers(guest) == before
         guest.qmp.send("outlive-upgrade", {"pause-timeout": 60000})
         if real_time_allowed():
