@@ -10,8 +10,9 @@
  *
  * Where pages with places of their own go past the cache (mapped_io.c), a few zeros between others
  * are written, too: a disk and a file system's list of extents prefer that to a hole of some pages.
- * Packed, what isn't zeros is gathered from where it is; a page gets the next place of its group
- * when it first isn't zeros, so a group's places always suffice.
+ * Packed, what isn't zeros is gathered: past the cache by a copy, since a disk takes many short
+ * pieces of memory slower than one long one, else from where it is. A page gets the next place of
+ * its group when it first isn't zeros, so a group's places always suffice.
  */
 #include "base/bytes.h"
 #include "base/owned.h"
@@ -151,8 +152,10 @@ static int save_group(void *opaque, const struct work *w, uint8_t *room, struct 
 	struct mapped *m = opaque;
 	struct mapped_block *mb = w->block;
 	uint64_t i, last = w->first, end = w->first + w->pages, all = 0, normal = 0;
+	bool gathers = mb->places && m->direct_fd >= 0;
 	struct run run = {.n = 0};
 	const uint8_t *page;
+	uint8_t *own;
 	int ret = 0;
 
 	for (i = bitmap_next(&mb->wanted, w->first); i < end && ret == 0;
@@ -162,10 +165,13 @@ static int save_group(void *opaque, const struct work *w, uint8_t *room, struct 
 		last = i;
 		all++;
 		page = mb->block->hva + i * WIRE_PAGE;
+		own = room + (mb->places ? normal : i - w->first) * WIRE_PAGE;
 		if (m->copy)
-			page = memcpy(room + (i - w->first) * WIRE_PAGE, page, WIRE_PAGE);
+			page = memcpy(own, page, WIRE_PAGE);
 		if (!look_at(mb, i, page))
 			continue;
+		if (gathers && !m->copy)
+			page = memcpy(own, page, WIRE_PAGE);
 		normal++;
 		give_place(mb, i);
 		ret = run_add(m, mb, &run, i, page, e);
