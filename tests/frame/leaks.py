@@ -89,12 +89,16 @@ def remove(before, after):
 
 
 def settled(folder, isolated, before):
-    """What a test left, after processes that are just ending have ended."""
-    def new_processes():
-        return set(descendants()) - before.processes.keys()
-    with contextlib.suppress(TooLate):
-        until(lambda: not new_processes(), END_SECONDS, "processes end")
-    return take(folder, isolated)
+    """What a test left, after processes that are just ending have ended. One look decides: one that gets
+    another parent meanwhile is missed by it, and the next may see it.
+    """
+    def without_processes():
+        after = take(folder, isolated)
+        return None if after.processes.keys() - before.processes.keys() else after
+    try:
+        return until(without_processes, END_SECONDS, "processes end")
+    except TooLate:
+        return take(folder, isolated)
 
 
 @contextlib.contextmanager
