@@ -62,11 +62,20 @@ static int cpus_set(pid_t tid, const json_t *list)
 	return sched_setaffinity(tid, sizeof(set), set.bits);
 }
 
-static int scheduler_set(pid_t tid, const json_t *want)
+/**
+ * placement_schedule() - Set how a thread is scheduled
+ * @tid:	Which
+ * @policy:	A SCHED_ word
+ * @priority:	Of a real-time policy; else 0
+ *
+ * Errors: errno as sched_setscheduler(2)
+ * Return: 0, or -1
+ */
+int placement_schedule(pid_t tid, int policy, int priority)
 {
-	struct sched_param param = {.sched_priority = (int)option_int(want, "priority", 0)};
+	const struct sched_param param = {.sched_priority = priority};
 
-	return sched_setscheduler(tid, (int)option_int(want, "policy", 0), &param);
+	return sched_setscheduler(tid, policy, &param);
 }
 
 /* @want: From thread_describe(); NULL: nobody knows. Only what differs is set. */
@@ -84,7 +93,8 @@ static int thread_place(pid_t tid, const json_t *want, const char *who, struct e
 		r = setpriority(PRIO_PROCESS, (id_t)tid, nice);
 	if (r == 0 && (option_int(now, "policy", 0) != option_int(want, "policy", 0) ||
 		       option_int(now, "priority", 0) != option_int(want, "priority", 0)))
-		r = scheduler_set(tid, want);
+		r = placement_schedule(tid, (int)option_int(want, "policy", 0),
+				       (int)option_int(want, "priority", 0));
 	if (r == 0)
 		return 0;
 	err_sys(e, "%s: its thread can't get the CPUs and the priority that the old one has", who);

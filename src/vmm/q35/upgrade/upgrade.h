@@ -18,6 +18,7 @@ void carryover_resume(struct guest *g, const struct bundle *b);
 /* placement.c: on which CPUs and how the guest's threads run. Main thread. */
 json_t *placement_describe(struct guest *g);
 MUST_CHECK int placement_adopt(struct guest *g, const json_t *want, struct err *e);
+MUST_CHECK int placement_schedule(pid_t tid, int policy, int priority);
 unsigned int placement_cpus(void);
 
 /**

@@ -26,20 +26,13 @@
 #define PRIORITY_ABOVE 2
 #define TURN_NS        (100 * NS_PER_US) /* to get a CPU and into the guest */
 
-static bool scheduler_set(pid_t tid, int policy, int priority)
-{
-	const struct sched_param param = {.sched_priority = priority};
-
-	return sched_setscheduler(tid, policy, &param) == 0;
-}
-
 static void hurry(struct urgency *u, pid_t tid)
 {
 	int policy = sched_getscheduler(tid);
 
 	if (policy != SCHED_OTHER && policy != SCHED_BATCH && policy != SCHED_IDLE)
 		return;
-	if (!scheduler_set(tid, SCHED_RR, PRIORITY))
+	if (placement_schedule(tid, SCHED_RR, PRIORITY) < 0)
 		return;
 	u->threads = mem_realloc(u->threads, (u->len + 1) * sizeof(*u->threads));
 	u->threads[u->len++] = (struct urgent){.tid = tid, .policy = policy};
@@ -69,13 +62,13 @@ void urgency_begin(struct urgency *u, const struct vm *vm)
  */
 void urgency_start(struct urgency *u)
 {
-	if (u->len && !scheduler_set(gettid(), SCHED_RR, PRIORITY_ABOVE))
+	if (u->len && placement_schedule(gettid(), SCHED_RR, PRIORITY_ABOVE) < 0)
 		urgency_end(u);
 }
 
 static void lower(const struct urgent *t)
 {
-	(void)!scheduler_set(t->tid, t->policy, 0);
+	(void)!placement_schedule(t->tid, t->policy, 0);
 }
 
 /**
