@@ -22,15 +22,6 @@
 
 static const char magic[8] = "OUTLUND1";
 
-static void boot_id(char ret[40])
-{
-	OWNED_FD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-
-	memset(ret, 0, 40);
-	if (fd < 0 || read(fd, ret, 36) < 0)
-		memset(ret, 0, 40);
-}
-
 static uint64_t bitmap_bytes(uint64_t clusters)
 {
 	return DIV_ROUND_UP(clusters, 64) * 8;
@@ -314,7 +305,7 @@ void undo_save(struct undo *u, int image_fd, uint64_t offset, uint64_t bytes)
 int undo_check(const struct undo *u, int image_fd, struct err *e)
 {
 	uint64_t changed = changed_ns(image_fd);
-	char now[40];
+	char now[BOOT_ID_BYTES];
 
 	boot_id(now);
 	if (u->h->state == UNDO_BROKEN)

@@ -2,6 +2,7 @@
 #ifndef BLOCK_UNDO_H
 #define BLOCK_UNDO_H
 
+#include "base/boot.h"
 #include "base/err.h"
 
 #include <pthread.h>
@@ -42,7 +43,7 @@ enum undo_state { UNDO_OPEN = 1, UNDO_CLOSED, UNDO_BROKEN };
 struct undo_header {
 	char magic[8];
 	uint64_t image_bytes, cluster_bytes, data_at, state, written_ns, closed_ns;
-	char boot_id[40];
+	char boot_id[BOOT_ID_BYTES];
 };
 
 /**

@@ -2,12 +2,12 @@
 /* Theory of operation: see peer.h. */
 #include "migrate/peer.h"
 
+#include "base/boot.h"
 #include "base/option.h"
 #include "base/owned.h"
 #include "char/address.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -31,13 +31,13 @@ struct peer {
 /* The kernel and the process ids that it counts in; "": nobody knows. The caller frees it. */
 static char *host_name(void)
 {
-	OWNED_FD fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
-	char boot[64] = "";
+	char boot[BOOT_ID_BYTES];
 	struct stat ids;
 
-	if (fd < 0 || read(fd, boot, sizeof(boot) - 1) <= 0 || stat("/proc/self/ns/pid", &ids) < 0)
+	boot_id(boot);
+	if (!*boot || stat("/proc/self/ns/pid", &ids) < 0)
 		return str_dup("");
-	return str_printf("%.36s/%ju", boot, (uintmax_t)ids.st_ino);
+	return str_printf("%s/%ju", boot, (uintmax_t)ids.st_ino);
 }
 
 /* An IPv4 address that came in through an IPv6 socket is the same. The caller frees it. */
