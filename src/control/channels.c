@@ -136,14 +136,13 @@ int migrate_uri(const json_t *args, json_t **ret, struct err *e)
 		return err_set(e, EINVAL, "'uri' and 'channels': one of them must be given");
 	if (channels && json_array_size(channels) != 1)
 		return err_set(e, EINVAL, "'channels': one is needed, for all of the migration");
+	if (channels)
+		uri = uri_of(json_object_get(json_array_get(channels, 0), "addr"), e);
+	if (channels && !uri)
+		return -e->code;
 	*ret = json_copy((json_t *)(uintptr_t)args);
 	if (!channels)
 		return 0;
-	uri = uri_of(json_object_get(json_array_get(channels, 0), "addr"), e);
-	if (!uri) {
-		json_decref(*ret);
-		return -e->code;
-	}
 	json_object_del(*ret, "channels");
 	json_object_set_new(*ret, "uri", json_string(uri));
 	return 0;
