@@ -5,8 +5,6 @@
  */
 #include "control/command.h"
 
-#include "base/owned.h"
-
 #include <errno.h>
 #include <string.h>
 
@@ -246,37 +244,14 @@ static int query_migrate(struct control *c, struct control_request *rq, const js
 	return 0;
 }
 
-static int with_uri(control_op *op, struct control *c, struct control_request *rq,
-		    const json_t *args, json_t **ret, struct err *e)
-{
-	OWNED_JSON *plain_args = NULL;
-	int r;
-
-	if (!op)
-		return err_set(e, ENOTSUP, "%s: this machine doesn't have it", rq->command->name);
-	r = migrate_uri(args, &plain_args, e);
-	return r < 0 ? r : op(c->ops->opaque, rq, plain_args, ret, e);
-}
-
-static int migrate(struct control *c, struct control_request *rq, const json_t *args, json_t **ret,
-		   struct err *e)
-{
-	return with_uri(c->ops ? c->ops->migrate : NULL, c, rq, args, ret, e);
-}
-
-static int migrate_incoming(struct control *c, struct control_request *rq, const json_t *args,
-			    json_t **ret, struct err *e)
-{
-	return with_uri(c->ops ? c->ops->migrate_incoming : NULL, c, rq, args, ret, e);
-}
-
 const struct command commands_migrate[] = {
-	{"migrate", migrate_args, NULL, migrate, .help = "send the guest somewhere else"},
+	{"migrate", migrate_args, .op = COMMAND_OP(migrate), .rewrite = migrate_uri,
+	 .help = "send the guest somewhere else"},
 	{"migrate_cancel", NULL, .op = COMMAND_OP(migrate_cancel), .help = "call it off"},
 	{"migrate-continue", continue_args, .op = COMMAND_OP(migrate_continue),
 	 .help = "go on where pause-before-switchover waits"},
-	{"migrate-incoming", incoming_args, NULL, migrate_incoming,
-	 .help = "take a guest (after -incoming defer)"},
+	{"migrate-incoming", incoming_args, .op = COMMAND_OP(migrate_incoming),
+	 .rewrite = migrate_uri, .help = "take a guest (after -incoming defer)"},
 	{"migrate-pause", NULL, .op = COMMAND_OP(migrate_pause), .flags = COMMAND_OOB,
 	 .help = "don't wait any longer for a target that has everything and says nothing"},
 	{"query-vcpu-dirty-limit", NULL, "[DirtyLimitInfo]",

@@ -27,6 +27,7 @@ typedef int command_fn(struct control *c, struct control_request *rq, const json
  * @flags:	COMMAND_*
  * @help:	One line
  * @features:	Space-separated, for the schema
+ * @rewrite:	Gives the arguments as @op takes them, new reference; NULL: as they came
  */
 struct command {
 	const char *name;
@@ -37,6 +38,7 @@ struct command {
 	unsigned int flags;
 	const char *help;
 	const char *features;
+	int (*rewrite)(const json_t *args, json_t **ret, struct err *e);
 };
 
 #define COMMAND_OP(member) offsetof(struct control_ops, member)

@@ -149,6 +149,7 @@ static int call(struct control_request *rq, json_t **ret, struct err *e)
 {
 	const struct control_ops *ops = rq->control->ops;
 	const struct command *cmd = rq->command;
+	OWNED_JSON *rewritten = NULL;
 	control_op *op = NULL;
 
 	if (cmd->fn)
@@ -157,7 +158,9 @@ static int call(struct control_request *rq, json_t **ret, struct err *e)
 		op = *(control_op *const *)((const char *)ops + cmd->op);
 	if (!op)
 		return err_set(e, ENOTSUP, "%s: this machine doesn't have it", cmd->name);
-	return op(ops->opaque, rq, rq->args, ret, e);
+	if (cmd->rewrite && cmd->rewrite(rq->args, &rewritten, e) < 0)
+		return -e->code;
+	return op(ops->opaque, rq, rewritten ? rewritten : rq->args, ret, e);
 }
 
 /**
