@@ -191,6 +191,12 @@ static uint64_t rate_of(uint64_t bytes, int64_t ns)
 	return ns > 0 ? (uint64_t)((double)bytes * NS_PER_SEC / (double)ns) : 0;
 }
 
+/* Without the way of the answer; one that was late isn't all of what was sent, though. */
+static int64_t without_answer(int64_t took_ns, uint64_t link_us)
+{
+	return MAX(took_ns - (int64_t)link_us * 1000, took_ns / 4);
+}
+
 /**
  * precopy_rate() - How fast the target takes pages
  * @bytes:	Sent in a round
@@ -204,7 +210,7 @@ static uint64_t rate_of(uint64_t bytes, int64_t ns)
  */
 uint64_t precopy_rate(uint64_t bytes, int64_t took_ns, uint64_t link_us)
 {
-	return rate_of(bytes, MAX(took_ns - (int64_t)link_us * 1000, took_ns / 4));
+	return rate_of(bytes, without_answer(took_ns, link_us));
 }
 
 /**
@@ -298,10 +304,8 @@ static void round_note(struct precopy *p, int64_t begin_ns, uint64_t sent)
 /* The answer's own way isn't the link's slowness, see precopy_rate(). */
 static void stretch_end(struct precopy *p)
 {
-	int64_t took = p->sent_ns - p->stretch.ns;
-
 	speed_note(&p->speed, amount_since(p, &p->stretch),
-		   MAX(took - (int64_t)p->link_us * 1000, took / 4));
+		   without_answer(p->sent_ns - p->stretch.ns, p->link_us));
 }
 
 /* The target has read everything; and how long an answer takes then. */

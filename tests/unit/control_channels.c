@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Where a migration goes, in parts: what URI they make, and that a refusal leaves nothing behind. */
+/* Where a migration goes, in parts: what URI they make, and that a refusal leaves nothing
+ * behind. */
 #include "base/owned.h"
 #include "control/command.h"
 
